@@ -1,0 +1,87 @@
+//! A shared library that plays a Triton server: the API's names, and the few functions behind them that
+//! `Api::from_process` calls.
+
+use std::fmt::Write;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use triton_sys::FUNCTIONS;
+
+/// How the stand-in answers.
+pub struct StandIn {
+    /// The folder that holds it, so that cases do not overwrite one another.
+    pub name: &'static str,
+    /// The version of the backend API.
+    pub backend: (u32, u32),
+    /// The version of the server API.
+    pub server: (u32, u32),
+    /// Whether it has only the functions of API 1.0.
+    pub only_required: bool,
+    /// What it lacks.
+    pub without: &'static [&'static str],
+    /// Whether it answers the question for its version with an error.
+    pub error: bool,
+}
+
+/// The functions that `from_process` calls. Errors are null or the address of `an_error`.
+const BEHIND: &str = r#"
+static int an_error;
+int TRITONSERVER_ErrorCode(void *error) { return error == &an_error ? 4 : 0; }
+const char *TRITONSERVER_ErrorMessage(void *error) { return error == &an_error ? "stand-in says no" : 0; }
+void TRITONSERVER_ErrorDelete(void *error) { (void)error; }
+void *TRITONSERVER_ErrorNew(int code, const char *message) { (void)code; (void)message; return &an_error; }
+"#;
+
+impl StandIn {
+    pub fn new(name: &'static str) -> StandIn {
+        StandIn { name, backend: (1, 19), server: (1, 34), only_required: true, without: &[], error: false }
+    }
+
+    /// Compiles it; returns the library's path.
+    pub fn build(&self) -> PathBuf {
+        let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("stand_in").join(self.name);
+        fs::create_dir_all(&dir).expect("a folder for the stand-in");
+        let source = dir.join("stand_in.c");
+        fs::write(&source, self.source()).expect("the stand-in's source");
+        let library = dir.join("libtritonserver.so");
+
+        let compiler = cc::Build::new()
+            .target(env!("TRITON_SYS_TARGET"))
+            .host(env!("TRITON_SYS_TARGET"))
+            .opt_level(0)
+            .cargo_metadata(false)
+            .get_compiler();
+        let output = compiler
+            .to_command()
+            .args(["-shared", "-fPIC", "-Wl,-soname,libtritonserver.so", "-o"])
+            .arg(&library)
+            .arg(&source)
+            .output()
+            .expect("the C compiler runs");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        library
+    }
+
+    fn source(&self) -> String {
+        let mut text = BEHIND.to_owned();
+        let error = if self.error { "&an_error" } else { "0" };
+        for (name, (major, minor)) in
+            [("TRITONBACKEND_ApiVersion", self.backend), ("TRITONSERVER_ApiVersion", self.server)]
+        {
+            if self.without.contains(&name) {
+                continue;
+            }
+            let _ = writeln!(
+                text,
+                "void *{name}(unsigned *major, unsigned *minor) {{ *major = {major}; *minor = {minor}; return {error}; }}"
+            );
+        }
+        let chosen = FUNCTIONS.iter().filter(|function| !self.only_required || function.is_required());
+        for function in chosen.filter(|function| !self.without.contains(&function.name)) {
+            if !text.contains(&format!("{}(", function.name)) {
+                let _ = writeln!(text, "void *{}(void) {{ return 0; }}", function.name);
+            }
+        }
+        text
+    }
+}
