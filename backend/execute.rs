@@ -1,0 +1,110 @@
+//! The pipeline: what happens to the requests of one execution, from end to end.
+
+use std::ops::Range;
+
+use crate::config::Step;
+use crate::gather::gather;
+use crate::model::Model;
+use crate::scatter::{self, Computed, Wanted};
+use crate::timing::{self, BatchTimes};
+use crate::triton::Result;
+use crate::triton::clock::now_ns;
+use crate::triton::request::{Request, Stamps, report_batch};
+
+/// A request that is part of the batch.
+struct Member {
+    request: Request,
+    rows: Range<usize>,
+    wanted: Wanted,
+}
+
+/// Executes requests and answers every one of them.
+pub fn execute(model: &Model, requests: Vec<Request>) {
+    if model.batching {
+        execute_batch(model, requests);
+    } else {
+        // Without a batch dimension there is nothing to put two requests into.
+        requests.into_iter().for_each(|request| execute_batch(model, vec![request]));
+    }
+}
+
+fn execute_batch(model: &Model, requests: Vec<Request>) {
+    let exec_start = now_ns();
+    planted_panic(model, Step::Execute, &requests);
+
+    let gathered = gather(model, &requests);
+    planted_panic(model, Step::Gather, &requests);
+    let mut members = admit(model, requests, gathered.rows);
+    if members.is_empty() {
+        return;
+    }
+    let rows = gathered.total_rows;
+    let outputs = scatter::to_compute(model, members.iter().map(|member| &member.wanted));
+
+    let compute_start = now_ns();
+    let result = model.session.run(&gathered.tensors, &outputs);
+    let compute_end = now_ns();
+
+    let times = BatchTimes { exec_start, compute_start, compute_end, executed_batch_size: rows };
+    let computed = result.and_then(|tensors| {
+        let computed = Computed { outputs, tensors, rows };
+        scatter::check(model, &computed).map(|()| computed)
+    });
+    match computed {
+        Ok(computed) => {
+            let mut last = times.end();
+            for member in &mut members {
+                last = answer(model, &computed, &times, member).unwrap_or(last);
+            }
+            report_batch(&members[0].request, rows as u64, last);
+        }
+        Err(error) => {
+            let error = error.context(format!("model '{}'", model.name));
+            members.iter_mut().for_each(|member| member.request.fail(error.clone()));
+        }
+    }
+    // Here the members go: each one's statistics and its release, after every answer has left.
+}
+
+/// Keeps the requests that can run together and answers the others with their error.
+fn admit(model: &Model, requests: Vec<Request>, rows: Vec<Result<Range<usize>>>) -> Vec<Member> {
+    let mut members = Vec::with_capacity(requests.len());
+    for (mut request, rows) in requests.into_iter().zip(rows) {
+        match rows.and_then(|rows| Ok((rows, Wanted::of(model, &request)?))) {
+            Ok((rows, wanted)) => members.push(Member { request, rows, wanted }),
+            Err(error) => request.fail(error),
+        }
+    }
+    members
+}
+
+/// Writes a request's outputs, takes its end, attaches its times, sends the response. Returns the
+/// request's stamps, or nothing when it got an error instead.
+fn answer(model: &Model, computed: &Computed, times: &BatchTimes, member: &mut Member) -> Option<Stamps> {
+    let Member { request, rows, wanted } = member;
+    planted_panic(model, Step::Scatter, std::slice::from_ref(request));
+    let filled = request.respond().and_then(|response| {
+        scatter::write(model, computed, wanted, rows, &response)?;
+        let own_rows = model.batching.then_some(rows.len());
+        let parameters = model.latency_parameters;
+        let stamps = timing::attach(times, &response, &wanted.measures, own_rows, parameters)?;
+        Ok((response, stamps))
+    });
+    match filled {
+        Ok((response, stamps)) => {
+            request.send(response, stamps);
+            Some(stamps)
+        }
+        Err(error) => {
+            request.fail(error);
+            None
+        }
+    }
+}
+
+/// For tests: panics in the step that the model's parameter names, for a request with the id "panic".
+fn planted_panic(model: &Model, step: Step, requests: &[Request]) {
+    if model.test_panic == Some(step) && requests.iter().any(|request| request.id() == Ok("panic")) {
+        panic!("planted by the parameter test_panic, in {step:?}");
+    }
+}

@@ -1,0 +1,67 @@
+//! A Triton backend that runs TensorFlow SavedModels and puts each request's own server-side latency
+//! into its response.
+//!
+//! The rooms, in the order in which a request goes through them:
+//!
+//! | room | what happens there |
+//! |---|---|
+//! | [`triton`] | the server's C API made safe; its entry points call [`TensorFlowBackend`] |
+//! | [`execute`] | the pipeline: gather, run, scatter, stamp, send |
+//! | [`gather`] | the requests' input buffers become one batched tensor for each input |
+//! | [`session`] | TensorFlow: the session and its tensors |
+//! | [`scatter`] | the batched outputs become each request's own |
+//! | [`timing`] | the request's end is taken and its times are attached to the response |
+//!
+//! and what they rest on, made once at load: [`library`] finds and opens TensorFlow, [`config`] reads
+//! the model's configuration, [`complete`] fills in what it leaves out, [`model`] holds it against the
+//! SavedModel's signature; [`datatype`] has the element types.
+
+#![deny(unsafe_code)]
+
+mod complete;
+mod config;
+mod datatype;
+mod execute;
+mod gather;
+mod library;
+mod model;
+mod scatter;
+mod session;
+mod timing;
+#[allow(unsafe_code)]
+mod triton;
+
+use std::sync::Arc;
+
+use config::BackendOptions;
+use model::Model;
+use triton::Result;
+use triton::entry::Backend;
+use triton::model::{BackendHandle, ModelHandle};
+use triton::request::Request;
+
+triton::entry::export_backend!(crate::TensorFlowBackend);
+
+/// The backend as the server sees it.
+struct TensorFlowBackend {
+    options: BackendOptions,
+}
+
+impl Backend for TensorFlowBackend {
+    type Model = Model;
+
+    fn start(handle: BackendHandle<'_>) -> Result<Self> {
+        log::info!("{} {}", handle.name()?, env!("TENSORFLOW_LATENCY_VERSION"));
+        let options = BackendOptions::from_json(&handle.config()?)?;
+        library::open(options.tensorflow_dir.as_deref(), &handle.folder()?)?;
+        Ok(Self { options })
+    }
+
+    fn load(&self, handle: ModelHandle<'_>) -> Result<Model> {
+        Model::load(handle, &self.options)
+    }
+
+    fn execute(model: &Arc<Model>, requests: Vec<Request>) {
+        execute::execute(model, requests);
+    }
+}

@@ -1,0 +1,124 @@
+//! The batched outputs become each request's own: its rows of the outputs that it asked for.
+
+use std::ops::Range;
+
+use crate::model::{Model, TensorSpec};
+use crate::session::Tensor;
+use crate::timing::Measure;
+use crate::triton::request::Request;
+use crate::triton::response::Response;
+use crate::triton::{Error, Result};
+
+/// What a request wants to have in its response.
+pub struct Wanted {
+    /// Outputs of the model, as indices into the session's.
+    pub outputs: Vec<usize>,
+    /// Latency outputs.
+    pub measures: Vec<Measure>,
+}
+
+impl Wanted {
+    /// Reads the request's list.
+    ///
+    /// # Errors
+    /// An output that the model does not have; the server refuses those before.
+    pub fn of(model: &Model, request: &Request) -> Result<Self> {
+        let mut wanted = Self { outputs: Vec::new(), measures: Vec::new() };
+        for name in request.requested_outputs()? {
+            let named = |spec: &Option<TensorSpec>| spec.as_ref().is_some_and(|spec| spec.name == name);
+            if let Some(index) = model.outputs.iter().position(named) {
+                wanted.outputs.push(index);
+            } else if let Some(measure) = Measure::from_name(name) {
+                wanted.measures.push(measure);
+            } else {
+                let known: Vec<_> = model.outputs.iter().flatten().map(|spec| spec.name.as_str()).collect();
+                return Err(Error::invalid(format!(
+                    "model '{}' has no output '{name}'; it has: {}",
+                    model.name,
+                    known.join(", ")
+                )));
+            }
+        }
+        Ok(wanted)
+    }
+}
+
+/// The outputs to compute for a batch, each once. When nobody asks for an output of the model, only for
+/// times, all of them are computed: a time has to be the time of an inference.
+pub fn to_compute<'w>(model: &Model, wanted: impl Iterator<Item = &'w Wanted>) -> Vec<usize> {
+    let mut outputs: Vec<usize> = wanted.flat_map(|wanted| wanted.outputs.iter().copied()).collect();
+    if outputs.is_empty() {
+        let declared = |&index: &usize| model.outputs[index].is_some();
+        return (0..model.outputs.len()).filter(declared).collect();
+    }
+    outputs.sort_unstable();
+    outputs.dedup();
+    outputs
+}
+
+/// What the session computed, and for which of its outputs.
+pub struct Computed {
+    /// As [`to_compute`] chose them.
+    pub outputs: Vec<usize>,
+    /// The tensor of each.
+    pub tensors: Vec<Tensor>,
+    /// Rows in the batch.
+    pub rows: usize,
+}
+
+/// Holds what the session computed against the configuration.
+///
+/// # Errors
+/// A shape that the configuration does not allow, or that has not a row for each row of the input.
+pub fn check(model: &Model, computed: &Computed) -> Result<()> {
+    for (&index, tensor) in computed.outputs.iter().zip(&computed.tensors) {
+        let Some(spec) = &model.outputs[index] else { continue };
+        let mut expected = spec.dims.clone();
+        if model.batching {
+            expected.insert(0, computed.rows as i64);
+        }
+        let found = tensor.dims();
+        let fits = |(&expected, &dim): (&i64, &u64)| expected == -1 || expected == dim as i64;
+        if found.len() != expected.len() || !expected.iter().zip(found).all(fits) {
+            return Err(Error::internal(format!(
+                "model '{}', output '{}': expected shape {expected:?} by its configuration, but \
+                 TensorFlow returned {found:?}",
+                model.name, spec.name
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Writes the outputs that a request asked for into its response: its own `rows` of each.
+///
+/// # Errors
+/// The server or the client has no room for one of them.
+pub fn write(
+    model: &Model,
+    computed: &Computed,
+    wanted: &Wanted,
+    rows: &Range<usize>,
+    response: &Response,
+) -> Result<()> {
+    for (index, tensor) in computed.outputs.iter().zip(&computed.tensors) {
+        let Some(spec) = model.outputs[*index].as_ref().filter(|_| wanted.outputs.contains(index)) else {
+            continue;
+        };
+        let mut shape: Vec<i64> = tensor.dims().iter().map(|&dim| dim as i64).collect();
+        let inner = if model.batching { &tensor.dims()[1..] } else { tensor.dims() };
+        let row: usize = inner.iter().product::<u64>() as usize;
+        let elements = if model.batching {
+            shape[0] = rows.len() as i64;
+            rows.start * row..rows.end * row
+        } else {
+            0..row
+        };
+        let byte_size = elements.len() * spec.datatype.byte_size();
+        let buffer = response
+            .output(&spec.c_name, spec.datatype.raw(), &shape, byte_size)
+            .map_err(|e| e.context(format!("model '{}', output '{}'", model.name, spec.name)))?;
+        tensor.read(elements, |bytes| buffer.copy_from(bytes));
+    }
+    Ok(())
+}

@@ -1,0 +1,391 @@
+//! TensorFlow: a SavedModel's session and the tensors that go in and out of it.
+//!
+//! The only file that names the `tensorflow` crate.
+
+use std::ops::Range;
+use std::path::Path;
+
+use half::f16;
+use once_cell::sync::OnceCell;
+use tensorflow::{
+    self as tf, BFloat16, FetchToken, Graph, Operation, SavedModelBundle, SessionOptions, SessionRunArgs,
+    SignatureDef, TensorType,
+};
+
+use crate::config::Threads;
+use crate::datatype::DataType;
+use crate::triton::{Code, Error, Result};
+
+/// Shows the crate the library that `TENSORFLOW_DIR` names now.
+pub fn link_library() -> std::result::Result<(), String> {
+    tf::library::load()
+}
+
+/// The version of the TensorFlow that is linked.
+pub fn version() -> String {
+    tf::version().unwrap_or_else(|_| "of unknown version".into())
+}
+
+/// What to open and how.
+pub struct Options<'a> {
+    /// Which of the SavedModel's graphs.
+    pub graph_tag: &'a str,
+    /// Which of its signatures.
+    pub signature: &'a str,
+    /// The thread counts.
+    pub threads: Threads,
+    /// Leave the machine's GPUs alone.
+    pub cpu_only: bool,
+}
+
+/// A tensor of the signature.
+#[derive(Debug)]
+pub struct Endpoint {
+    /// Its name in the signature.
+    pub name: String,
+    /// The element type; nothing where this backend has no such type.
+    pub datatype: Option<DataType>,
+    /// The type as TensorFlow calls it.
+    pub type_name: String,
+    /// The shape with the batch dimension, -1 for any size; nothing where the rank is open.
+    pub dims: Option<Vec<i64>>,
+    operation: Operation,
+    index: i32,
+}
+
+/// A loaded SavedModel, ready to run; shared by all instances of a model.
+#[derive(Debug)]
+pub struct Session {
+    session: tf::Session,
+    /// The signature's inputs, sorted by name.
+    pub inputs: Vec<Endpoint>,
+    /// The signature's outputs, sorted by name.
+    pub outputs: Vec<Endpoint>,
+}
+
+impl Session {
+    /// Loads the SavedModel in `folder`.
+    ///
+    /// # Errors
+    /// It is not a SavedModel, or not one that this TensorFlow can load; it has no such graph or
+    /// signature.
+    pub fn open(folder: &Path, options: &Options<'_>) -> Result<Self> {
+        let place = folder.display();
+        if !["saved_model.pb", "saved_model.pbtxt"].iter().any(|file| folder.join(file).is_file()) {
+            return Err(Error::new(
+                Code::NotFound,
+                format!(
+                    "no SavedModel at {place}: expected a folder with a saved_model.pb, as \
+                     `model.export()` or `tf.saved_model.save()` write it (another name can be set with \
+                     default_model_filename)"
+                ),
+            ));
+        }
+        warn_of_shared_threads(options.threads.intra);
+        let mut session_options = SessionOptions::new();
+        session_options
+            .set_config(&session_config(options.threads, options.cpu_only))
+            .map_err(|e| failure("the thread settings were refused", &e))?;
+        let mut graph = Graph::new();
+        let bundle = SavedModelBundle::load(&session_options, [options.graph_tag], &mut graph, folder)
+            .map_err(|e| not_loaded(folder, options.graph_tag, &e))?;
+        check_variables(folder, &graph)?;
+        let signature = signature(&bundle, options.signature)
+            .map_err(|e| e.context(format!("the SavedModel at {place}")))?;
+        let endpoints = |infos| endpoints(&graph, infos);
+        let (inputs, outputs) = (endpoints(signature.inputs())?, endpoints(signature.outputs())?);
+        // The rest of the bundle, which may hold the weights a second time, goes here.
+        Ok(Self { session: bundle.session, inputs, outputs })
+    }
+
+    /// Runs the model once: `inputs` in the order of [`Self::inputs`], `wanted` as indices into
+    /// [`Self::outputs`], and nothing but these is computed.
+    ///
+    /// # Errors
+    /// TensorFlow's own, with its message.
+    pub fn run(&self, inputs: &[Tensor], wanted: &[usize]) -> Result<Vec<Tensor>> {
+        let mut args = SessionRunArgs::new();
+        for (endpoint, tensor) in self.inputs.iter().zip(inputs) {
+            tensor.feed(&mut args, endpoint);
+        }
+        let fetches: Vec<(FetchToken, &Endpoint)> = wanted
+            .iter()
+            .map(|&index| &self.outputs[index])
+            .map(|endpoint| (args.request_fetch(&endpoint.operation, endpoint.index), endpoint))
+            .collect();
+        self.session.run(&mut args).map_err(|e| failure("TensorFlow failed", &e))?;
+        fetches.into_iter().map(|(token, endpoint)| Tensor::fetch(&mut args, token, endpoint)).collect()
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        if let Err(error) = self.session.close() {
+            log::warn!("a session could not be closed: {error}");
+        }
+    }
+}
+
+fn not_loaded(folder: &Path, tag: &str, status: &tf::Status) -> Error {
+    let advice = if status.code() == tf::Code::NotFound && status.to_string().contains("tags") {
+        "Choose the graph with the parameter TF_GRAPH_TAG"
+    } else {
+        "Is the folder complete, and written by no newer TensorFlow? If in doubt, export the model again"
+    };
+    let (version, place) = (version(), folder.display());
+    Error::internal(format!(
+        "TensorFlow {version} cannot load the SavedModel at {place} (tag '{tag}'): {status}. {advice}"
+    ))
+}
+
+/// TensorFlow loads a SavedModel without its variables all the same, and then every run fails.
+fn check_variables(folder: &Path, graph: &Graph) -> Result<()> {
+    let variable = graph.operation_iter().find_map(|operation| {
+        let kind = operation.op_type().ok()?;
+        ["VarHandleOp", "VariableV2"].contains(&kind.as_str()).then(|| operation.name().ok())?
+    });
+    match variable {
+        Some(name) if !folder.join("variables/variables.index").is_file() => Err(Error::new(
+            Code::NotFound,
+            format!(
+                "the SavedModel at {} has variables ('{name}' is one) but no variables/variables.index with \
+                 their values. Copy the whole folder, or export the model again",
+                folder.display()
+            ),
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// TensorFlow has one pool of intra-op threads for the process, as large as its first session asked for,
+/// unless the environment tells it to give each session one of its own.
+fn warn_of_shared_threads(intra: Option<u32>) {
+    const OWN_POOLS: &str = "TF_OVERRIDE_GLOBAL_THREADPOOL";
+    static FIRST: OnceCell<Option<u32>> = OnceCell::new();
+    let first = *FIRST.get_or_init(|| intra);
+    let own_pools = std::env::var(OWN_POOLS).is_ok_and(|value| ["1", "true"].contains(&value.as_str()));
+    if intra.is_some() && intra != first && !own_pools {
+        let size = first.map_or_else(|| "TensorFlow's own choice".into(), |count| format!("{count} threads"));
+        log::warn!(
+            "TF_NUM_INTRA_THREADS has no effect here: all sessions of a process share the intra-op pool of \
+             the first one ({size}). Start the server with {OWN_POOLS}=1 to give each model its own"
+        );
+    }
+}
+
+fn failure(what: &str, status: &tf::Status) -> Error {
+    Error::internal(format!("{what}: {status}"))
+}
+
+fn signature<'a>(bundle: &'a SavedModelBundle, name: &str) -> Result<&'a SignatureDef> {
+    let signatures = bundle.meta_graph_def().signatures();
+    signatures.get(name).ok_or_else(|| {
+        let mut names: Vec<_> = signatures.keys().map(String::as_str).collect();
+        names.sort_unstable();
+        Error::new(
+            Code::NotFound,
+            format!(
+                "has no signature '{name}'; it has: {}. Choose one with the parameter TF_SIGNATURE_DEF",
+                names.join(", ")
+            ),
+        )
+    })
+}
+
+fn endpoints<'a>(
+    graph: &Graph,
+    infos: impl IntoIterator<Item = (&'a String, &'a tf::TensorInfo)>,
+) -> Result<Vec<Endpoint>> {
+    let mut endpoints = infos
+        .into_iter()
+        .map(|(name, info)| {
+            let tensor = info.name();
+            let operation = graph
+                .operation_by_name_required(&tensor.name)
+                .map_err(|e| failure(&format!("the signature's '{name}' is not in the graph"), &e))?;
+            let dims = Option::<Vec<Option<i64>>>::from(info.shape().clone());
+            Ok(Endpoint {
+                name: name.clone(),
+                datatype: datatype(info.dtype()),
+                type_name: info.dtype().to_string(),
+                dims: dims.map(|dims| dims.into_iter().map(|dim| dim.unwrap_or(-1)).collect()),
+                operation,
+                index: tensor.index,
+            })
+        })
+        .collect::<Result<Vec<_>>>()?;
+    endpoints.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(endpoints)
+}
+
+/// TensorFlow's `ConfigProto`, serialised: the few fields that are set here are all plain numbers.
+fn session_config(threads: Threads, cpu_only: bool) -> Vec<u8> {
+    const DEVICE_COUNT: u32 = 1;
+    const INTRA_OP_PARALLELISM_THREADS: u32 = 2;
+    const INTER_OP_PARALLELISM_THREADS: u32 = 5;
+    const ALLOW_SOFT_PLACEMENT: u32 = 7;
+    const USE_PER_SESSION_THREADS: u32 = 9;
+    // A map's entry is a message: key (field 1, a string) and value (field 2, a number).
+    const NO_GPU: [u8; 7] = [0x0a, 3, b'G', b'P', b'U', 0x10, 0];
+
+    let mut bytes = Vec::new();
+    let mut number = |field: u32, mut value: u32| {
+        bytes.push((field << 3) as u8);
+        while value >= 0x80 {
+            bytes.push(value as u8 | 0x80);
+            value >>= 7;
+        }
+        bytes.push(value as u8);
+    };
+    // A graph that was exported on a machine with a GPU runs on one without.
+    number(ALLOW_SOFT_PLACEMENT, 1);
+    if let Some(count) = threads.intra {
+        number(INTRA_OP_PARALLELISM_THREADS, count);
+    }
+    if let Some(count) = threads.inter {
+        number(INTER_OP_PARALLELISM_THREADS, count);
+    }
+    if threads.per_session {
+        number(USE_PER_SESSION_THREADS, 1);
+    }
+    if cpu_only {
+        bytes.push((DEVICE_COUNT << 3 | 2) as u8);
+        bytes.push(NO_GPU.len() as u8);
+        bytes.extend(NO_GPU);
+    }
+    bytes
+}
+
+macro_rules! tensors {
+    ($($kind:ident($element:ty)),* $(,)?) => {
+        /// A tensor of TensorFlow's, of any type there is here.
+        pub enum Tensor { $(#[allow(missing_docs)] $kind(tf::Tensor<$element>),)* }
+
+        fn datatype(datatype: tf::DataType) -> Option<DataType> {
+            $(if datatype == <$element>::data_type() { return Some(DataType::$kind); })*
+            None
+        }
+
+        impl Tensor {
+            /// A tensor of zeros.
+            pub fn new(datatype: DataType, dims: &[u64]) -> Self {
+                match datatype { $(DataType::$kind => Self::$kind(tf::Tensor::new(dims)),)* }
+            }
+
+            /// The shape.
+            pub fn dims(&self) -> &[u64] {
+                match self { $(Self::$kind(tensor) => tensor.dims(),)* }
+            }
+
+            /// Lets `fill` write the bytes of some of the elements.
+            pub fn write(&mut self, elements: Range<usize>, fill: impl FnOnce(&mut [u8])) {
+                match self { $(Self::$kind(tensor) => Element::write(&mut tensor[elements], fill),)* }
+            }
+
+            /// Lets `use_bytes` read the bytes of some of the elements.
+            pub fn read(&self, elements: Range<usize>, use_bytes: impl FnOnce(&[u8])) {
+                match self { $(Self::$kind(tensor) => Element::read(&tensor[elements], use_bytes),)* }
+            }
+
+            fn feed<'a>(&'a self, args: &mut SessionRunArgs<'a>, to: &Endpoint) {
+                match self {
+                    $(Self::$kind(tensor) => args.add_feed(&to.operation, to.index, tensor),)*
+                }
+            }
+
+            fn fetch(args: &mut SessionRunArgs<'_>, token: FetchToken, from: &Endpoint) -> Result<Self> {
+                let wrong = |e| failure(&format!("output '{}' cannot be read", from.name), &e);
+                match from.datatype {
+                    $(Some(DataType::$kind) => args.fetch(token).map(Self::$kind).map_err(wrong),)*
+                    None => Err(Error::unsupported(format!("output '{}' is {}", from.name, from.type_name))),
+                }
+            }
+        }
+    };
+}
+
+tensors! {
+    Bool(bool), UInt8(u8), UInt16(u16), UInt32(u32), UInt64(u64), Int8(i8), Int16(i16), Int32(i32),
+    Int64(i64), Fp16(f16), Bf16(BFloat16), Fp32(f32), Fp64(f64),
+}
+
+/// An element that bytes can be read into and written from.
+trait Element: Sized {
+    fn write(elements: &mut [Self], fill: impl FnOnce(&mut [u8]));
+    fn read(elements: &[Self], use_bytes: impl FnOnce(&[u8]));
+}
+
+/// Elements of which every bit pattern is one: their memory is the bytes.
+macro_rules! plain_elements {
+    ($($element:ty),*) => {$(
+        impl Element for $element {
+            fn write(elements: &mut [Self], fill: impl FnOnce(&mut [u8])) {
+                fill(bytemuck::cast_slice_mut(elements));
+            }
+            fn read(elements: &[Self], use_bytes: impl FnOnce(&[u8])) {
+                use_bytes(bytemuck::cast_slice(elements));
+            }
+        }
+    )*};
+}
+
+plain_elements!(u8, u16, u32, u64, i8, i16, i32, i64, f16, f32, f64);
+
+/// Not every byte is a `bool`: what is not 0 is true.
+impl Element for bool {
+    fn write(elements: &mut [Self], fill: impl FnOnce(&mut [u8])) {
+        let mut bytes = vec![0; elements.len()];
+        fill(&mut bytes);
+        elements.iter_mut().zip(bytes).for_each(|(element, byte)| *element = byte != 0);
+    }
+
+    fn read(elements: &[Self], use_bytes: impl FnOnce(&[u8])) {
+        use_bytes(bytemuck::cast_slice(elements));
+    }
+}
+
+/// The crate keeps the bits of its `BFloat16` to itself, but they are the upper half of an `f32`, and
+/// the way there and back is exact.
+impl Element for BFloat16 {
+    fn write(elements: &mut [Self], fill: impl FnOnce(&mut [u8])) {
+        let mut halves = vec![0_u16; elements.len()];
+        fill(bytemuck::cast_slice_mut(&mut halves));
+        elements
+            .iter_mut()
+            .zip(halves)
+            .for_each(|(element, half)| *element = f32::from_bits(u32::from(half) << 16).into());
+    }
+
+    fn read(elements: &[Self], use_bytes: impl FnOnce(&[u8])) {
+        let halves: Vec<u16> =
+            elements.iter().map(|&element| (f32::from(element).to_bits() >> 16) as u16).collect();
+        use_bytes(bytemuck::cast_slice(&halves));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_session_config_is_tensorflows_protobuf() {
+        let threads = Threads { intra: Some(300), inter: Some(1), per_session: true };
+        // TensorFlow 2.20's ConfigProto.FromString reads these bytes as what is meant.
+        let expected =
+            [0x38, 1, 0x10, 0xac, 0x02, 0x28, 1, 0x48, 1, 0x0a, 7, 0x0a, 3, b'G', b'P', b'U', 0x10, 0];
+        assert_eq!(session_config(threads, true), expected);
+        assert_eq!(session_config(Threads::default(), false), [0x38, 1]);
+    }
+
+    #[test]
+    fn bits_survive_the_types_that_are_not_their_bytes() {
+        let mut elements = [BFloat16::default(); 3];
+        let bytes = [0x80, 0x3f, 0x01, 0xff, 0xc0, 0x7f];
+        BFloat16::write(&mut elements, |target| target.copy_from_slice(&bytes));
+        BFloat16::read(&elements, |source| assert_eq!(source, bytes));
+
+        let mut flags = [false; 3];
+        bool::write(&mut flags, |target| target.copy_from_slice(&[0, 1, 255]));
+        bool::read(&flags, |source| assert_eq!(source, [0, 1, 1]));
+    }
+}

@@ -1,0 +1,180 @@
+//! What each request took: the values of the latency outputs, and how they reach the response.
+//!
+//! The same stamps go to the server's statistics ([`Stamps`] in the request), so the sums over the
+//! responses equal the growth of the statistics to the nanosecond.
+
+use std::ffi::CStr;
+
+use crate::datatype::DataType;
+use crate::triton::clock::now_ns;
+use crate::triton::request::Stamps;
+use crate::triton::response::Response;
+use crate::triton::{Error, Result};
+
+/// A value that a response can carry about its own request. INT64; nanoseconds unless said otherwise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Measure {
+    /// From the start of the batch to the request's end: the sum of the next three.
+    ComputeLatency,
+    /// Gathering the inputs.
+    ComputeInput,
+    /// The session's run.
+    ComputeInfer,
+    /// Writing the outputs.
+    ComputeOutput,
+    /// Images (rows) in the batch that ran; a count.
+    ExecutedBatchSize,
+    /// The stamp of the end itself, on `CLOCK_MONOTONIC`.
+    RequestEnd,
+}
+
+impl Measure {
+    /// All of them.
+    pub const ALL: [Self; 6] = [
+        Self::ComputeLatency,
+        Self::ComputeInput,
+        Self::ComputeInfer,
+        Self::ComputeOutput,
+        Self::ExecutedBatchSize,
+        Self::RequestEnd,
+    ];
+
+    /// The name of the output and of the response parameter.
+    pub fn name(self) -> &'static CStr {
+        match self {
+            Self::ComputeLatency => c"compute_latency_ns",
+            Self::ComputeInput => c"compute_input_ns",
+            Self::ComputeInfer => c"compute_infer_ns",
+            Self::ComputeOutput => c"compute_output_ns",
+            Self::ExecutedBatchSize => c"executed_batch_size",
+            Self::RequestEnd => c"request_end_ns",
+        }
+    }
+
+    /// The measure that an output is named after.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|measure| measure.name().to_bytes() == name.as_bytes())
+    }
+
+    fn of(self, stamps: &Stamps, executed_batch_size: usize) -> i64 {
+        let value = match self {
+            Self::ComputeLatency => stamps.request_end - stamps.exec_start,
+            Self::ComputeInput => stamps.compute_start - stamps.exec_start,
+            Self::ComputeInfer => stamps.compute_end - stamps.compute_start,
+            Self::ComputeOutput => stamps.request_end - stamps.compute_end,
+            Self::ExecutedBatchSize => executed_batch_size as u64,
+            Self::RequestEnd => stamps.request_end,
+        };
+        // 2^63 ns are 292 years: the monotonic clock does not get there.
+        value as i64
+    }
+}
+
+/// Outputs that a backend can fill only where it holds the queue itself.
+pub const QUEUE_OUTPUTS: [&str; 2] = ["queue_ns", "request_latency_ns"];
+
+/// The times that the requests of a batch have in common.
+#[derive(Clone, Copy, Debug)]
+pub struct BatchTimes {
+    /// The batch starts.
+    pub exec_start: u64,
+    /// The session is about to run.
+    pub compute_start: u64,
+    /// The session has returned.
+    pub compute_end: u64,
+    /// Images (rows) in the batch.
+    pub executed_batch_size: usize,
+}
+
+impl BatchTimes {
+    /// The stamps of a request of this batch that ends now.
+    pub fn end(&self) -> Stamps {
+        Stamps {
+            exec_start: self.exec_start,
+            compute_start: self.compute_start,
+            compute_end: self.compute_end,
+            request_end: now_ns(),
+        }
+    }
+}
+
+/// Takes the request's end and attaches its times to the response, whose other outputs are written.
+///
+/// `rows` is the request's own batch size: each row gets the same value, shape `[rows, 1]`. A model
+/// without a batch dimension has none, shape `[1]`. Every buffer is obtained before the end is taken,
+/// so that after it nothing is left but to store the values and to send.
+///
+/// # Errors
+/// The server or the client has no room for an output.
+pub fn attach(
+    times: &BatchTimes,
+    response: &Response,
+    measures: &[Measure],
+    rows: Option<usize>,
+    as_parameters: bool,
+) -> Result<Stamps> {
+    let datatype = DataType::Int64;
+    let batched = [rows.unwrap_or(1) as i64, 1];
+    let shape = if rows.is_some() { &batched[..] } else { &batched[1..] };
+    let byte_size = rows.unwrap_or(1) * datatype.byte_size();
+    let buffers = measures
+        .iter()
+        .map(|measure| response.output(measure.name(), datatype.raw(), shape, byte_size))
+        .collect::<Result<Vec<_>>>()?;
+
+    let stamps = times.end();
+
+    for (measure, buffer) in measures.iter().zip(buffers) {
+        buffer.repeat(&measure.of(&stamps, times.executed_batch_size).to_ne_bytes());
+    }
+    if as_parameters {
+        for measure in Measure::ALL {
+            let value = measure.of(&stamps, times.executed_batch_size);
+            response.set_int_parameter(measure.name(), value)?;
+        }
+    }
+    Ok(stamps)
+}
+
+/// Whether config.pbtxt declares a latency output as it has to be.
+///
+/// # Errors
+/// Another type than INT64, or other dims than `[1]`.
+pub fn check_declaration(name: &str, datatype: &str, dims: &[i64]) -> Result<()> {
+    if datatype == "TYPE_INT64" && dims == [1] {
+        return Ok(());
+    }
+    Err(Error::invalid(format!(
+        "output '{name}' is a latency output: expected data_type TYPE_INT64 and dims [ 1 ] in \
+         config.pbtxt, found {datatype} and {dims:?}"
+    )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_parts_add_up() {
+        let stamps = Stamps {
+            exec_start: 1_000_000_007,
+            compute_start: 1_000_000_107,
+            compute_end: 301_500_000_107,
+            request_end: 301_500_000_118,
+        };
+        let of = |measure: Measure| measure.of(&stamps, 8);
+        let parts = of(Measure::ComputeInput) + of(Measure::ComputeInfer) + of(Measure::ComputeOutput);
+        assert_eq!(of(Measure::ComputeLatency), parts);
+        assert_eq!(of(Measure::ComputeInfer), 300_500_000_000, "five minutes are not capped");
+        assert_eq!(of(Measure::RequestEnd), 301_500_000_118);
+        assert_eq!(of(Measure::ExecutedBatchSize), 8);
+    }
+
+    #[test]
+    fn names_lead_back_to_their_measure() {
+        for measure in Measure::ALL {
+            assert_eq!(Measure::from_name(measure.name().to_str().unwrap()), Some(measure));
+        }
+        assert_eq!(Measure::from_name("predictions"), None);
+    }
+}

@@ -1,0 +1,299 @@
+//! The entry points: what the server calls, in the order of a model's life.
+//!
+//! [`Backend`] is what a backend has to be; [`export_backend`] makes the C functions of it.
+
+use std::ffi::c_void;
+use std::ptr::{self, NonNull};
+use std::sync::Arc;
+
+use triton_sys::{
+    TRITONBACKEND_Backend, TRITONBACKEND_BackendAttribute, TRITONBACKEND_Model, TRITONBACKEND_ModelInstance,
+    TRITONBACKEND_Request, TRITONSERVER_Error,
+};
+
+use super::error::{Error, Result, check, to_raw};
+use super::model::{BackendHandle, ModelHandle};
+use super::panics::guard;
+use super::request::Request;
+use super::{api, load_api, panics, server_log};
+
+/// A backend: how it starts, how it loads a model, how it executes requests. Dropping ends it.
+pub trait Backend: Send + Sync + Sized + 'static {
+    /// One version of a model, shared by all its instances.
+    type Model: Send + Sync + 'static;
+
+    /// The server has loaded the library.
+    ///
+    /// # Errors
+    /// The models that ask for this backend fail to load with the error.
+    fn start(handle: BackendHandle<'_>) -> Result<Self>;
+
+    /// The server loads a version of a model.
+    ///
+    /// # Errors
+    /// The model fails to load with the error.
+    fn load(&self, handle: ModelHandle<'_>) -> Result<Self::Model>;
+
+    /// The server hands over requests for an instance of a model. Instances execute in parallel.
+    fn execute(model: &Arc<Self::Model>, requests: Vec<Request>);
+}
+
+/// Defines the C entry points of a [`Backend`], which are all that the library exports.
+macro_rules! export_backend {
+    ($backend:ty) => {
+        #[allow(unsafe_code)]
+        mod exports {
+            use triton_sys::*;
+            use $crate::triton::entry;
+
+            /// Called once, after the library is loaded.
+            #[unsafe(no_mangle)]
+            extern "C" fn TRITONBACKEND_Initialize(
+                backend: *mut TRITONBACKEND_Backend,
+            ) -> *mut TRITONSERVER_Error {
+                // SAFETY: the server passes what the documentation of the entry point says, on one
+                // thread at a time for one handle; the same holds for all of them below.
+                unsafe { entry::initialize::<$backend>(backend) }
+            }
+
+            /// Called after Initialize by servers from 22.09 on: what the backend is able to do.
+            #[unsafe(no_mangle)]
+            extern "C" fn TRITONBACKEND_GetBackendAttribute(
+                _backend: *mut TRITONBACKEND_Backend,
+                attributes: *mut TRITONBACKEND_BackendAttribute,
+            ) -> *mut TRITONSERVER_Error {
+                // SAFETY: as in Initialize.
+                unsafe { entry::attributes(attributes) }
+            }
+
+            /// Called for each version of a model that is loaded.
+            #[unsafe(no_mangle)]
+            extern "C" fn TRITONBACKEND_ModelInitialize(
+                model: *mut TRITONBACKEND_Model,
+            ) -> *mut TRITONSERVER_Error {
+                // SAFETY: as in Initialize.
+                unsafe { entry::model_initialize::<$backend>(model) }
+            }
+
+            /// Called for each instance of a model, after ModelInitialize.
+            #[unsafe(no_mangle)]
+            extern "C" fn TRITONBACKEND_ModelInstanceInitialize(
+                instance: *mut TRITONBACKEND_ModelInstance,
+            ) -> *mut TRITONSERVER_Error {
+                // SAFETY: as in Initialize.
+                unsafe { entry::instance_initialize::<$backend>(instance) }
+            }
+
+            /// Called for each batch of requests, by one thread at a time for one instance.
+            #[unsafe(no_mangle)]
+            extern "C" fn TRITONBACKEND_ModelInstanceExecute(
+                instance: *mut TRITONBACKEND_ModelInstance,
+                requests: *mut *mut TRITONBACKEND_Request,
+                count: u32,
+            ) -> *mut TRITONSERVER_Error {
+                // SAFETY: as in Initialize; `requests` are `count` requests.
+                unsafe { entry::instance_execute::<$backend>(instance, requests, count) }
+            }
+
+            /// Called when an instance goes, after its last request was released.
+            #[unsafe(no_mangle)]
+            extern "C" fn TRITONBACKEND_ModelInstanceFinalize(
+                instance: *mut TRITONBACKEND_ModelInstance,
+            ) -> *mut TRITONSERVER_Error {
+                // SAFETY: as in Initialize.
+                unsafe { entry::instance_finalize::<$backend>(instance) }
+            }
+
+            /// Called when a version of a model goes, after its instances.
+            #[unsafe(no_mangle)]
+            extern "C" fn TRITONBACKEND_ModelFinalize(
+                model: *mut TRITONBACKEND_Model,
+            ) -> *mut TRITONSERVER_Error {
+                // SAFETY: as in Initialize.
+                unsafe { entry::model_finalize::<$backend>(model) }
+            }
+
+            /// Called once, before the library is closed.
+            #[unsafe(no_mangle)]
+            extern "C" fn TRITONBACKEND_Finalize(
+                backend: *mut TRITONBACKEND_Backend,
+            ) -> *mut TRITONSERVER_Error {
+                // SAFETY: as in Initialize.
+                unsafe { entry::finalize::<$backend>(backend) }
+            }
+
+            // The compiler holds each one against its declaration in the header.
+            const _: TRITONBACKEND_InitializeFn = Some(TRITONBACKEND_Initialize);
+            const _: TRITONBACKEND_GetBackendAttributeFn = Some(TRITONBACKEND_GetBackendAttribute);
+            const _: TRITONBACKEND_ModelInitializeFn = Some(TRITONBACKEND_ModelInitialize);
+            const _: TRITONBACKEND_ModelInstanceInitializeFn = Some(TRITONBACKEND_ModelInstanceInitialize);
+            const _: TRITONBACKEND_ModelInstanceExecuteFn = Some(TRITONBACKEND_ModelInstanceExecute);
+            const _: TRITONBACKEND_ModelInstanceFinalizeFn = Some(TRITONBACKEND_ModelInstanceFinalize);
+            const _: TRITONBACKEND_ModelFinalizeFn = Some(TRITONBACKEND_ModelFinalize);
+            const _: TRITONBACKEND_FinalizeFn = Some(TRITONBACKEND_Finalize);
+        }
+    };
+}
+pub(crate) use export_backend;
+
+/// # Safety
+/// `backend` is the handle passed to `TRITONBACKEND_Initialize`.
+pub unsafe fn initialize<B: Backend>(backend: *mut TRITONBACKEND_Backend) -> *mut TRITONSERVER_Error {
+    if let Err(error) = load_api() {
+        // SAFETY: the process is a Triton server, see `load_api`; it owns the error that is returned.
+        let for_server = unsafe { error.to_server() };
+        return for_server.map(NonNull::as_ptr).unwrap_or_else(|| panic!("{error}"));
+    }
+    server_log::install();
+    panics::install();
+    to_raw(guard(|| {
+        // SAFETY: the handle is valid during this call, which `start` cannot outlive.
+        let state = B::start(unsafe { BackendHandle::new(backend) })?;
+        // SAFETY: the handle is valid; the state is taken back in `finalize`.
+        unsafe { hand_out(state, |state| api().TRITONBACKEND_BackendSetState(backend, state)) }
+    }))
+}
+
+/// # Safety
+/// `attributes` was passed to `TRITONBACKEND_GetBackendAttribute`.
+pub unsafe fn attributes(attributes: *mut TRITONBACKEND_BackendAttribute) -> *mut TRITONSERVER_Error {
+    to_raw(guard(|| {
+        if api().TRITONBACKEND_BackendAttributeSetParallelModelInstanceLoading.is_err() {
+            return Ok(()); // servers before 23.08 load instances one after the other
+        }
+        // SAFETY: the function is there, and the attributes are valid during this call.
+        check(unsafe {
+            api().TRITONBACKEND_BackendAttributeSetParallelModelInstanceLoading(attributes, true)
+        })
+    }))
+}
+
+/// # Safety
+/// `model` was passed to `TRITONBACKEND_ModelInitialize`, of a backend started with [`initialize`].
+pub unsafe fn model_initialize<B: Backend>(model: *mut TRITONBACKEND_Model) -> *mut TRITONSERVER_Error {
+    to_raw(guard(|| {
+        let mut backend = ptr::null_mut();
+        // SAFETY: the model is valid and knows its backend, whose state is a `B` that lives until
+        // `finalize`, which the server calls after the last model is gone.
+        let loaded = unsafe {
+            check(api().TRITONBACKEND_ModelBackend(model, &mut backend))?;
+            let backend: &B = borrow(|state| api().TRITONBACKEND_BackendState(backend, state))?;
+            backend.load(ModelHandle::new(model))?
+        };
+        // SAFETY: the handle is valid; the state is taken back in `model_finalize`.
+        unsafe { hand_out(Arc::new(loaded), |state| api().TRITONBACKEND_ModelSetState(model, state)) }
+    }))
+}
+
+/// # Safety
+/// `instance` was passed to `TRITONBACKEND_ModelInstanceInitialize`, of a model that
+/// [`model_initialize`] loaded.
+pub unsafe fn instance_initialize<B: Backend>(
+    instance: *mut TRITONBACKEND_ModelInstance,
+) -> *mut TRITONSERVER_Error {
+    to_raw(guard(|| {
+        let mut model = ptr::null_mut();
+        // SAFETY: the instance is valid and knows its model, whose state is an `Arc<B::Model>` that
+        // lives until `model_finalize`; the new state is taken back in `instance_finalize`.
+        unsafe {
+            check(api().TRITONBACKEND_ModelInstanceModel(instance, &mut model))?;
+            let model: &Arc<B::Model> = borrow(|state| api().TRITONBACKEND_ModelState(model, state))?;
+            hand_out(Arc::clone(model), |state| api().TRITONBACKEND_ModelInstanceSetState(instance, state))
+        }
+    }))
+}
+
+/// # Safety
+/// The arguments were passed to `TRITONBACKEND_ModelInstanceExecute`, for an instance that
+/// [`instance_initialize`] made.
+pub unsafe fn instance_execute<B: Backend>(
+    instance: *mut TRITONBACKEND_ModelInstance,
+    requests: *mut *mut TRITONBACKEND_Request,
+    count: u32,
+) -> *mut TRITONSERVER_Error {
+    // Until here the requests are the server's: an error gives every one of them that answer.
+    // SAFETY: the instance is valid; its state is an `Arc<B::Model>` until `instance_finalize`.
+    let state = guard(|| unsafe { borrow(|state| api().TRITONBACKEND_ModelInstanceState(instance, state)) });
+    let model: &Arc<B::Model> = match state {
+        Ok(model) => model,
+        Err(error) => return error.into_raw(),
+    };
+    // From here on they are ours, and the result is success whatever happens: a `Request` sees to it
+    // that it is answered and released.
+    // SAFETY: the server passes `count` requests and gives them up when the result is success.
+    let requests = unsafe { std::slice::from_raw_parts(requests, count as usize) }
+        .iter()
+        .map(|&request| unsafe { Request::new(request, instance) })
+        .collect();
+    let executed = guard(|| {
+        B::execute(model, requests);
+        Ok(())
+    });
+    drop(executed); // a panic was logged by the hook and told to the clients by `Request::drop`
+    ptr::null_mut()
+}
+
+/// # Safety
+/// As for [`instance_execute`]; the instance is not used afterwards.
+pub unsafe fn instance_finalize<B: Backend>(
+    instance: *mut TRITONBACKEND_ModelInstance,
+) -> *mut TRITONSERVER_Error {
+    // SAFETY: the state was handed out in `instance_initialize` and is used no more.
+    to_raw(guard(|| unsafe {
+        take_back::<Arc<B::Model>>(|state| api().TRITONBACKEND_ModelInstanceState(instance, state))
+    }))
+}
+
+/// # Safety
+/// As for [`instance_initialize`]; the model is not used afterwards.
+pub unsafe fn model_finalize<B: Backend>(model: *mut TRITONBACKEND_Model) -> *mut TRITONSERVER_Error {
+    // SAFETY: the state was handed out in `model_initialize` and is used no more.
+    to_raw(guard(|| unsafe {
+        take_back::<Arc<B::Model>>(|state| api().TRITONBACKEND_ModelState(model, state))
+    }))
+}
+
+/// # Safety
+/// As for [`initialize`]; the backend is not used afterwards.
+pub unsafe fn finalize<B: Backend>(backend: *mut TRITONBACKEND_Backend) -> *mut TRITONSERVER_Error {
+    // SAFETY: the state was handed out in `initialize` and is used no more.
+    to_raw(guard(|| unsafe { take_back::<B>(|state| api().TRITONBACKEND_BackendState(backend, state)) }))
+}
+
+/// Gives the server a state to keep; on an error the state is dropped.
+///
+/// # Safety
+/// `set` stores the pointer for the server and does nothing else with it.
+unsafe fn hand_out<T>(state: T, set: impl FnOnce(*mut c_void) -> *mut TRITONSERVER_Error) -> Result<()> {
+    let state = Box::into_raw(Box::new(state));
+    check(set(state.cast())).inspect_err(|_| {
+        // SAFETY: it was made two lines above, and the server did not take it.
+        drop(unsafe { Box::from_raw(state) });
+    })
+}
+
+/// Lends a state that [`hand_out`] gave the server.
+///
+/// # Safety
+/// `get` fetches what was stored for the very same type, and the state is not taken back during `'a`.
+unsafe fn borrow<'a, T>(get: impl FnOnce(*mut *mut c_void) -> *mut TRITONSERVER_Error) -> Result<&'a T> {
+    let mut state = ptr::null_mut();
+    check(get(&mut state))?;
+    // SAFETY: the caller vouches for it; null is what the server returns when nothing was stored.
+    unsafe { state.cast::<T>().as_ref() }
+        .ok_or_else(|| Error::internal("the server returned no state where the backend stored one"))
+}
+
+/// Takes a state back that [`hand_out`] gave the server, and drops it.
+///
+/// # Safety
+/// As for [`borrow`], and nothing uses the state any more.
+unsafe fn take_back<T>(get: impl FnOnce(*mut *mut c_void) -> *mut TRITONSERVER_Error) -> Result<()> {
+    let mut state = ptr::null_mut();
+    check(get(&mut state))?;
+    if !state.is_null() {
+        // SAFETY: the caller vouches for it. Null is the state of what failed to initialise.
+        drop(unsafe { Box::from_raw(state.cast::<T>()) });
+    }
+    Ok(())
+}

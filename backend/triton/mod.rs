@@ -1,0 +1,36 @@
+//! The safe layer over `triton-sys`, and the only room with unsafe code.
+//!
+//! In the order a model lives: [`entry`] is what the server calls, [`model`] what it tells at load,
+//! [`request`] and [`response`] what it hands over for each execution. [`error`], [`panics`], [`server_log`],
+//! [`clock`] and [`process`] serve them all.
+
+pub mod clock;
+pub mod entry;
+pub mod error;
+
+pub mod model;
+mod panics;
+pub mod process;
+pub mod request;
+pub mod response;
+mod server_log;
+
+use once_cell::sync::OnceCell;
+use triton_sys::{Api, LoadError};
+
+pub use error::{Code, Error, Result};
+
+static API: OnceCell<Api> = OnceCell::new();
+
+/// Looks the API up in the running server; the first call counts.
+fn load_api() -> std::result::Result<&'static Api, LoadError> {
+    // SAFETY: the process that calls an entry point of a backend is a Triton server, whose functions
+    // have the signatures of the API version that `from_process` checks; they stay loaded for as long
+    // as this library, which the server unloads first.
+    API.get_or_try_init(|| unsafe { Api::from_process() })
+}
+
+/// The server's functions. Every entry point is behind `TRITONBACKEND_Initialize`, which loads them.
+fn api() -> &'static Api {
+    API.get().expect("the server calls TRITONBACKEND_Initialize before anything else")
+}

@@ -1,0 +1,39 @@
+//! What touches the whole process: opening a shared library, setting an environment variable.
+
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
+
+/// Opens a shared library for the life of the process, its symbols kept private (RTLD_LOCAL).
+///
+/// # Errors
+/// The dynamic linker's own text: which file or symbol is missing.
+pub fn open_library(path: &Path) -> Result<(), String> {
+    use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
+    // SAFETY: runs the library's initialisers. The path is the operator's choice (option, environment
+    // or a system folder), as trusted as the server's own backends; it is never closed, so nothing of
+    // it can dangle.
+    let library = unsafe { Library::open(Some(path), RTLD_NOW | RTLD_LOCAL) }.map_err(|e| e.to_string())?;
+    std::mem::forget(library);
+    Ok(())
+}
+
+/// Runs `body` with an environment variable set, and puts the old value back.
+pub fn with_variable<T>(name: &str, value: &OsStr, body: impl FnOnce() -> T) -> T {
+    struct Restore<'a>(&'a str, Option<OsString>);
+    impl Drop for Restore<'_> {
+        fn drop(&mut self) {
+            match self.1.take() {
+                // SAFETY: as below.
+                Some(old) => unsafe { std::env::set_var(self.0, old) },
+                // SAFETY: as below.
+                None => unsafe { std::env::remove_var(self.0) },
+            }
+        }
+    }
+    let _restore = Restore(name, std::env::var_os(name));
+    // SAFETY: changing the environment is unsound only while another thread reads it through C. This
+    // runs once in the life of the library, while the server loads the backend, before any TensorFlow
+    // thread exists; it lasts as long as `body`. glibc never frees the strings a reader may hold.
+    unsafe { std::env::set_var(name, value) };
+    body()
+}
