@@ -1,0 +1,108 @@
+# The commands a person types. `make` lists them.
+
+PYTHON ?= python3
+PICTURE ?=
+ARGS ?=
+
+VENV := .venv
+READY := $(VENV)/.ready
+SITE := $(CURDIR)/$(VENV)/site-packages
+BACKEND := target/release/libtriton_tensorflow_latency.so
+INCEPTION := model_repository/inception_v3/1/model.savedmodel/saved_model.pb
+TEST_MODELS := target/test-models/made_from
+CARGO_DENY_VERSION := 0.20.2
+CARGO_DENY_HOME := target/tools/cargo-deny-$(CARGO_DENY_VERSION)
+CARGO_DENY := $(CARGO_DENY_HOME)/bin/cargo-deny
+
+# bindgen reads the C headers with libclang: the wheel's, unless the environment names another.
+export LIBCLANG_PATH ?= $(SITE)/clang/native
+
+# What the tests and benchmarks need to know. Set by hand, they take other places.
+export TL_PYTHON ?= $(CURDIR)/$(VENV)/bin/python
+export TL_TRITONSERVER ?= $(SITE)/pytriton/tritonserver/bin/tritonserver
+export TL_TENSORFLOW_DIR ?= $(SITE)/tensorflow
+export TL_BACKEND ?= $(CURDIR)/$(BACKEND)
+export TL_INCEPTION_DIR ?= $(CURDIR)/model_repository/inception_v3
+export TL_TEST_MODELS ?= $(CURDIR)/target/test-models
+
+.DEFAULT_GOAL := help
+.PHONY: help setup model test-models build demo serve test bench check clean clean-venv cargo picture
+
+help: ## this list
+	@echo "make TARGET, where TARGET is one of"
+	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/  \1|\2/p' $(MAKEFILE_LIST) | \
+	  awk -F'|' '{ printf "%-13s %s\n", $$1, $$2 }'
+
+setup: $(READY) ## installs TensorFlow, the client and a Triton server into .venv (2 GB, once)
+	@echo "Set up: $(VENV)"
+
+model: $(INCEPTION) ## makes the Inception-v3 SavedModel (190 MB, half a minute, once)
+	@echo "Inception-v3: $(dir $(INCEPTION))"
+
+build: $(READY) cargo ## builds target/release/libtriton_tensorflow_latency.so
+	@echo "Building $(BACKEND)$$(test -f $(BACKEND) || echo ' (1 to 3 minutes)')"
+	@cargo build --release
+	@test -f $(BACKEND)
+
+demo: picture build $(INCEPTION) ## a real server classifies pictures, responses carry their latency; PICTURE=FILE for yours
+	@$(VENV)/bin/python tools/demo.py $(ARGS) $(if $(PICTURE),"$(PICTURE)")
+
+serve: build $(INCEPTION) ## a server that stays until Ctrl-C; ARGS="--http-port 8000" and the like
+	@$(VENV)/bin/python tools/serve.py $(ARGS)
+
+test: build $(INCEPTION) $(TEST_MODELS) ## all tests, against a real server
+	@echo "Testing"
+	@cargo test --release --workspace $(ARGS)
+
+test-models: $(TEST_MODELS) ## makes the small SavedModels of the tests
+	@echo "Test models: $(dir $(TEST_MODELS))"
+
+bench: build $(INCEPTION) $(TEST_MODELS) ## throughput against the bare TensorFlow, microseconds added to each request
+	@cargo bench $(ARGS)
+
+check: $(READY) cargo $(CARGO_DENY) ## formatting, lints, dependencies, documentation
+	@echo "Formatting"
+	@cargo fmt --all --check
+	@echo "Lints"
+	@cargo clippy --workspace --all-targets -- -D warnings
+	@echo "Dependencies"
+	@sh tools/check_dependencies.sh $(CARGO_DENY)
+	@echo "Documentation"
+	@RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps --document-private-items
+
+clean: ## removes what was built and the models; keeps .venv and target/tools
+	@echo "Removing what was built and the model files"
+	@test ! -d target || find target -mindepth 1 -maxdepth 1 ! -name tools -exec rm -rf {} +
+	@rm -rf $(dir $(INCEPTION))
+
+clean-venv: ## removes .venv
+	@echo "Removing $(VENV)"
+	@rm -rf $(VENV)
+
+# --- the steps behind them ---
+
+$(READY): requirements.txt requirements-server.txt tools/setup.sh
+	@sh tools/setup.sh "$(PYTHON)"
+
+# The script itself decides whether the model that is there will do; `touch` tells make.
+$(INCEPTION): model_repository/make_inception_v3.py | $(READY)
+	@$(VENV)/bin/python model_repository/make_inception_v3.py
+	@touch $@
+
+$(TEST_MODELS): tests/models/make_models.py $(READY)
+	@$(VENV)/bin/python tests/models/make_models.py target/test-models
+	@touch $@
+
+$(CARGO_DENY): | cargo
+	@echo "Installing cargo-deny $(CARGO_DENY_VERSION) into target/tools (3 to 5 minutes, once)"
+	@cargo install --quiet --locked --root $(CARGO_DENY_HOME) cargo-deny@$(CARGO_DENY_VERSION)
+
+cargo:
+	@command -v cargo >/dev/null || { \
+	  echo "cargo was not found. Install Rust (https://rustup.rs) or put ~/.cargo/bin on the PATH." >&2; exit 1; }
+	@command -v cc >/dev/null || { \
+	  echo "No C compiler (cc) was found; Rust links with it. On Debian and Ubuntu: apt install gcc" >&2; exit 1; }
+
+# Said before minutes of set-up, not after.
+picture:
+	@test -z "$(PICTURE)" || test -r "$(PICTURE)" || { echo "No such picture: $(PICTURE)" >&2; exit 1; }

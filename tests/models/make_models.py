@@ -1,0 +1,198 @@
+"""Makes the small SavedModels of the integration tests.
+
+    python tests/models/make_models.py target/test-models
+
+makes FOLDER/NAME/model.savedmodel for each model below; the tests write the config.pbtxt. A folder made by this same
+script and TensorFlow is left as it is. Everything is deterministic. Signature `serving_default` and a dynamic batch
+dimension (-1 in front) unless the description says otherwise.
+
+    add_one          x FP32 [-1,16] -> y = x + 1
+    all_types        in_T [-1,3] -> out_T, the row reversed (BOOL: and negated), for the 13 types T in TYPES
+    mixed            a FP32 [-1,4], b INT32 [-1,2,3] -> sum FP32 [-1,1], the row sums of a and b added;
+                     outer FP32 [-1,4,6], the outer product; guarded FP32 [-1,4] = a, an error where a holds NaN or Inf
+    no_batch         x FP32 [-1,-1] -> transposed FP32 [-1,-1], total FP32 [] (a scalar). No batch dimension
+    fixed            x FP32 [2,3] -> y FP32 [3,2], transposed. No batch dimension
+    failing          x FP32 [-1,4] -> y = x; fails with "planted failure" where x holds NaN or Inf
+    text             x STRING [-1,1] -> y STRING [-1,1], upper case
+    slow             x FP32 [-1,1] -> y = x, after as many milliseconds of work as the largest x says
+    stateful         x FP32 [-1,1] -> count FP32 [-1,1]: the sum of all x so far, this run's included, in each row
+    two_signatures   x FP32 [-1,4]: serving_default -> y = x + 1; double -> y = 2 x
+    frozen_v1        x FP32 [-1,4] -> y FP32 [-1,2] = x W + 1, W = [[1,0],[0,1],[1,1],[2,-1]]; TensorFlow 1 format,
+                     no functions, no variables
+"""
+
+import hashlib
+import importlib.metadata
+import os
+import pathlib
+import shutil
+import sys
+import tempfile
+import time
+
+TYPES = {
+    "BOOL": "bool", "UINT8": "uint8", "UINT16": "uint16", "UINT32": "uint32", "UINT64": "uint64", "INT8": "int8",
+    "INT16": "int16", "INT32": "int32", "INT64": "int64", "FP16": "float16", "BF16": "bfloat16", "FP32": "float32",
+    "FP64": "float64",
+}
+STAMP = "made_from"
+
+
+def save_function(folder, function, **inputs):
+    """Saves `function` as serving_default, TensorFlow 2 style; inputs maps a name to (type, shape)."""
+    save_signatures(folder, {"serving_default": function}, inputs)
+
+
+def save_signatures(folder, functions, inputs, module=None):
+    module = module or tf.Module()
+    # Positional, since the arguments of a signature are named by their specs.
+    specs = [tf.TensorSpec(shape, kind, name=name) for name, (kind, shape) in inputs.items()]
+    signatures = {name: tf.function(function).get_concrete_function(*specs) for name, function in functions.items()}
+    tf.saved_model.save(module, str(folder), signatures=signatures)
+
+
+def save_graph(folder, build):
+    """Saves what `build` puts into a graph, TensorFlow 1 style: its nodes stay at the top level."""
+    graph = tf.Graph()
+    with graph.as_default():
+        inputs, outputs = build()
+        info = tf.compat.v1.saved_model.build_tensor_info
+        signature = tf.compat.v1.saved_model.build_signature_def(
+            inputs={name: info(tensor) for name, tensor in inputs.items()},
+            outputs={name: info(tensor) for name, tensor in outputs.items()},
+            method_name="tensorflow/serving/predict",
+        )
+        with tf.compat.v1.Session(graph=graph) as session:
+            builder = tf.compat.v1.saved_model.Builder(str(folder))
+            builder.add_meta_graph_and_variables(session, ["serve"], {"serving_default": signature})
+            builder.save()
+
+
+def add_one(folder):
+    save_function(folder, lambda x: {"y": x + 1.0}, x=("float32", [None, 16]))
+
+
+def all_types(folder):
+    def reverse(*rows):
+        outputs = {}
+        for name, row in zip(TYPES, rows):
+            row = tf.logical_not(row) if name == "BOOL" else row
+            outputs["out_" + name] = tf.reverse(row, axis=[1])
+        return outputs
+
+    save_function(folder, reverse, **{"in_" + name: (kind, [None, 3]) for name, kind in TYPES.items()})
+
+
+def mixed(folder):
+    # A plain graph: within a function CheckNumerics would run even if `guarded` is not asked for, since TensorFlow
+    # counts it as having side effects. Here it runs only when its output is fetched.
+    def build():
+        a = tf.compat.v1.placeholder(tf.float32, [None, 4], name="a")
+        b = tf.compat.v1.placeholder(tf.int32, [None, 2, 3], name="b")
+        flat = tf.reshape(tf.cast(b, tf.float32), [-1, 6])
+        total = tf.reduce_sum(a, axis=1, keepdims=True) + tf.reduce_sum(flat, axis=1, keepdims=True)
+        outputs = {
+            "sum": total,
+            "outer": a[:, :, None] * flat[:, None, :],
+            "guarded": tf.debugging.check_numerics(a, "guarded refuses"),
+        }
+        return {"a": a, "b": b}, outputs
+
+    save_graph(folder, build)
+
+
+def no_batch(folder):
+    save_function(folder, lambda x: {"transposed": tf.transpose(x), "total": tf.reduce_sum(x)},
+                  x=("float32", [None, None]))
+
+
+def fixed(folder):
+    save_function(folder, lambda x: {"y": tf.transpose(x)}, x=("float32", [2, 3]))
+
+
+def failing(folder):
+    save_function(folder, lambda x: {"y": tf.debugging.check_numerics(x, "planted failure")}, x=("float32", [None, 4]))
+
+
+def text(folder):
+    save_function(folder, lambda x: {"y": tf.strings.upper(x)}, x=("string", [None, 1]))
+
+
+def slow(folder):
+    def work(x):
+        end = tf.timestamp() + tf.cast(tf.reduce_max(x), tf.float64) / 1000.0
+        last = tf.while_loop(lambda now: now < end, lambda now: [tf.timestamp()], [tf.timestamp()])[0]
+        return {"y": x + 0.0 * tf.cast(last, tf.float32)}  # uses `last`, so that nothing may drop the loop
+
+    save_function(folder, work, x=("float32", [None, 1]))
+
+
+def stateful(folder):
+    module = tf.Module()
+    module.count = tf.Variable(0.0)
+
+    def add(x):
+        count = module.count.assign_add(tf.reduce_sum(x))
+        return {"count": tf.zeros_like(x) + count}
+
+    save_signatures(folder, {"serving_default": add}, {"x": ("float32", [None, 1])}, module)
+
+
+def two_signatures(folder):
+    functions = {"serving_default": lambda x: {"y": x + 1.0}, "double": lambda x: {"y": 2.0 * x}}
+    save_signatures(folder, functions, {"x": ("float32", [None, 4])})
+
+
+def frozen_v1(folder):
+    def build():
+        x = tf.compat.v1.placeholder(tf.float32, [None, 4], name="x")
+        weights = tf.constant([[1, 0], [0, 1], [1, 1], [2, -1]], tf.float32)
+        return {"x": x}, {"y": tf.matmul(x, weights) + 1.0}
+
+    save_graph(folder, build)
+
+
+MODELS = [add_one, all_types, mixed, no_batch, fixed, failing, text, slow, stateful, two_signatures, frozen_v1]
+
+
+def main():
+    if len(sys.argv) != 2:
+        sys.exit("usage: make_models.py FOLDER")
+    folder = pathlib.Path(sys.argv[1])
+    source = hashlib.sha256(pathlib.Path(__file__).read_bytes()).hexdigest()
+    stamp = f"{source} tensorflow {importlib.metadata.version('tensorflow-cpu')}\n"
+    try:
+        if (folder / STAMP).read_text() == stamp:
+            print(f"Test models are there: {folder}")
+            return
+    except OSError:
+        pass
+
+    print(f"Making {len(MODELS)} small test models, about 10 seconds: {folder}", flush=True)
+    started = time.monotonic()
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    # Made beside its place and moved there in one step, so that an interrupted run leaves nothing half made.
+    scratch = pathlib.Path(tempfile.mkdtemp(prefix=".making-", dir=folder.parent))
+    os.environ["KERAS_HOME"] = str(scratch / "keras")  # TensorFlow imports Keras, which would make ~/.keras
+    try:
+        global tf
+        import tensorflow as tf
+
+        tf.get_logger().setLevel("ERROR")  # the TensorFlow 1 builder announces its deprecation
+        made = scratch / "models"
+        for model in MODELS:
+            (made / model.__name__).mkdir(parents=True)
+            model(made / model.__name__ / "model.savedmodel")
+        (made / STAMP).write_text(stamp)
+        if folder.exists():
+            folder.rename(scratch / "old")
+        made.rename(folder)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    print(f"  done in {time.monotonic() - started:.0f} s")
+
+
+if __name__ == "__main__":
+    main()
