@@ -1,21 +1,22 @@
 //! The pipeline: what happens to the requests of one execution, from end to end.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use crate::config::Step;
 use crate::gather::gather;
-use crate::model::Model;
-use crate::scatter::{self, Computed, Wanted};
+use crate::model::{Model, Selection};
+use crate::scatter::{self, Computed};
 use crate::timing::{self, BatchTimes};
 use crate::triton::Result;
 use crate::triton::clock::now_ns;
 use crate::triton::request::{Request, Stamps, report_batch};
 
 /// A request that is part of the batch.
-struct Member {
+struct Member<'m> {
     request: Request,
     rows: Range<usize>,
-    wanted: Wanted,
+    wanted: Cow<'m, Selection>,
 }
 
 /// Executes requests and answers every one of them.
@@ -39,7 +40,7 @@ fn execute_batch(model: &Model, requests: Vec<Request>) {
         return;
     }
     let rows = gathered.total_rows;
-    let outputs = scatter::to_compute(model, members.iter().map(|member| &member.wanted));
+    let outputs = scatter::to_compute(model, members.iter().map(|member| &*member.wanted));
 
     let compute_start = now_ns();
     let result = model.session.run(&gathered.tensors, &outputs);
@@ -67,10 +68,10 @@ fn execute_batch(model: &Model, requests: Vec<Request>) {
 }
 
 /// Keeps the requests that can run together and answers the others with their error.
-fn admit(model: &Model, requests: Vec<Request>, rows: Vec<Result<Range<usize>>>) -> Vec<Member> {
+fn admit(model: &Model, requests: Vec<Request>, rows: Vec<Result<Range<usize>>>) -> Vec<Member<'_>> {
     let mut members = Vec::with_capacity(requests.len());
     for (mut request, rows) in requests.into_iter().zip(rows) {
-        match rows.and_then(|rows| Ok((rows, Wanted::of(model, &request)?))) {
+        match rows.and_then(|rows| Ok((rows, scatter::wanted(model, &request)?))) {
             Ok((rows, wanted)) => members.push(Member { request, rows, wanted }),
             Err(error) => request.fail(error),
         }
@@ -80,7 +81,7 @@ fn admit(model: &Model, requests: Vec<Request>, rows: Vec<Result<Range<usize>>>)
 
 /// Writes a request's outputs, takes its end, attaches its times, sends the response. Returns the
 /// request's stamps, or nothing when it got an error instead.
-fn answer(model: &Model, computed: &Computed, times: &BatchTimes, member: &mut Member) -> Option<Stamps> {
+fn answer(model: &Model, computed: &Computed, times: &BatchTimes, member: &mut Member<'_>) -> Option<Stamps> {
     let Member { request, rows, wanted } = member;
     planted_panic(model, Step::Scatter, std::slice::from_ref(request));
     let filled = request.respond().and_then(|response| {

@@ -12,7 +12,7 @@ use once_cell::sync::OnceCell;
 
 use crate::session;
 use crate::triton::clock::now_ns;
-use crate::triton::process::{open_library, with_variable};
+use crate::triton::process::{is_shown_to_all, open_library, with_variable};
 use crate::triton::{Code, Error, Result};
 
 /// TensorFlow's library goes by several names: the C library's own, then the Python wheel's and the
@@ -28,6 +28,12 @@ const SYSTEM_FOLDERS: [&str; 4] =
 
 /// Where the `tensorflow` crate looks for the file of the first of [`FILE_NAMES`].
 const CRATE_VARIABLE: &str = "TENSORFLOW_DIR";
+
+/// `re2::RE2::~RE2()`. Some servers (2.28.0 for one) show their own RE2 to all libraries; TensorFlow, built
+/// with another version of it, would call theirs and crash when it restores variables. There it has to look
+/// for its own symbols first. Elsewhere not: that way it would also miss an allocator that the operator has
+/// preloaded for the whole process.
+const RE2_DESTRUCTOR: &str = "_ZN3re23RE2D1Ev";
 
 /// A folder to look in, and who named it.
 struct Place {
@@ -111,7 +117,8 @@ fn load(file: &Path) -> Result<()> {
         ))
     };
     let real = file.canonicalize().map_err(|e| failed(e.to_string()))?;
-    open_library(&real).map_err(failed)?;
+    let own_symbols_first = is_shown_to_all(RE2_DESTRUCTOR);
+    open_library(&real, own_symbols_first).map_err(failed)?;
     let link = Link::new(&real).map_err(|e| failed(format!("no link to it can be made: {e}")))?;
     with_variable(CRATE_VARIABLE, link.0.as_os_str(), session::link_library).map_err(failed)
 }

@@ -23,6 +23,22 @@ pub struct TensorSpec {
     pub dims: Vec<i64>,
 }
 
+/// Some of a model's outputs.
+#[derive(Clone, Debug, Default)]
+pub struct Selection {
+    /// Outputs of the SavedModel, as indices into [`Model::outputs`].
+    pub outputs: Vec<usize>,
+    /// Latency outputs.
+    pub measures: Vec<Measure>,
+}
+
+impl Selection {
+    /// How many outputs these are.
+    pub fn len(&self) -> usize {
+        self.outputs.len() + self.measures.len()
+    }
+}
+
 /// One version of a model, shared by all its instances.
 #[derive(Debug)]
 pub struct Model {
@@ -34,6 +50,8 @@ pub struct Model {
     pub inputs: Vec<TensorSpec>,
     /// In the order of the session's outputs; nothing for those that the configuration leaves out.
     pub outputs: Vec<Option<TensorSpec>>,
+    /// Every output that the configuration declares.
+    pub declared: Selection,
     /// Whether the latency values go into the response's parameters too.
     pub latency_parameters: bool,
     /// For tests: where to panic for a request with the id "panic".
@@ -78,8 +96,8 @@ impl Model {
         }
         let batching = config.max_batch_size > 0;
         let inputs = inputs(&config.inputs, &session.inputs, batching)?;
-        let (outputs, measured) = outputs(&config.outputs, &session.outputs, batching)?;
-        if config.response_cache && (measured || config.latency_parameters) {
+        let (outputs, measures) = outputs(&config.outputs, &session.outputs, batching)?;
+        if config.response_cache && (!measures.is_empty() || config.latency_parameters) {
             log::warn!(
                 "model '{name}': a response out of the server's response cache repeats the times of the \
                  request that filled it"
@@ -89,6 +107,10 @@ impl Model {
             name,
             batching,
             inputs,
+            declared: Selection {
+                outputs: (0..outputs.len()).filter(|&index| outputs[index].is_some()).collect(),
+                measures,
+            },
             outputs,
             latency_parameters: config.latency_parameters,
             test_panic: config.test_panic,
@@ -118,20 +140,20 @@ fn inputs(declared: &[TensorConfig], signature: &[Endpoint], batching: bool) -> 
 }
 
 /// Every declared output is one of the signature's or a latency output; the signature may have more.
-/// Tells also whether there are latency outputs.
+/// Returns the first with the specification of each, and the declared ones of the second.
 fn outputs(
     declared: &[TensorConfig],
     signature: &[Endpoint],
     batching: bool,
-) -> Result<(Vec<Option<TensorSpec>>, bool)> {
+) -> Result<(Vec<Option<TensorSpec>>, Vec<Measure>)> {
     let mut specs: Vec<Option<TensorSpec>> = signature.iter().map(|_| None).collect();
-    let mut measured = false;
+    let mut measures = Vec::new();
     for tensor in declared {
         let name = &tensor.name;
         match (Measure::from_name(name), find(signature, name)) {
-            (Some(_), None) => {
+            (Some(measure), None) => {
                 timing::check_declaration(name, &tensor.data_type, &tensor.dims)?;
-                measured = true;
+                measures.push(measure);
             }
             (Some(_), Some(_)) => {
                 return Err(Error::invalid(format!(
@@ -152,7 +174,7 @@ fn outputs(
             (None, None) => return Err(unknown_name("output", name, signature)),
         }
     }
-    Ok((specs, measured))
+    Ok((specs, measures))
 }
 
 fn find(signature: &[Endpoint], name: &str) -> Option<usize> {

@@ -1,8 +1,9 @@
 //! The batched outputs become each request's own: its rows of the outputs that it asked for.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
-use crate::model::{Model, TensorSpec};
+use crate::model::{Model, Selection, TensorSpec};
 use crate::session::Tensor;
 use crate::timing::Measure;
 use crate::triton::request::Request;
@@ -10,46 +11,41 @@ use crate::triton::response::Response;
 use crate::triton::{Error, Result};
 
 /// What a request wants to have in its response.
-pub struct Wanted {
-    /// Outputs of the model, as indices into the session's.
-    pub outputs: Vec<usize>,
-    /// Latency outputs.
-    pub measures: Vec<Measure>,
-}
-
-impl Wanted {
-    /// Reads the request's list.
-    ///
-    /// # Errors
-    /// An output that the model does not have; the server refuses those before.
-    pub fn of(model: &Model, request: &Request) -> Result<Self> {
-        let mut wanted = Self { outputs: Vec::new(), measures: Vec::new() };
-        for name in request.requested_outputs()? {
-            let named = |spec: &Option<TensorSpec>| spec.as_ref().is_some_and(|spec| spec.name == name);
-            if let Some(index) = model.outputs.iter().position(named) {
-                wanted.outputs.push(index);
-            } else if let Some(measure) = Measure::from_name(name) {
-                wanted.measures.push(measure);
-            } else {
-                let known: Vec<_> = model.outputs.iter().flatten().map(|spec| spec.name.as_str()).collect();
-                return Err(Error::invalid(format!(
-                    "model '{}' has no output '{name}'; it has: {}",
-                    model.name,
-                    known.join(", ")
-                )));
-            }
-        }
-        Ok(wanted)
+///
+/// # Errors
+/// An output that the model does not have; the server refuses those before.
+pub fn wanted<'m>(model: &'m Model, request: &Request) -> Result<Cow<'m, Selection>> {
+    let count = request.output_count()?;
+    if count as usize == model.declared.len() {
+        // As many different ones as there are, so all: most requests name none, and get them all.
+        return Ok(Cow::Borrowed(&model.declared));
     }
+    let mut wanted = Selection::default();
+    for index in 0..count {
+        let name = request.output_name(index)?;
+        let named = |spec: &Option<TensorSpec>| spec.as_ref().is_some_and(|spec| spec.name == name);
+        if let Some(index) = model.outputs.iter().position(named) {
+            wanted.outputs.push(index);
+        } else if let Some(measure) = Measure::from_name(name) {
+            wanted.measures.push(measure);
+        } else {
+            let known: Vec<_> = model.outputs.iter().flatten().map(|spec| spec.name.as_str()).collect();
+            return Err(Error::invalid(format!(
+                "model '{}' has no output '{name}'; it has: {}",
+                model.name,
+                known.join(", ")
+            )));
+        }
+    }
+    Ok(Cow::Owned(wanted))
 }
 
 /// The outputs to compute for a batch, each once. When nobody asks for an output of the model, only for
 /// times, all of them are computed: a time has to be the time of an inference.
-pub fn to_compute<'w>(model: &Model, wanted: impl Iterator<Item = &'w Wanted>) -> Vec<usize> {
+pub fn to_compute<'w>(model: &Model, wanted: impl Iterator<Item = &'w Selection>) -> Vec<usize> {
     let mut outputs: Vec<usize> = wanted.flat_map(|wanted| wanted.outputs.iter().copied()).collect();
     if outputs.is_empty() {
-        let declared = |&index: &usize| model.outputs[index].is_some();
-        return (0..model.outputs.len()).filter(declared).collect();
+        return model.declared.outputs.clone();
     }
     outputs.sort_unstable();
     outputs.dedup();
@@ -97,7 +93,7 @@ pub fn check(model: &Model, computed: &Computed) -> Result<()> {
 pub fn write(
     model: &Model,
     computed: &Computed,
-    wanted: &Wanted,
+    wanted: &Selection,
     rows: &Range<usize>,
     response: &Response,
 ) -> Result<()> {

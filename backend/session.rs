@@ -180,7 +180,9 @@ fn failure(what: &str, status: &tf::Status) -> Error {
 fn signature<'a>(bundle: &'a SavedModelBundle, name: &str) -> Result<&'a SignatureDef> {
     let signatures = bundle.meta_graph_def().signatures();
     signatures.get(name).ok_or_else(|| {
-        let mut names: Vec<_> = signatures.keys().map(String::as_str).collect();
+        // Names with two underscores are TensorFlow's own, such as __saved_model_init_op.
+        let mut names: Vec<_> =
+            signatures.keys().map(String::as_str).filter(|name| !name.starts_with("__")).collect();
         names.sort_unstable();
         Error::new(
             Code::NotFound,

@@ -1,20 +1,32 @@
 //! What touches the whole process: opening a shared library, setting an environment variable.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::{OsStr, OsString, c_void};
 use std::path::Path;
+
+use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
 
 /// Opens a shared library for the life of the process, its symbols kept private (RTLD_LOCAL).
 ///
+/// With `own_symbols_first` it finds its own symbols before those that the program shows to all
+/// (RTLD_DEEPBIND).
+///
 /// # Errors
 /// The dynamic linker's own text: which file or symbol is missing.
-pub fn open_library(path: &Path) -> Result<(), String> {
-    use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
+pub fn open_library(path: &Path, own_symbols_first: bool) -> Result<(), String> {
+    let deep = if own_symbols_first { libc::RTLD_DEEPBIND } else { 0 };
     // SAFETY: runs the library's initialisers. The path is the operator's choice (option, environment
     // or a system folder), as trusted as the server's own backends; it is never closed, so nothing of
     // it can dangle.
-    let library = unsafe { Library::open(Some(path), RTLD_NOW | RTLD_LOCAL) }.map_err(|e| e.to_string())?;
+    let library =
+        unsafe { Library::open(Some(path), RTLD_NOW | RTLD_LOCAL | deep) }.map_err(|e| e.to_string())?;
     std::mem::forget(library);
     Ok(())
+}
+
+/// Whether the program, or a library that it links, shows a symbol of this name to all libraries.
+pub fn is_shown_to_all(symbol: &str) -> bool {
+    // SAFETY: the symbol is looked up and not used, so its type does not matter.
+    unsafe { Library::this().get::<*const c_void>(symbol.as_bytes()) }.is_ok()
 }
 
 /// Runs `body` with an environment variable set, and puts the old value back.

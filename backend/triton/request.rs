@@ -93,21 +93,22 @@ impl Request {
         }
     }
 
-    /// The names of the outputs that the client wants: those it named, or else all of the model's.
-    pub fn requested_outputs(&self) -> Result<Vec<&str>> {
+    /// How many outputs the client wants: those it named, or else all of the model's.
+    pub fn output_count(&self) -> Result<u32> {
         let mut count = 0;
         // SAFETY: the request is ours; the number is written to our variable.
         check(unsafe { api().TRITONBACKEND_RequestOutputCount(self.raw, &mut count) })?;
-        (0..count)
-            .map(|index| {
-                let mut name = ptr::null();
-                // SAFETY: the request is ours, and its strings live until it is released.
-                unsafe {
-                    check(api().TRITONBACKEND_RequestOutputName(self.raw, index, &mut name))?;
-                    text(name)
-                }
-            })
-            .collect()
+        Ok(count)
+    }
+
+    /// The name of one of these outputs; no two are the same.
+    pub fn output_name(&self, index: u32) -> Result<&str> {
+        let mut name = ptr::null();
+        // SAFETY: the request is ours, and its strings live until it is released.
+        unsafe {
+            check(api().TRITONBACKEND_RequestOutputName(self.raw, index, &mut name))?;
+            text(name)
+        }
     }
 
     /// A response to fill, for [`Request::send`].
