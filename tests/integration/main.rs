@@ -1,0 +1,13 @@
+//! Tests of the backend in a real Triton server.
+//!
+//! `make test` sets up what they need and runs them; a test fails when the server cannot be had. Each module
+//! shows one concern; `support` starts and stops servers and speaks to them.
+
+mod answers;
+mod bad_input;
+mod discovery;
+mod faults;
+mod latency;
+mod load_errors;
+mod settings;
+mod support;

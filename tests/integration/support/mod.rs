@@ -1,0 +1,28 @@
+//! What the tests stand on: servers, clients, configurations and reference answers.
+
+mod config;
+mod environment;
+mod http;
+mod latency;
+mod load;
+mod models;
+mod python;
+mod repository;
+mod server;
+mod shared;
+mod tensor;
+
+pub use config::{LATENCY_OUTPUTS, ModelConfig};
+pub use environment::environment;
+pub use http::{Answer, Client, InferRequest, JSON_LENGTH_HEADER, OutputRequest, Refusal, Statistics};
+pub use latency::{Latency, monotonic_ns};
+pub use load::{Random, in_parallel};
+pub use models::{
+    ADD_ONE_WIDTH, add_one_answer, add_one_config, add_one_request, inception_config, inception_request,
+    slow_config, slow_request,
+};
+pub use python::{inception_reference, run_script};
+pub use repository::{SavedModel, scratch_folder, write_model};
+pub use server::{Options, Server, place_backend};
+pub use shared::{heavy_turn, shared_server};
+pub use tensor::{Tensor, relative_error};
