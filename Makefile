@@ -58,7 +58,7 @@ test-models: $(TEST_MODELS) ## makes the small SavedModels of the tests
 	@echo "Test models: $(dir $(TEST_MODELS))"
 
 bench: build $(INCEPTION) $(TEST_MODELS) ## throughput against the bare TensorFlow, microseconds added to each request
-	@cargo bench $(ARGS)
+	@cargo bench --bench latency $(ARGS)
 
 check: $(READY) cargo $(CARGO_DENY) ## formatting, lints, dependencies, documentation
 	@echo "Formatting"
