@@ -17,6 +17,8 @@
 //! SavedModel's signature; [`datatype`] has the element types.
 
 #![deny(unsafe_code)]
+// The library's only public items are its C entry points: the documentation is for who works on it.
+#![allow(rustdoc::private_intra_doc_links)]
 
 mod complete;
 mod config;
