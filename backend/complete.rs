@@ -31,7 +31,19 @@ pub fn complete(json: &mut Value, config: &ModelConfig, session: &Session, optio
             let name = measure.name().to_string_lossy();
             json!({ "name": name, "data_type": "TYPE_INT64", "dims": [1] })
         });
-        let outputs = session.outputs.iter().filter_map(|endpoint| declare(endpoint, batching));
+        let outputs = session.outputs.iter().filter_map(|endpoint| {
+            let declared = declare(endpoint, batching);
+            if declared.is_none() {
+                log::warn!(
+                    "a model's completed configuration goes without its output '{}' ({} {:?}), which cannot be \
+                     served",
+                    endpoint.name,
+                    endpoint.type_name,
+                    endpoint.dims
+                );
+            }
+            declared
+        });
         json["output"] = outputs.chain(measures).collect();
     }
     true
@@ -41,13 +53,16 @@ fn has_batch_dimension(endpoint: &Endpoint) -> bool {
     endpoint.dims.as_ref().is_some_and(|dims| dims.first() == Some(&-1))
 }
 
-/// Nothing for a tensor that cannot be declared; what is missing then is told when the configuration is
-/// held against the signature.
+/// Nothing for a tensor that cannot be served: of another type, of any rank, or a scalar where there is no
+/// batch dimension. A missing input is told when the configuration is held against the signature.
 fn declare(endpoint: &Endpoint, batching: bool) -> Option<Value> {
     let data_type = format!("TYPE_{}", endpoint.datatype?);
     let dims = endpoint.dims.as_ref()?.get(usize::from(batching)..)?;
     let mut tensor = json!({ "name": endpoint.name, "data_type": data_type, "dims": dims });
     if dims.is_empty() {
+        if !batching {
+            return None;
+        }
         // A configuration has no empty dims.
         tensor["dims"] = json!([1]);
         tensor["reshape"] = json!({ "shape": [] });

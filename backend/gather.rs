@@ -33,12 +33,15 @@ pub fn gather(model: &Model, requests: &[Request]) -> Gathered {
 
     let mut total = 0;
     let rows = parts
-        .iter()
+        .iter_mut()
         .map(|parts| {
-            let parts = parts.as_ref().map_err(Clone::clone)?;
-            let start = total;
-            total += row_count(model, parts);
-            Ok(start..total)
+            let end = match parts {
+                Ok(inputs) => append(model, inputs, total),
+                Err(error) => Err(error.clone()),
+            };
+            let end = end.inspect_err(|error| *parts = Err(error.clone()))?;
+            let start = std::mem::replace(&mut total, end);
+            Ok(start..end)
         })
         .collect();
     let good: Vec<Vec<Part<'_>>> = parts.into_iter().flatten().collect();
@@ -55,11 +58,36 @@ pub fn gather(model: &Model, requests: &[Request]) -> Gathered {
     Gathered { tensors, rows, total_rows: total }
 }
 
-/// Rows of a request; the server sees to it that all its inputs have the same, and
-/// [`check_inputs`] that it is so.
-fn row_count(model: &Model, parts: &[Part<'_>]) -> usize {
-    let first = parts.first().and_then(|part| part.shape.first());
-    if model.batching { first.map_or(1, |&rows| rows as usize) } else { 1 }
+/// The batch's rows once a request's are put behind the `total` there are; [`check_inputs`] has seen to it
+/// that all of its inputs have the same number.
+///
+/// # Errors
+/// A tensor of the batch would be larger than a tensor can be.
+fn append(model: &Model, parts: &[Part<'_>], total: usize) -> Result<usize> {
+    if !model.batching {
+        return Ok(total + 1);
+    }
+    let rows = parts.first().map_or(1, |part| part.shape[0] as usize);
+    for (spec, part) in model.inputs.iter().zip(parts) {
+        let shape = std::iter::once((total + rows) as i64).chain(part.shape[1..].iter().copied());
+        if !is_possible(spec.datatype, shape) {
+            return Err(
+                too_large(part.shape).context(format!("model '{}', input '{}'", model.name, spec.name))
+            );
+        }
+    }
+    Ok(total + rows)
+}
+
+/// Whether a tensor can have this shape. TensorFlow multiplies the dimensions and the element's size in
+/// signed 64 bits, and ends the process when that overflows, even where a dimension of 0 follows.
+fn is_possible(datatype: DataType, shape: impl IntoIterator<Item = i64>) -> bool {
+    let element = datatype.byte_size() as i64;
+    shape.into_iter().try_fold(element, |bytes, dim| bytes.checked_mul(dim.max(1))).is_some()
+}
+
+fn too_large(shape: &[i64]) -> Error {
+    Error::invalid(format!("expected a tensor of less than 2^63 bytes, found shape {shape:?}"))
 }
 
 fn batch_shape(model: &Model, shape: &[i64], total: usize) -> Vec<u64> {
@@ -119,11 +147,17 @@ fn check_input<'r>(model: &Model, spec: &TensorSpec, request: &'r Request) -> Re
     let shape_fits =
         dims.is_some_and(|dims| dims.len() == spec.dims.len() && spec.dims.iter().zip(dims).all(fits));
     if !shape_fits || input.shape.iter().any(|&dim| dim < 0) {
+        // Of a request of zero rows the server passes on the other dimensions only.
+        let zero_rows = model.batching && input.shape.len() == spec.dims.len();
         let batch = if model.batching { " behind the batch dimension" } else { "" };
+        let hint = if zero_rows { ", without one: is it a request of zero rows?" } else { "" };
         return Err(Error::invalid(format!(
-            "expected shape {:?}{batch}, found {:?}",
+            "expected shape {:?}{batch}, found {:?}{hint}",
             spec.dims, input.shape
         )));
+    }
+    if !is_possible(spec.datatype, input.shape.iter().copied()) {
+        return Err(too_large(input.shape));
     }
     let part = part(&input)?;
     let expected = part.elements * spec.datatype.byte_size();
@@ -137,12 +171,9 @@ fn check_input<'r>(model: &Model, spec: &TensorSpec, request: &'r Request) -> Re
     Ok(part)
 }
 
+/// The shape has passed [`is_possible`].
 fn part<'r>(input: &Input<'r>) -> Result<Part<'r>> {
-    let elements = input
-        .shape
-        .iter()
-        .try_fold(1_usize, |product, &dim| product.checked_mul(dim as usize))
-        .ok_or_else(|| Error::invalid(format!("the shape {:?} is too large", input.shape)))?;
+    let elements = input.shape.iter().product::<i64>() as usize;
     Ok(Part { shape: input.shape, buffers: input.buffers()?, elements })
 }
 
@@ -161,5 +192,19 @@ fn equal_shapes(model: &Model, parts: &mut [Result<Vec<Part<'_>>>]) {
                 model.name, model.inputs[index].name, expected[index], inputs[index].shape
             )));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_shapes_that_tensorflow_can_multiply_are_possible() {
+        assert!(is_possible(DataType::Fp32, [16, 299, 299, 3]));
+        assert!(is_possible(DataType::UInt8, [1, 0, i64::MAX]));
+        assert!(!is_possible(DataType::Fp32, [1, i64::MAX]));
+        assert!(!is_possible(DataType::Fp64, [1, (1 << 61) + 1]), "8 bytes, when it wraps");
+        assert!(!is_possible(DataType::UInt8, [1, 1 << 62, 2, 0]), "a 0 comes too late");
     }
 }

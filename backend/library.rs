@@ -35,6 +35,9 @@ const CRATE_VARIABLE: &str = "TENSORFLOW_DIR";
 /// preloaded for the whole process.
 const RE2_DESTRUCTOR: &str = "_ZN3re23RE2D1Ev";
 
+/// A function of TensorFlow's C API that this backend cannot do without.
+const C_API: &str = "TF_LoadSessionFromSavedModel";
+
 /// A folder to look in, and who named it.
 struct Place {
     source: &'static str,
@@ -118,7 +121,7 @@ fn load(file: &Path) -> Result<()> {
     };
     let real = file.canonicalize().map_err(|e| failed(e.to_string()))?;
     let own_symbols_first = is_shown_to_all(RE2_DESTRUCTOR);
-    open_library(&real, own_symbols_first).map_err(failed)?;
+    open_library(&real, own_symbols_first, C_API).map_err(failed)?;
     let link = Link::new(&real).map_err(|e| failed(format!("no link to it can be made: {e}")))?;
     with_variable(CRATE_VARIABLE, link.0.as_os_str(), session::link_library).map_err(failed)
 }

@@ -97,6 +97,14 @@ impl Model {
         let batching = config.max_batch_size > 0;
         let inputs = inputs(&config.inputs, &session.inputs, batching)?;
         let (outputs, measures) = outputs(&config.outputs, &session.outputs, batching)?;
+        if outputs.iter().all(Option::is_none) {
+            let known: Vec<_> = session.outputs.iter().map(named).collect();
+            return Err(Error::invalid(format!(
+                "config.pbtxt declares no output of the SavedModel, so there is nothing to run; its signature \
+                 has: {}",
+                known.join(", ")
+            )));
+        }
         if config.response_cache && (!measures.is_empty() || config.latency_parameters) {
             log::warn!(
                 "model '{name}': a response out of the server's response cache repeats the times of the \
@@ -182,12 +190,15 @@ fn find(signature: &[Endpoint], name: &str) -> Option<usize> {
 }
 
 fn unknown_name(kind: &str, name: &str, signature: &[Endpoint]) -> Error {
-    let known: Vec<_> =
-        signature.iter().map(|endpoint| format!("'{}' ({})", endpoint.name, describe(endpoint))).collect();
+    let known: Vec<_> = signature.iter().map(named).collect();
     Error::invalid(format!(
         "config.pbtxt declares {kind} '{name}', which the SavedModel's signature does not have; it has: {}",
         known.join(", ")
     ))
+}
+
+fn named(endpoint: &Endpoint) -> String {
+    format!("'{}' ({})", endpoint.name, describe(endpoint))
 }
 
 fn describe(endpoint: &Endpoint) -> String {
@@ -229,6 +240,13 @@ fn agree(kind: &str, tensor: &TensorConfig, endpoint: &Endpoint, batching: bool)
                 ));
             }
         };
+        if expected.is_empty() && !batching {
+            return Err(Error::unsupported(format!(
+                "{kind} '{name}' of the SavedModel is a scalar, which Triton does not take with \
+                 max_batch_size: 0: {}",
+                if kind == "output" { "leave it out" } else { "export the model with a shape of [1] for it" }
+            )));
+        }
         let fits = |(&model, &config): (&i64, &i64)| model == -1 || model == config;
         if expected.len() != tensor.dims.len() || !expected.iter().zip(&tensor.dims).all(fits) {
             let batch = if batching { " (the batch dimension is left out)" } else { "" };

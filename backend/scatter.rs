@@ -77,9 +77,9 @@ pub fn check(model: &Model, computed: &Computed) -> Result<()> {
         let fits = |(&expected, &dim): (&i64, &u64)| expected == -1 || expected == dim as i64;
         if found.len() != expected.len() || !expected.iter().zip(found).all(fits) {
             return Err(Error::internal(format!(
-                "model '{}', output '{}': expected shape {expected:?} by its configuration, but \
-                 TensorFlow returned {found:?}",
-                model.name, spec.name
+                "output '{}': expected shape {expected:?} by its configuration, but TensorFlow returned \
+                 {found:?}",
+                spec.name
             )));
         }
     }

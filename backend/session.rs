@@ -50,7 +50,14 @@ pub struct Endpoint {
     /// The shape with the batch dimension, -1 for any size; nothing where the rank is open.
     pub dims: Option<Vec<i64>>,
     operation: Operation,
+    operation_name: String,
     index: i32,
+}
+
+impl Endpoint {
+    fn is_same_tensor(&self, other: &Self) -> bool {
+        self.index == other.index && self.operation_name == other.operation_name
+    }
 }
 
 /// A loaded SavedModel, ready to run; shared by all instances of a model.
@@ -81,7 +88,7 @@ impl Session {
                 ),
             ));
         }
-        warn_of_shared_threads(options.threads.intra);
+        warn_of_shared_threads(options.threads);
         let mut session_options = SessionOptions::new();
         session_options
             .set_config(&session_config(options.threads, options.cpu_only))
@@ -94,6 +101,7 @@ impl Session {
             .map_err(|e| e.context(format!("the SavedModel at {place}")))?;
         let endpoints = |infos| endpoints(&graph, infos);
         let (inputs, outputs) = (endpoints(signature.inputs())?, endpoints(signature.outputs())?);
+        one_name_each(&inputs)?;
         // The rest of the bundle, which may hold the weights a second time, goes here.
         Ok(Self { session: bundle.session, inputs, outputs })
     }
@@ -108,14 +116,32 @@ impl Session {
         for (endpoint, tensor) in self.inputs.iter().zip(inputs) {
             tensor.feed(&mut args, endpoint);
         }
-        let fetches: Vec<(FetchToken, &Endpoint)> = wanted
+        // TensorFlow does not fetch what it was fed, so an output that is an input is handed back here.
+        let fetches: Vec<Fetch<'_>> = wanted
             .iter()
             .map(|&index| &self.outputs[index])
-            .map(|endpoint| (args.request_fetch(&endpoint.operation, endpoint.index), endpoint))
+            .map(|output| match self.inputs.iter().position(|input| input.is_same_tensor(output)) {
+                Some(input) => Fetch::Input(input),
+                None => Fetch::Output(args.request_fetch(&output.operation, output.index), output),
+            })
             .collect();
-        self.session.run(&mut args).map_err(|e| failure("TensorFlow failed", &e))?;
-        fetches.into_iter().map(|(token, endpoint)| Tensor::fetch(&mut args, token, endpoint)).collect()
+        if fetches.iter().any(|fetch| matches!(fetch, Fetch::Output(..))) {
+            self.session.run(&mut args).map_err(|e| failure("TensorFlow failed", &e))?;
+        }
+        fetches
+            .into_iter()
+            .map(|fetch| match fetch {
+                Fetch::Input(input) => Ok(inputs[input].clone()),
+                Fetch::Output(token, output) => Tensor::fetch(&mut args, token, output),
+            })
+            .collect()
     }
+}
+
+/// Where a wanted output comes from.
+enum Fetch<'s> {
+    Input(usize),
+    Output(FetchToken, &'s Endpoint),
 }
 
 impl Drop for Session {
@@ -157,20 +183,45 @@ fn check_variables(folder: &Path, graph: &Graph) -> Result<()> {
     }
 }
 
-/// TensorFlow has one pool of intra-op threads for the process, as large as its first session asked for,
-/// unless the environment tells it to give each session one of its own.
-fn warn_of_shared_threads(intra: Option<u32>) {
+/// TensorFlow has one pool of intra-op threads and one of inter-op threads for the process, each as large as
+/// its first session asked for, unless it is told to give a session its own.
+fn warn_of_shared_threads(threads: Threads) {
     const OWN_POOLS: &str = "TF_OVERRIDE_GLOBAL_THREADPOOL";
-    static FIRST: OnceCell<Option<u32>> = OnceCell::new();
-    let first = *FIRST.get_or_init(|| intra);
+    static INTRA: OnceCell<Option<u32>> = OnceCell::new();
+    static INTER: OnceCell<Option<u32>> = OnceCell::new();
     let own_pools = std::env::var(OWN_POOLS).is_ok_and(|value| ["1", "true"].contains(&value.as_str()));
-    if intra.is_some() && intra != first && !own_pools {
-        let size = first.map_or_else(|| "TensorFlow's own choice".into(), |count| format!("{count} threads"));
-        log::warn!(
-            "TF_NUM_INTRA_THREADS has no effect here: all sessions of a process share the intra-op pool of \
-             the first one ({size}). Start the server with {OWN_POOLS}=1 to give each model its own"
-        );
+    let warn = |parameter: &str, asked: Option<u32>, first: Option<u32>, advice: &str| {
+        if asked.is_some() && asked != first {
+            let size =
+                first.map_or_else(|| "TensorFlow's own choice".into(), |count| format!("{count} threads"));
+            log::warn!(
+                "{parameter} has no effect here: the sessions of a process share the pool of the first one \
+                 ({size}). To give each model its own, {advice}"
+            );
+        }
+    };
+    if !own_pools {
+        let advice = format!("start the server with {OWN_POOLS}=1 in its environment");
+        warn("TF_NUM_INTRA_THREADS", threads.intra, *INTRA.get_or_init(|| threads.intra), &advice);
     }
+    if !threads.per_session {
+        let advice = "set TF_USE_PER_SESSION_THREADS to true";
+        warn("TF_NUM_INTER_THREADS", threads.inter, *INTER.get_or_init(|| threads.inter), advice);
+    }
+}
+
+/// Two inputs of a signature may be one tensor of the graph, but that can be fed only once.
+fn one_name_each(inputs: &[Endpoint]) -> Result<()> {
+    for (index, input) in inputs.iter().enumerate() {
+        if let Some(other) = inputs[..index].iter().find(|other| other.is_same_tensor(input)) {
+            return Err(Error::unsupported(format!(
+                "the signature's inputs '{}' and '{}' are one tensor of the graph ({}): export the model with \
+                 one of them",
+                other.name, input.name, input.operation_name
+            )));
+        }
+    }
+    Ok(())
 }
 
 fn failure(what: &str, status: &tf::Status) -> Error {
@@ -202,6 +253,12 @@ fn endpoints<'a>(
         .into_iter()
         .map(|(name, info)| {
             let tensor = info.name();
+            if tensor.name.is_empty() {
+                return Err(Error::unsupported(format!(
+                    "the signature's '{name}' is a sparse or composite tensor; this backend takes dense ones: \
+                     export the model with a signature of dense tensors"
+                )));
+            }
             let operation = graph
                 .operation_by_name_required(&tensor.name)
                 .map_err(|e| failure(&format!("the signature's '{name}' is not in the graph"), &e))?;
@@ -212,6 +269,7 @@ fn endpoints<'a>(
                 type_name: info.dtype().to_string(),
                 dims: dims.map(|dims| dims.into_iter().map(|dim| dim.unwrap_or(-1)).collect()),
                 operation,
+                operation_name: tensor.name.clone(),
                 index: tensor.index,
             })
         })
@@ -261,6 +319,7 @@ fn session_config(threads: Threads, cpu_only: bool) -> Vec<u8> {
 macro_rules! tensors {
     ($($kind:ident($element:ty)),* $(,)?) => {
         /// A tensor of TensorFlow's, of any type there is here.
+        #[derive(Clone)]
         pub enum Tensor { $(#[allow(missing_docs)] $kind(tf::Tensor<$element>),)* }
 
         fn datatype(datatype: tf::DataType) -> Option<DataType> {

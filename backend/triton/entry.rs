@@ -15,7 +15,7 @@ use super::error::{Error, Result, check, to_raw};
 use super::model::{BackendHandle, ModelHandle};
 use super::panics::guard;
 use super::request::Request;
-use super::{api, load_api, panics, server_log};
+use super::{api, is_loaded, load_api, panics, server_log};
 
 /// A backend: how it starts, how it loads a model, how it executes requests. Dropping ends it.
 pub trait Backend: Send + Sync + Sized + 'static {
@@ -157,6 +157,9 @@ pub unsafe fn initialize<B: Backend>(backend: *mut TRITONBACKEND_Backend) -> *mu
 /// # Safety
 /// `attributes` was passed to `TRITONBACKEND_GetBackendAttribute`.
 pub unsafe fn attributes(attributes: *mut TRITONBACKEND_BackendAttribute) -> *mut TRITONSERVER_Error {
+    if !is_loaded() {
+        return ptr::null_mut();
+    }
     to_raw(guard(|| {
         if api().TRITONBACKEND_BackendAttributeSetParallelModelInstanceLoading.is_err() {
             return Ok(()); // servers before 23.08 load instances one after the other
@@ -256,6 +259,10 @@ pub unsafe fn model_finalize<B: Backend>(model: *mut TRITONBACKEND_Model) -> *mu
 /// # Safety
 /// As for [`initialize`]; the backend is not used afterwards.
 pub unsafe fn finalize<B: Backend>(backend: *mut TRITONBACKEND_Backend) -> *mut TRITONSERVER_Error {
+    // The server calls this also when Initialize has failed, perhaps for want of the API itself.
+    if !is_loaded() {
+        return ptr::null_mut();
+    }
     // SAFETY: the state was handed out in `initialize` and is used no more.
     to_raw(guard(|| unsafe { take_back::<B>(|state| api().TRITONBACKEND_BackendState(backend, state)) }))
 }

@@ -30,6 +30,11 @@ fn load_api() -> std::result::Result<&'static Api, LoadError> {
     API.get_or_try_init(|| unsafe { Api::from_process() })
 }
 
+/// Whether [`load_api`] has succeeded.
+fn is_loaded() -> bool {
+    API.get().is_some()
+}
+
 /// The server's functions. Every entry point is behind `TRITONBACKEND_Initialize`, which loads them.
 fn api() -> &'static Api {
     API.get().expect("the server calls TRITONBACKEND_Initialize before anything else")

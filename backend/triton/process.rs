@@ -11,16 +11,19 @@ use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
 /// (RTLD_DEEPBIND).
 ///
 /// # Errors
-/// The dynamic linker's own text: which file or symbol is missing.
-pub fn open_library(path: &Path, own_symbols_first: bool) -> Result<(), String> {
+/// The dynamic linker's own text: which file or symbol is missing; or the library has no `function`, by
+/// which it is known.
+pub fn open_library(path: &Path, own_symbols_first: bool, function: &str) -> Result<(), String> {
     let deep = if own_symbols_first { libc::RTLD_DEEPBIND } else { 0 };
     // SAFETY: runs the library's initialisers. The path is the operator's choice (option, environment
     // or a system folder), as trusted as the server's own backends; it is never closed, so nothing of
     // it can dangle.
     let library =
         unsafe { Library::open(Some(path), RTLD_NOW | RTLD_LOCAL | deep) }.map_err(|e| e.to_string())?;
+    // SAFETY: the symbol is looked up and not used, so its type does not matter.
+    let known = unsafe { library.get::<*const c_void>(function.as_bytes()) }.is_ok();
     std::mem::forget(library);
-    Ok(())
+    if known { Ok(()) } else { Err(format!("it is another library, without the function {function}")) }
 }
 
 /// Whether the program, or a library that it links, shows a symbol of this name to all libraries.
@@ -43,9 +46,11 @@ pub fn with_variable<T>(name: &str, value: &OsStr, body: impl FnOnce() -> T) -> 
         }
     }
     let _restore = Restore(name, std::env::var_os(name));
-    // SAFETY: changing the environment is unsound only while another thread reads it through C. This
-    // runs once in the life of the library, while the server loads the backend, before any TensorFlow
-    // thread exists; it lasts as long as `body`. glibc never frees the strings a reader may hold.
+    // SAFETY: changing the environment is sound only while no other thread reads it through C, and that the
+    // server promises to nobody. What bounds the risk: this runs once in the life of the library, while the
+    // server loads the backend and before TensorFlow has threads; it lasts as long as `body`; and glibc keeps
+    // the strings that it replaces, so a reader finds an old value or a new one. Only the array of them may
+    // move, where another library has set variables before.
     unsafe { std::env::set_var(name, value) };
     body()
 }
