@@ -9,5 +9,6 @@ mod discovery;
 mod faults;
 mod latency;
 mod load_errors;
+mod odd;
 mod settings;
 mod support;

@@ -1,9 +1,6 @@
 //! What the settings do: completion of the configuration, thread counts.
 
-use crate::support::{
-    LATENCY_OUTPUTS, Latency, ModelConfig, Options, Random, SavedModel, Server, add_one_answer,
-    add_one_config, add_one_request, shared_server,
-};
+use crate::support::*;
 
 /// The server lets the backend complete a configuration by default; `default-max-batch-size` is 4.
 #[test]
@@ -46,9 +43,28 @@ fn a_model_without_a_batch_dimension_is_completed_without_one() {
     assert_eq!(config["input"][0]["dims"], serde_json::json!([2, 3]));
 }
 
-/// TensorFlow has one intra-op pool for the process unless it is told otherwise.
+/// A STRING output beside others, and a scalar where there is no batch dimension, cannot be served: the
+/// completed configuration goes without them and the log says so.
 #[test]
-fn intra_op_threads_are_the_first_models_unless_each_model_has_its_own_pool() {
+fn a_completed_configuration_leaves_out_what_cannot_be_served() {
+    let server = Server::start(Options::new());
+    server.load(&ModelConfig::new("with_text", 0), SavedModel::Small("with_text"));
+    server.load(&ModelConfig::new("scalar", 0), SavedModel::Small("scalar"));
+    let values = Random::new(13).floats(8);
+    let request = InferRequest::new(vec![Tensor::fp32("x", &[2, 4], &values)]);
+    let answer = server.client().infer("with_text", &request).expect("the request is good");
+    assert_eq!(answer.output("y").as_f32(), add_one_answer(&values));
+    let request = InferRequest::new(vec![Tensor::fp32("x", &[3], &values[..3])]);
+    let answer = server.client().infer("scalar", &request).expect("the request is good");
+    assert_eq!(answer.output("y").as_f32(), add_one_answer(&values[..3]));
+    for output in ["label", "total"] {
+        assert!(server.log().contains(&format!("goes without its output '{output}'")), "{output}");
+    }
+}
+
+/// TensorFlow has one pool of each kind for the process unless it is told otherwise.
+#[test]
+fn threads_are_the_first_models_unless_each_model_has_its_own() {
     let threads = |name: &str, count: &str| add_one_config(name, 8).parameter("TF_NUM_INTRA_THREADS", count);
     let grown = |server: &Server| {
         server.load(&threads("first", "3"), SavedModel::Small("add_one"));
@@ -61,6 +77,16 @@ fn intra_op_threads_are_the_first_models_unless_each_model_has_its_own_pool() {
     let growth = grown(&shared);
     assert!(growth < 20, "the pool of the first model is everybody's, but {growth} threads came");
     assert!(shared.log().contains("TF_NUM_INTRA_THREADS has no effect here"), "a warning says so");
+
+    let inter = |name: &str| add_one_config(name, 8).parameter("TF_NUM_INTER_THREADS", "31");
+    let before = shared.thread_count();
+    shared.load(&inter("third"), SavedModel::Small("add_one"));
+    assert!(shared.thread_count() - before < 20, "the inter-op pool is everybody's, too");
+    assert!(shared.log().contains("TF_NUM_INTER_THREADS has no effect here"), "a warning says so");
+    let before = shared.thread_count();
+    let per_session = inter("fourth").parameter("TF_USE_PER_SESSION_THREADS", "true");
+    shared.load(&per_session, SavedModel::Small("add_one"));
+    assert!(shared.thread_count() - before >= 20, "the fourth model has inter-op threads of its own");
 
     let own = Server::start(Options::new().environment("TF_OVERRIDE_GLOBAL_THREADPOOL", "1"));
     let growth = grown(&own);

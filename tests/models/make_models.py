@@ -19,6 +19,13 @@ dimension (-1 in front) unless the description says otherwise.
     two_signatures   x FP32 [-1,4]: serving_default -> y = x + 1; double -> y = 2 x
     frozen_v1        x FP32 [-1,4] -> y FP32 [-1,2] = x W + 1, W = [[1,0],[0,1],[1,1],[2,-1]]; TensorFlow 1 format,
                      no functions, no variables
+    any_shape        x FP64 [-1,-1,-1,-1] -> y = 2 x
+    any_bytes        x UINT8 [-1,-1,-1,-1] -> y = x + 1
+    passthrough      x FP32 [-1,4] -> y = x + 1; same = x, the placeholder itself. TensorFlow 1 format
+    one_input_twice  a and b, both one placeholder FP32 [-1,4] -> y = a + 1. TensorFlow 1 format; must be refused
+    with_text        x FP32 [-1,4] -> y = x + 1; label STRING [-1,4]
+    scalar           x FP32 [3] -> y = x + 1; total FP32 [] (a scalar). No batch dimension
+    sparse           x FP32 sparse [-1,4] -> y FP32 [-1,4]. TensorFlow 1 format; must be refused
 """
 
 import hashlib
@@ -152,7 +159,48 @@ def frozen_v1(folder):
     save_graph(folder, build)
 
 
-MODELS = [add_one, all_types, mixed, no_batch, fixed, failing, text, slow, stateful, two_signatures, frozen_v1]
+def any_shape(folder):
+    save_function(folder, lambda x: {"y": x * 2.0}, x=(tf.float64, [None, None, None, None]))
+
+
+def any_bytes(folder):
+    save_function(folder, lambda x: {"y": x + tf.constant(1, tf.uint8)}, x=(tf.uint8, [None, None, None, None]))
+
+
+def passthrough(folder):
+    def build():
+        x = tf.compat.v1.placeholder(tf.float32, [None, 4], name="x")
+        return {"x": x}, {"y": x + 1.0, "same": x}
+
+    save_graph(folder, build)
+
+
+def one_input_twice(folder):
+    def build():
+        x = tf.compat.v1.placeholder(tf.float32, [None, 4], name="x")
+        return {"a": x, "b": x}, {"y": x + 1.0}
+
+    save_graph(folder, build)
+
+
+def with_text(folder):
+    save_function(folder, lambda x: {"y": x + 1.0, "label": tf.strings.as_string(x)}, x=(tf.float32, [None, 4]))
+
+
+def scalar(folder):
+    save_function(folder, lambda x: {"y": x + 1.0, "total": tf.reduce_sum(x)}, x=(tf.float32, [3]))
+
+
+def sparse(folder):
+    def build():
+        x = tf.compat.v1.sparse_placeholder(tf.float32, [None, 4], name="x")
+        return {"x": x}, {"y": tf.sparse.to_dense(x)}
+
+    save_graph(folder, build)
+
+
+MODELS = [add_one, all_types, mixed, no_batch, fixed, failing, text, slow, stateful, two_signatures, frozen_v1,
+          any_shape, any_bytes, passthrough, one_input_twice, with_text, scalar, sparse]
 
 
 def main():
