@@ -10,6 +10,9 @@ SITE := $(CURDIR)/$(VENV)/site-packages
 BACKEND := target/release/libtriton_tensorflow_latency.so
 INCEPTION := model_repository/inception_v3/1/model.savedmodel/saved_model.pb
 TEST_MODELS := target/test-models/made_from
+DIST_READY := $(VENV)/.ready-dist
+DIST_LIBRARY := target/$(shell uname -m)-unknown-linux-gnu/dist/libtriton_tensorflow_latency.so
+CMAKE_PREFIX := target/cmake-install
 CARGO_DENY_VERSION := 0.20.2
 CARGO_DENY_HOME := target/tools/cargo-deny-$(CARGO_DENY_VERSION)
 CARGO_DENY := $(CARGO_DENY_HOME)/bin/cargo-deny
@@ -26,7 +29,7 @@ export TL_INCEPTION_DIR ?= $(CURDIR)/model_repository/inception_v3
 export TL_TEST_MODELS ?= $(CURDIR)/target/test-models
 
 .DEFAULT_GOAL := help
-.PHONY: help setup model test-models build demo serve test bench check clean clean-venv cargo picture
+.PHONY: help setup model test-models build demo serve test bench dist check-dist test-cmake check clean clean-venv cargo picture
 
 help: ## this list
 	@echo "make TARGET, where TARGET is one of"
@@ -60,6 +63,24 @@ test-models: $(TEST_MODELS) ## makes the small SavedModels of the tests
 bench: build $(INCEPTION) $(TEST_MODELS) ## throughput against the bare TensorFlow, microseconds added to each request
 	@cargo bench --bench latency $(ARGS)
 
+dist: $(DIST_READY) cargo ## builds, checks and packs the library for every Triton, glibc 2.17 or newer, under dist/
+	@$(VENV)/bin/python tools/dist.py
+
+check-dist: dist ## tests that library: in stand-ins for servers, and that the check of it sees each fault
+	@echo "Testing $(DIST_LIBRARY)"
+	@TL_BACKEND=$(CURDIR)/$(DIST_LIBRARY) cargo test --release --test library $(ARGS)
+
+# Two times, the second under another name: nothing may assume the first one.
+test-cmake: $(DIST_READY) cargo $(TEST_MODELS) ## builds and installs through cmake, then serves from there
+	@rm -rf $(CMAKE_PREFIX)
+	@for name in tensorflow_latency renamed; do \
+	  $(VENV)/bin/cmake -S cmake -B target/cmake-$$name -DTENSORFLOW_LATENCY_BACKEND_NAME=$$name \
+	    -DTENSORFLOW_LATENCY_TARGET_DIR=$(CURDIR)/target && \
+	  $(VENV)/bin/cmake --build target/cmake-$$name && \
+	  $(VENV)/bin/cmake --install target/cmake-$$name --prefix $(CMAKE_PREFIX) && \
+	  $(VENV)/bin/python tests/dist/serve_installed.py $(CMAKE_PREFIX)/backends $$name || exit 1; \
+	done
+
 check: $(READY) cargo $(CARGO_DENY) ## formatting, lints, dependencies, documentation
 	@echo "Formatting"
 	@cargo fmt --all --check
@@ -73,7 +94,7 @@ check: $(READY) cargo $(CARGO_DENY) ## formatting, lints, dependencies, document
 clean: ## removes what was built and the models; keeps .venv and target/tools
 	@echo "Removing what was built and the model files"
 	@test ! -d target || find target -mindepth 1 -maxdepth 1 ! -name tools -exec rm -rf {} +
-	@rm -rf $(dir $(INCEPTION))
+	@rm -rf dist $(dir $(INCEPTION))
 
 clean-venv: ## removes .venv
 	@echo "Removing $(VENV)"
@@ -83,6 +104,11 @@ clean-venv: ## removes .venv
 
 $(READY): requirements.txt requirements-server.txt tools/setup.sh
 	@sh tools/setup.sh "$(PYTHON)"
+
+$(DIST_READY): requirements-dist.txt $(READY)
+	@echo "Installing zig, cargo-zigbuild and cmake: 150 MB to download, 0.5 GB on disk"
+	@$(VENV)/bin/python -m pip --disable-pip-version-check install --quiet --only-binary=:all: -r requirements-dist.txt
+	@touch $@
 
 # The script itself decides whether the model that is there will do; `touch` tells make.
 $(INCEPTION): model_repository/make_inception_v3.py | $(READY)

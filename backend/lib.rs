@@ -44,6 +44,9 @@ use triton::request::Request;
 
 triton::entry::export_backend!(crate::TensorFlowBackend);
 
+/// What the server's log tells at load. Between NULs, so that `strings` gives it a line of its own.
+const STAMP: &str = concat!("\0tensorflow_latency ", env!("TENSORFLOW_LATENCY_VERSION"), "\0");
+
 /// The backend as the server sees it.
 struct TensorFlowBackend {
     options: BackendOptions,
@@ -53,9 +56,10 @@ impl Backend for TensorFlowBackend {
     type Model = Model;
 
     fn start(handle: BackendHandle<'_>) -> Result<Self> {
-        log::info!("{} {}", handle.name()?, env!("TENSORFLOW_LATENCY_VERSION"));
+        let name = handle.name()?;
+        log::info!("backend '{name}': {}", STAMP.trim_matches('\0'));
         let options = BackendOptions::from_json(&handle.config()?)?;
-        library::open(options.tensorflow_dir.as_deref(), &handle.folder()?)?;
+        library::open(&name, options.tensorflow_dir.as_deref(), &handle.folder()?)?;
         Ok(Self { options })
     }
 

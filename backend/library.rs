@@ -44,15 +44,15 @@ struct Place {
     folder: PathBuf,
 }
 
-/// Finds and opens TensorFlow. Later calls return what the first successful one opened.
+/// Finds and opens TensorFlow for the backend of this name. Later calls return what the first successful one opened.
 ///
 /// # Errors
 /// No place has the library (the message lists what was tried and what to do), or it cannot be opened.
-pub fn open(option: Option<&Path>, own_folder: &Path) -> Result<&'static Path> {
+pub fn open(backend: &str, option: Option<&Path>, own_folder: &Path) -> Result<&'static Path> {
     static OPENED: OnceCell<PathBuf> = OnceCell::new();
     OPENED
         .get_or_try_init(|| {
-            let (source, file) = find(&places(option, own_folder))?;
+            let (source, file) = find(backend, &places(option, own_folder))?;
             load(&file)?;
             log::info!("TensorFlow {}: {} (from {source})", session::version(), file.display());
             Ok(file)
@@ -84,7 +84,7 @@ fn places(option: Option<&Path>, own_folder: &Path) -> Vec<Place> {
     .collect()
 }
 
-fn find(places: &[Place]) -> Result<(&'static str, PathBuf)> {
+fn find(backend: &str, places: &[Place]) -> Result<(&'static str, PathBuf)> {
     places
         .iter()
         .flat_map(|place| FILE_NAMES.map(|name| (place.source, place.folder.join(name))))
@@ -97,7 +97,7 @@ fn find(places: &[Place]) -> Result<(&'static str, PathBuf)> {
                 format!(
                     "no TensorFlow library: looked for {} in {}. Install TensorFlow (`pip install \
                      tensorflow-cpu` has the library in its folder 'tensorflow') and start the server \
-                     with --backend-config=tensorflow_latency,tensorflow-dir=FOLDER or with \
+                     with --backend-config={backend},tensorflow-dir=FOLDER or with \
                      TENSORFLOW_DIR=FOLDER in its environment",
                     FILE_NAMES.join(", "),
                     tried.join(", ")
@@ -160,12 +160,13 @@ mod tests {
         std::fs::write(wheel.join("libtensorflow_cc.so.2"), "").unwrap();
 
         let place = |folder: &Path| Place { source: "a test", folder: folder.into() };
-        let (_, found) = find(&[place(&empty), place(&wheel)]).unwrap();
+        let (_, found) = find("named", &[place(&empty), place(&wheel)]).unwrap();
         assert_eq!(found, wheel.join("libtensorflow_cc.so.2"));
 
-        let error = find(&places(Some(&empty), &wheel)).unwrap_err().message;
+        let error = find("named", &places(Some(&empty), &wheel)).unwrap_err().message;
         assert!(error.contains(empty.to_str().unwrap()), "{error}");
         assert!(error.contains("pip install tensorflow-cpu"), "{error}");
+        assert!(error.contains("--backend-config=named,tensorflow-dir="), "{error}");
         assert!(!error.contains(wheel.to_str().unwrap()), "{error}");
         std::fs::remove_dir_all(root).unwrap();
     }

@@ -1,0 +1,125 @@
+"""Serves a model where the backend was installed, and asks it once.
+
+    python tests/dist/serve_installed.py BACKENDS NAME
+    python tests/dist/serve_installed.py --image IMAGE --expect TEXT [--volume V] -- ENGINE run ARGUMENTS...
+
+First form: BACKENDS/NAME/libtriton_NAME.so is what `cmake --install` leaves. TensorFlow is named by the backend option
+tensorflow-dir only, so the option reaching the backend under this name is part of the test.
+Second form: an image made with docker/Dockerfile. The server gets no option: backend and TensorFlow are found by
+themselves, and the log says TEXT on where TensorFlow was.
+Needs $TL_TEST_MODELS, or target/test-models.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import sys
+import tempfile
+import urllib.error
+import urllib.request
+
+PROJECT = pathlib.Path(__file__).resolve().parent.parent.parent
+sys.path.insert(0, str(PROJECT / "tools"))
+from tritonserver import BACKEND_NAME, ServerError, TritonServer, find_tensorflow  # noqa: E402
+
+CONFIG = """\
+name: "add_one"
+backend: "%s"
+max_batch_size: 8
+input [ { name: "x" data_type: TYPE_FP32 dims: [ 16 ] } ]
+output [ { name: "y" data_type: TYPE_FP32 dims: [ 16 ] },
+         { name: "compute_latency_ns" data_type: TYPE_INT64 dims: [ 1 ] } ]
+"""
+
+
+class InstalledServer(TritonServer):
+    """A server that gets the installed folder as it is, not a backend folder of its own."""
+
+    def __init__(self, backends, name, repository):
+        self.backends, self.name = backends.resolve(), name
+        environment = {"TENSORFLOW_DIR": "", "LD_LIBRARY_PATH": ""}
+        tensorflow = os.environ.get("TL_TENSORFLOW_DIR") or find_tensorflow()
+        super().__init__(repository, backend=backends / name / f"libtriton_{name}.so", environment=environment,
+                         executable=os.environ.get("TL_TRITONSERVER"), tensorflow_dir=tensorflow)
+
+    def command(self):
+        named = [argument.replace(f"--backend-config={BACKEND_NAME},", f"--backend-config={self.name},")
+                 for argument in super().command() if not argument.startswith("--backend-directory=")]
+        return [*named, f"--backend-directory={self.backends}"]
+
+
+class ImageServer(TritonServer):
+    """The server of an image, with the backend and the TensorFlow that are in it."""
+
+    EXECUTABLE = "/opt/tritonserver/bin/tritonserver"
+    OWN = ("--backend-directory=", "--metrics-")  # the image's own place; not every server has all options for metrics
+
+    def __init__(self, engine, image, volumes, repository):
+        models = repository / "add_one" / "1" / "model.savedmodel"
+        self.engine, self.image = engine, image
+        self.volumes = [f"{repository}:{repository}:ro", f"{models.resolve()}:{models.resolve()}:ro", *volumes]
+        super().__init__(repository, backend=repository, executable=self.EXECUTABLE, tensorflow_dir="")
+
+    def command(self):
+        arguments = [argument for argument in super().command()[1:] if not argument.startswith(self.OWN)]
+        return [*self.engine, "--rm", "--network=host", *(f"--volume={volume}" for volume in self.volumes),
+                f"--entrypoint={self.EXECUTABLE}", self.image, *arguments, "--allow-metrics=false"]
+
+
+def ask(server):
+    """The outputs of one request, name -> values."""
+    request = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 16], "data": list(range(16))}]}
+    url = f"http://{server.http}/v2/models/add_one/infer"
+    with urllib.request.urlopen(urllib.request.Request(url, json.dumps(request).encode()), timeout=30) as response:
+        return {output["name"]: output["data"] for output in json.load(response)["outputs"]}
+
+
+def write_model(repository, backend):
+    models = pathlib.Path(os.environ.get("TL_TEST_MODELS") or PROJECT / "target" / "test-models")
+    version = repository / "add_one" / "1"
+    version.mkdir(parents=True)
+    (version.parent / "config.pbtxt").write_text(CONFIG % backend)
+    (version / "model.savedmodel").symlink_to((models / "add_one" / "model.savedmodel").resolve())
+
+
+def check(server, name, tensorflow_from, place):
+    with server:
+        outputs = ask(server)
+        log = server.log.read_text(errors="replace")
+        triton = server.get_json("/v2")["version"]
+    assert outputs["y"] == [value + 1 for value in range(16)], outputs
+    assert outputs["compute_latency_ns"][0] > 0, outputs
+    for text in (f"backend '{name}': {BACKEND_NAME} ", f"(from {tensorflow_from})"):
+        assert text in log, f"expected {text!r} in:\n{log}"
+    print(f"Triton {triton} serves with the backend '{name}' of {place}; TensorFlow from {tensorflow_from}; the answer "
+          f"took {outputs['compute_latency_ns'][0]} ns in the server")
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Serves a model where the backend was installed, and asks it once.")
+    parser.add_argument("--image")
+    parser.add_argument("--expect", help="what the log has to say on where TensorFlow was found")
+    parser.add_argument("--volume", action="append", default=[])
+    parser.add_argument("what", nargs="+", help="BACKENDS NAME, or with --image the command that runs a container")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="installed-") as folder:
+        repository = pathlib.Path(folder)
+        repository.chmod(0o755)
+        if options.image:
+            write_model(repository, BACKEND_NAME)
+            server = ImageServer(options.what, options.image, options.volume, repository)
+            check(server, BACKEND_NAME, options.expect, f"the image {options.image}")
+        else:
+            backends, name = pathlib.Path(options.what[0]), options.what[1]
+            found = sorted(str(file.relative_to(backends)) for file in (backends / name).iterdir())
+            assert found == [f"{name}/libtriton_{name}.so"], found
+            write_model(repository, name)
+            check(InstalledServer(backends, name, repository), name, "the backend option tensorflow-dir", backends)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except (ServerError, urllib.error.URLError, AssertionError) as error:
+        sys.exit(str(error))
