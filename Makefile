@@ -29,7 +29,8 @@ export TL_INCEPTION_DIR ?= $(CURDIR)/model_repository/inception_v3
 export TL_TEST_MODELS ?= $(CURDIR)/target/test-models
 
 .DEFAULT_GOAL := help
-.PHONY: help setup model test-models build demo serve test bench dist check-dist test-cmake check clean clean-venv cargo picture
+.PHONY: help setup model test-models build demo serve test bench dist check-dist test-cmake \
+  test-dockerfile test-container test-tensorflow compatibility check clean clean-venv cargo picture
 
 help: ## this list
 	@echo "make TARGET, where TARGET is one of"
@@ -80,6 +81,35 @@ test-cmake: $(DIST_READY) cargo $(TEST_MODELS) ## builds and installs through cm
 	  $(VENV)/bin/cmake --install target/cmake-$$name --prefix $(CMAKE_PREFIX) && \
 	  $(VENV)/bin/python tests/dist/serve_installed.py $(CMAKE_PREFIX)/backends $$name || exit 1; \
 	done
+
+test-dockerfile: dist $(TEST_MODELS) ## builds docker/Dockerfile on the image of test-container, then serves from the result
+	@sh tests/container/run.sh $(VENV)/bin/python sh tests/dist/dockerfile.sh $(VENV)/bin/python
+
+# The runs of the tests that the table of what works where is made from, each with the library of `make dist`.
+TRITON_IMAGE ?=
+TENSORFLOW ?=
+TENSORFLOW_VERSIONS ?= oldest newest
+test-container test-tensorflow compatibility: export TL_BACKEND = $(CURDIR)/$(DIST_LIBRARY)
+RECORD = $(VENV)/bin/python tools/compatibility.py record
+TESTS = cargo test --release --test integration $(ARGS)
+
+test-container: dist $(INCEPTION) $(TEST_MODELS) ## the tests against a server in a container; TRITON_IMAGE=IMAGE for yours
+	@TRITON_IMAGE="$(TRITON_IMAGE)" TENSORFLOW="$(TENSORFLOW)" \
+	  sh tests/container/run.sh $(VENV)/bin/python $(RECORD) container $(TESTS)
+
+test-tensorflow: dist $(INCEPTION) $(TEST_MODELS) ## the tests with the oldest and the newest TensorFlow (1 GB to download)
+	@folders=$$($(VENV)/bin/python tools/tensorflow_versions.py $(CURDIR)/target/tensorflow $(TENSORFLOW_VERSIONS)) && \
+	for folder in $$folders; do \
+	  echo "Testing with $$folder"; \
+	  TL_TENSORFLOW_DIR=$$folder $(RECORD) "this machine" $(TESTS) || exit 1; \
+	done
+
+compatibility: dist $(INCEPTION) $(TEST_MODELS) ## all of these, and docs/compatibility.md from what they found
+	@failed=0; \
+	$(RECORD) "this machine" $(TESTS) || failed=1; \
+	$(MAKE) --no-print-directory test-container || failed=1; \
+	$(MAKE) --no-print-directory test-tensorflow || failed=1; \
+	$(VENV)/bin/python tools/compatibility.py table && exit $$failed
 
 check: $(READY) cargo $(CARGO_DENY) ## formatting, lints, dependencies, documentation
 	@echo "Formatting"

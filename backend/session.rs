@@ -153,14 +153,20 @@ impl Drop for Session {
 }
 
 fn not_loaded(folder: &Path, tag: &str, status: &tf::Status) -> Error {
-    let advice = if status.code() == tf::Code::NotFound && status.to_string().contains("tags") {
-        "Choose the graph with the parameter TF_GRAPH_TAG"
+    let (version, place, reason) = (version(), folder.display(), status.to_string());
+    let advice = if status.code() == tf::Code::NotFound && reason.contains("tags") {
+        "Choose the graph with the parameter TF_GRAPH_TAG".into()
+    } else if reason.contains("min consumer version") || reason.contains("not registered") {
+        format!(
+            "The SavedModel is too new for this TensorFlow: give the server a newer one (tensorflow-dir), or \
+             export the model with TensorFlow {version}"
+        )
     } else {
         "Is the folder complete, and written by no newer TensorFlow? If in doubt, export the model again"
+            .into()
     };
-    let (version, place) = (version(), folder.display());
     Error::internal(format!(
-        "TensorFlow {version} cannot load the SavedModel at {place} (tag '{tag}'): {status}. {advice}"
+        "TensorFlow {version} cannot load the SavedModel at {place} (tag '{tag}'): {reason}. {advice}"
     ))
 }
 

@@ -67,7 +67,14 @@ fn every_type_is_exact_over_every_protocol() {
     for name in types {
         config = config.input(&format!("in_{name}"), name, &[3]).output(&format!("out_{name}"), name, &[3]);
     }
-    server.load(&config, SavedModel::Small("all_types"));
+    if let Err(message) = server.try_load(&config, SavedModel::Small("all_types")) {
+        // TensorFlow's SavedModel has them all, so there is no leaving out one of them.
+        let log = server.log();
+        let unknown = log.lines().any(|line| line.contains("Unknown enumeration value of \"TYPE_BF16\""));
+        assert!(unknown, "the model '{model}' did not load: {message}");
+        skipped("this server's configuration knows no TYPE_BF16");
+        return;
+    }
     let found = run_script("client/all_types.py", &[&server.http_url(), &server.grpc_url(), model]);
     assert_eq!(found["wrong"], serde_json::json!([]));
     assert_eq!(found["compared"], 4 * types.len());

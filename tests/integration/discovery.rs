@@ -89,6 +89,16 @@ fn tensorflow_is_found_beside_the_backend() {
 }
 
 #[test]
+fn tensorflow_is_found_where_triton_s_containers_have_theirs() {
+    if std::env::var_os("TL_IMAGE").is_none() {
+        skipped("the server is not in a container");
+        return;
+    }
+    let server = Server::start(Options::new().without_tensorflow_option().ships_tensorflow());
+    assert_serves_with(&server, &["TensorFlow", "/opt/tritonserver/backends/tensorflow"]);
+}
+
+#[test]
 fn the_backend_is_found_in_the_model_s_folder() {
     let server = Server::start(Options::new().without_backend());
     let config = add_one_config("in_model_folder", 8).latency_outputs();

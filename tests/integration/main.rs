@@ -5,6 +5,7 @@
 
 mod answers;
 mod bad_input;
+mod compatibility;
 mod discovery;
 mod faults;
 mod latency;
@@ -12,3 +13,4 @@ mod load_errors;
 mod odd;
 mod settings;
 mod support;
+mod too_new;

@@ -16,6 +16,7 @@ pub const LATENCY_OUTPUTS: [&str; 6] = [
 #[derive(Clone)]
 pub struct ModelConfig {
     name: String,
+    backend: String,
     max_batch_size: u32,
     inputs: Vec<String>,
     outputs: Vec<String>,
@@ -27,8 +28,14 @@ impl ModelConfig {
     /// A configuration for the backend under test; `max_batch_size` 0 means that the model has no batch
     /// dimension.
     pub fn new(name: &str, max_batch_size: u32) -> Self {
+        Self::of_backend("tensorflow_latency", name, max_batch_size)
+    }
+
+    /// A configuration for another backend.
+    pub fn of_backend(backend: &str, name: &str, max_batch_size: u32) -> Self {
         Self {
             name: name.to_owned(),
+            backend: backend.to_owned(),
             max_batch_size,
             inputs: Vec::new(),
             outputs: Vec::new(),
@@ -102,7 +109,7 @@ impl ModelConfig {
     pub fn text(&self) -> String {
         let mut text = String::new();
         writeln!(text, "name: {:?}", self.name).unwrap();
-        writeln!(text, "backend: \"tensorflow_latency\"").unwrap();
+        writeln!(text, "backend: {:?}", self.backend).unwrap();
         writeln!(text, "max_batch_size: {}", self.max_batch_size).unwrap();
         for (field, tensors) in [("input", &self.inputs), ("output", &self.outputs)] {
             if !tensors.is_empty() {

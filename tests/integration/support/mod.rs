@@ -1,5 +1,6 @@
 //! What the tests stand on: servers, clients, configurations and reference answers.
 
+mod capabilities;
 mod config;
 mod environment;
 mod http;
@@ -12,6 +13,7 @@ mod server;
 mod shared;
 mod tensor;
 
+pub use capabilities::{capabilities, left_out, note, skipped};
 pub use config::{LATENCY_OUTPUTS, ModelConfig};
 pub use environment::environment;
 pub use http::{Answer, Client, InferRequest, JSON_LENGTH_HEADER, OutputRequest, Refusal, Statistics};

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
+use super::capabilities::options_of_this_server;
 use super::config::ModelConfig;
 use super::environment::environment;
 use super::http::Client;
@@ -20,13 +21,17 @@ use super::repository::{SavedModel, scratch_folder, write_model};
 /// Starts the server and stays with it. Its standard input is a pipe from the test process: when that closes,
 /// be it because the test stops the server or because the test process is gone for whatever reason, the
 /// server is told to end, and killed when it does not. So no server outlives the tests, shared ones included.
+///
+/// `TL_TRITONSERVER` may start the server elsewhere, in a container for example. It then writes the server's
+/// process id to `server.pid` in the server's folder, and ends when the server does, with its exit code.
 const GUARD: &str = r#"
-"$@" >"$SERVER_LOG" 2>&1 &
+"$@" >>"$SERVER_LOG" 2>&1 &
 server=$!
 echo "$server"
 read -r _
-kill -TERM "$server" 2>/dev/null
-(sleep 60; kill -KILL "$server") >/dev/null 2>&1 &
+process=$(cat "$SERVER_FOLDER/server.pid" 2>/dev/null || echo "$server")
+kill -TERM "$process" 2>/dev/null
+(sleep 60; kill -KILL "$process" "$server") >/dev/null 2>&1 &
 killer=$!
 wait "$server"
 code=$?
@@ -41,6 +46,7 @@ pub struct Options {
     environment: Vec<(String, String)>,
     backend_in_directory: bool,
     tensorflow_option: bool,
+    ships_tensorflow: bool,
     beside_backend: Vec<(PathBuf, String)>,
 }
 
@@ -53,6 +59,7 @@ impl Options {
             environment: Vec::new(),
             backend_in_directory: true,
             tensorflow_option: true,
+            ships_tensorflow: false,
             beside_backend: Vec::new(),
         }
     }
@@ -81,10 +88,23 @@ impl Options {
         self
     }
 
+    /// A container that has a TensorFlow where NVIDIA's images had theirs. Means nothing to a server on this
+    /// machine.
+    pub fn ships_tensorflow(mut self) -> Self {
+        self.ships_tensorflow = true;
+        self
+    }
+
     /// Links `target` as `name` beside the backend in the backend directory.
     pub fn link_beside_backend(mut self, target: &Path, name: &str) -> Self {
         self.beside_backend.push((target.to_path_buf(), name.to_owned()));
         self
+    }
+
+    /// The names of the variables of the server's environment.
+    fn variables(&self) -> String {
+        let names: Vec<&str> = self.environment.iter().map(|(key, _)| key.as_str()).collect();
+        names.join(" ")
     }
 }
 
@@ -142,7 +162,7 @@ impl Server {
             .arg(format!("--model-repository={}", folder.join("repository").display()))
             .arg(format!("--backend-directory={}", folder.join("backends").display()))
             .args(["--model-control-mode=explicit", "--allow-metrics=false", "--exit-timeout-secs=30"])
-            .args(["--http-address=127.0.0.1", "--grpc-address=127.0.0.1"])
+            .args(options_of_this_server())
             .args([
                 format!("--http-port={http_port}"),
                 format!("--grpc-port={grpc_port}"),
@@ -152,6 +172,8 @@ impl Server {
             .env_remove("LD_LIBRARY_PATH")
             .env("SERVER_LOG", folder.join("server.log"))
             .env("SERVER_FOLDER", &folder)
+            .env("SERVER_VARIABLES", options.variables())
+            .env("SERVER_SHIPS_TENSORFLOW", if options.ships_tensorflow { "1" } else { "" })
             .envs(options.environment.iter().map(|(key, value)| (key, value)))
             .current_dir(&folder)
             .stdin(Stdio::piped())
@@ -174,7 +196,7 @@ impl Server {
             .read_line(&mut line)
             .expect("the guard speaks");
         let pid = line.trim().parse().ok().and_then(Pid::from_raw).expect("the guard prints the process id");
-        let server = Self { folder, guard, pid, http_port, grpc_port, client: Client::new(http_port) };
+        let mut server = Self { folder, guard, pid, http_port, grpc_port, client: Client::new(http_port) };
 
         let deadline = Instant::now() + Duration::from_secs(60);
         while server.is_running() && Instant::now() < deadline {
@@ -183,6 +205,9 @@ impl Server {
                 && text.contains(&id)
                 && matches!(server.client.get("/v2/health/ready"), Ok((200, _)))
             {
+                if let Ok(text) = std::fs::read_to_string(server.folder.join("server.pid")) {
+                    server.pid = text.trim().parse().ok().and_then(Pid::from_raw).expect("a process id");
+                }
                 return Ok(server);
             }
             std::thread::sleep(Duration::from_millis(50));
@@ -261,6 +286,11 @@ impl Server {
 
     fn proc(&self, file: &str) -> PathBuf {
         Path::new("/proc").join(self.pid.as_raw_nonzero().to_string()).join(file)
+    }
+
+    /// The folder where the server looks for backends.
+    pub fn backends(&self) -> PathBuf {
+        self.folder.join("backends")
     }
 
     /// Sends SIGTERM and returns at once.
