@@ -37,7 +37,7 @@ fn main() {
     let server = Server::start(Options::new());
     one_op(&server, if quick { 3 } else { 15 });
     if !std::env::args().any(|argument| argument == "--one-op") {
-        inception(&server, if quick { 2 } else { 7 });
+        inception(&server, if quick { 2 } else { 11 });
     }
 }
 
