@@ -1,4 +1,4 @@
-//! Stamps the library with its version and commit. It warns where something is missing, never fails.
+//! Stamps the package that is built (the backend, or the measuring tool) with its version and commit. It warns where something is missing, never fails.
 
 use std::env;
 use std::process::Command;
@@ -13,7 +13,6 @@ fn main() {
     if let Some(log) = log.filter(|log| std::path::Path::new(log).exists()) {
         println!("cargo:rerun-if-changed={log}");
     }
-    println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-env-changed={COMMIT}");
     let version = env!("CARGO_PKG_VERSION");
     let named = env::var(COMMIT).ok().filter(|commit| !commit.is_empty());

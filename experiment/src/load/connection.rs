@@ -1,0 +1,296 @@
+//! One connection to the server, made again whenever it is lost.
+
+use std::error::Error;
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use anyhow::Result;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Bytes;
+use hyper::client::conn::http1;
+use hyper::header::{CONTENT_TYPE, HOST, HeaderMap};
+use hyper::{Request, Response, body};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use super::request::PreparedRequest;
+use super::response::{Answer, Reader};
+use crate::clock::now_ns;
+use crate::record::Failure;
+
+const HEADER_LENGTH: &str = "inference-header-content-length";
+
+/// The pause after a lost connection, so that a dead server doesn't keep a core busy; it doubles up to the longest.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+
+/// One request after the other over one connection.
+pub(super) struct Connection {
+    address: SocketAddr,
+    timeout: Duration,
+    request: Request<Full<Bytes>>,
+    http: Option<Http>,
+    reader: Reader,
+    /// Connections lost in a row.
+    lost: u32,
+}
+
+/// What came of one request, and when.
+pub(super) struct Exchange {
+    /// When its first byte was handed over; that of the failure if it never was.
+    pub sent_ns: u64,
+    pub done_ns: u64,
+    pub result: Result<Answer, Failure>,
+}
+
+/// Why there is no answer.
+enum Trouble {
+    /// The server answered, and the connection is as good as before.
+    Answer(Failure),
+    /// The connection is of no more use.
+    Lost(Failure),
+}
+
+impl Connection {
+    /// Not yet connected.
+    ///
+    /// # Errors
+    ///
+    /// When host or path cannot stand in a request.
+    pub fn new(
+        address: SocketAddr,
+        host: &str,
+        prepared: &PreparedRequest,
+        timeout: Duration,
+    ) -> Result<Self> {
+        let request = Request::post(&prepared.path)
+            .header(HOST, host)
+            .header(CONTENT_TYPE, "application/octet-stream")
+            .header(HEADER_LENGTH, prepared.header_length)
+            .body(Full::new(prepared.body.clone()))?;
+        Ok(Self { address, timeout, request, http: None, reader: Reader::default(), lost: 0 })
+    }
+
+    /// Connects, unless it is. For the sake of the first request's time; a failure will be that request's.
+    pub async fn open(&mut self) -> bool {
+        matches!(timeout(self.timeout, self.opened()).await, Ok(Ok(_)))
+    }
+
+    /// Sends the request and reads its answer.
+    pub async fn exchange(&mut self) -> Exchange {
+        let mut sent_ns = None;
+        let result = match timeout(self.timeout, self.attempts(&mut sent_ns)).await {
+            Ok(result) => result,
+            Err(_) => {
+                let message = format!("no answer within {} s", self.timeout.as_secs_f64());
+                Err(Trouble::Lost(Failure { kind: "timeout".to_owned(), message }))
+            }
+        };
+        let done_ns = now_ns();
+        let result = match result {
+            Err(Trouble::Lost(failure)) => {
+                self.http = None;
+                self.lost += 1;
+                Err(failure)
+            }
+            Err(Trouble::Answer(failure)) => {
+                self.lost = 0;
+                Err(failure)
+            }
+            Ok(answer) => {
+                self.lost = 0;
+                Ok(answer)
+            }
+        };
+        Exchange { sent_ns: sent_ns.unwrap_or(done_ns), done_ns, result }
+    }
+
+    /// How long to leave the server alone after the last exchange.
+    pub fn pause(&self) -> Option<Duration> {
+        let doublings = self.lost.checked_sub(1)?.min(16);
+        Some((SHORTEST_PAUSE * (1 << doublings)).min(LONGEST_PAUSE))
+    }
+
+    async fn attempts(&mut self, sent_ns: &mut Option<u64>) -> Result<Answer, Trouble> {
+        loop {
+            let used = self.opened().await.map_err(Trouble::Lost)?;
+            let http = self.http.as_mut().expect("it is open");
+            let request = self.request.clone();
+            sent_ns.get_or_insert_with(now_ns);
+            let result = http.exchange(request, &mut self.reader).await;
+            // The server may close an idle connection at the moment it is used again. Once: the next is new.
+            if matches!(result, Err(Trouble::Lost(_))) && used && !http.answering.load(Ordering::Relaxed) {
+                self.http = None;
+                continue;
+            }
+            return result;
+        }
+    }
+
+    /// Makes sure of a connection. Whether it has been used before.
+    async fn opened(&mut self) -> Result<bool, Failure> {
+        if let Some(http) = &mut self.http
+            && http.is_open().await
+        {
+            return Ok(http.used);
+        }
+        self.http = None;
+        self.http = Some(Http::connect(self.address).await?);
+        Ok(false)
+    }
+}
+
+/// A connection, driven by whoever awaits something of it: a task of its own would have to be woken each time.
+struct Http {
+    sender: http1::SendRequest<Full<Bytes>>,
+    /// None once it is closed.
+    driver: Option<http1::Connection<TokioIo<Stream>, Full<Bytes>>>,
+    /// Whether any byte has come since the last request.
+    answering: Arc<AtomicBool>,
+    used: bool,
+}
+
+impl Http {
+    async fn connect(address: SocketAddr) -> Result<Self, Failure> {
+        let failed = |error: io::Error| {
+            let kind = match error.kind() {
+                io::ErrorKind::ConnectionRefused => "connection refused",
+                io::ErrorKind::TimedOut => "timeout",
+                _ => "cannot connect",
+            };
+            Failure { kind: kind.to_owned(), message: format!("{address}: {error}") }
+        };
+        let stream = TcpStream::connect(address).await.map_err(failed)?;
+        stream.set_nodelay(true).map_err(failed)?;
+        let answering = Arc::new(AtomicBool::new(false));
+        let stream = TokioIo::new(Stream { stream, answering: answering.clone() });
+        let (sender, driver) = http1::handshake(stream).await.map_err(|error| failure(&error))?;
+        Ok(Self { sender, driver: Some(driver), answering, used: false })
+    }
+
+    /// Whether it takes another request. An end that the server has put to it meanwhile is noticed here.
+    async fn is_open(&mut self) -> bool {
+        drive(&mut self.driver, poll_fn(|cx| self.sender.poll_ready(cx))).await.is_ok()
+    }
+
+    async fn exchange(
+        &mut self,
+        request: Request<Full<Bytes>>,
+        reader: &mut Reader,
+    ) -> Result<Answer, Trouble> {
+        self.answering.store(false, Ordering::Relaxed);
+        let response = self.sender.send_request(request);
+        let response = drive(&mut self.driver, response).await.map_err(lost)?;
+        self.used = true;
+        let text_length = text_length(response.headers()).map_err(Trouble::Lost)?;
+        reader.begin(response.status().as_u16(), text_length);
+        drive(&mut self.driver, read(response, reader)).await.map_err(lost)?;
+        reader.end().map_err(Trouble::Answer)
+    }
+}
+
+async fn read(response: Response<body::Incoming>, reader: &mut Reader) -> hyper::Result<()> {
+    let mut body = response.into_body();
+    while let Some(frame) = body.frame().await {
+        if let Some(piece) = frame?.data_ref() {
+            reader.push(piece);
+        }
+    }
+    Ok(())
+}
+
+/// The length of the JSON, where there is more than JSON.
+fn text_length(headers: &HeaderMap) -> Result<Option<usize>, Failure> {
+    let Some(length) = headers.get(HEADER_LENGTH) else { return Ok(None) };
+    let number = length.to_str().ok().and_then(|length| length.parse().ok());
+    number.map(Some).ok_or_else(|| {
+        let message = format!("{HEADER_LENGTH}: expected a number, got {length:?}");
+        Failure { kind: "bad response".to_owned(), message }
+    })
+}
+
+/// Awaits something that only comes when the connection moves on.
+async fn drive<F: Future>(
+    driver: &mut Option<http1::Connection<TokioIo<Stream>, Full<Bytes>>>,
+    future: F,
+) -> F::Output {
+    let mut future = pin!(future);
+    poll_fn(|cx| {
+        // Its error is told to the request as well.
+        if driver.as_mut().is_some_and(|driver| Pin::new(driver).poll(cx).is_ready()) {
+            *driver = None;
+        }
+        future.as_mut().poll(cx)
+    })
+    .await
+}
+
+fn lost(error: hyper::Error) -> Trouble {
+    Trouble::Lost(failure(&error))
+}
+
+fn failure(error: &hyper::Error) -> Failure {
+    let kind = if error.is_parse() { "bad response" } else { "connection closed" };
+    let mut message = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        message += &format!(": {error}");
+        cause = error.source();
+    }
+    Failure { kind: kind.to_owned(), message }
+}
+
+/// A socket that remembers whether anything came.
+struct Stream {
+    stream: TcpStream,
+    answering: Arc<AtomicBool>,
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let result = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        if buffer.filled().len() > before {
+            self.answering.store(true, Ordering::Relaxed);
+        }
+        result
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, parts)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}

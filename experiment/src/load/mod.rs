@@ -1,0 +1,269 @@
+//! Requests, their pacing, and their outcomes.
+//!
+//! All of a load happens on one thread of its own, with one connection for each request in flight, so that on a
+//! small machine it takes little from the server that it measures.
+
+mod arrivals;
+mod connection;
+mod data;
+mod pacer;
+mod region;
+mod request;
+mod response;
+#[cfg(test)]
+mod stub;
+#[cfg(test)]
+mod tests;
+mod worker;
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::panic;
+use std::rc::Rc;
+use std::sync::mpsc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use tokio::runtime;
+use tokio::sync::watch;
+use tokio::task::{JoinSet, LocalSet};
+
+pub use arrivals::{constant, poisson, read_trace};
+pub use data::{Fill, tensor};
+pub use region::Region;
+pub use request::{Input, InputData, Output, PreparedRequest, SharedRange};
+pub use response::ServerValuesFrom;
+
+use crate::clock::now_ns;
+use crate::record::{Recorder, Window, WindowRule};
+use connection::Connection;
+use pacer::Pacer;
+use worker::{Shared, Turns, work};
+
+/// What is to be sent, where, and how.
+pub struct Workload {
+    /// The server.
+    pub address: SocketAddr,
+    /// For the header `Host`.
+    pub host: String,
+    /// One for each request in flight when they differ (in the shared memory of their outputs), else one for all.
+    pub requests: Vec<PreparedRequest>,
+    /// When requests are sent.
+    pub pacing: Pacing,
+    /// How outcomes are gathered.
+    pub rule: WindowRule,
+    /// A request without an answer after this is a failure of the kind "timeout".
+    pub timeout: Duration,
+}
+
+/// When requests are sent.
+pub enum Pacing {
+    /// Closed loop: each worker sends its next request as soon as the last one is answered.
+    Closed {
+        /// Workers, and so requests in flight.
+        concurrency: usize,
+    },
+    /// Open loop: at times that do not depend on the answers. A request's latency counts from when it was due.
+    Open {
+        /// Due times since the start, ascending. The load ends when they do and all are answered.
+        arrivals: Box<dyn Iterator<Item = Duration> + Send>,
+        /// At most so many in flight; those beyond wait.
+        max_connections: usize,
+    },
+}
+
+/// What happened.
+#[derive(Debug)]
+pub enum Event {
+    /// A window is over.
+    Window(Box<Window>),
+    /// The load is over; nothing follows.
+    Ended(Box<Totals>),
+}
+
+/// Everything of a load.
+#[derive(Debug)]
+pub struct Totals {
+    /// All requests since the start, warm-up included.
+    pub all: Window,
+    /// The window that was not full at the end.
+    pub rest: Option<Window>,
+    /// When the load began, on [`now_ns`]'s clock.
+    pub start_ns: u64,
+    /// Requests that were due and never sent (open loop).
+    pub unsent: u64,
+    /// Where the server's values were, if there were any.
+    pub server_values_from: Option<ServerValuesFrom>,
+}
+
+/// A load that runs. Dropped before its end, it gives up the requests in flight.
+#[derive(Debug)]
+pub struct Running {
+    order: watch::Sender<Order>,
+    events: mpsc::Receiver<Event>,
+    thread: Option<JoinHandle<()>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
+enum Order {
+    Run,
+    Finish,
+    Abort,
+}
+
+/// Starts a load.
+///
+/// # Errors
+///
+/// When the workload has no workers or too few requests for them, or the thread cannot be had.
+pub fn start(workload: Workload) -> Result<Running> {
+    let (order, orders) = watch::channel(Order::Run);
+    let (sender, events) = mpsc::channel();
+    let runtime = runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
+    let driver = {
+        let _runtime = runtime.enter();
+        Driver::new(workload)?
+    };
+    let thread = thread::Builder::new().name("load".to_owned()).spawn(move || {
+        let local = LocalSet::new();
+        // As a task of its own it is not looked at whenever a worker moves on.
+        let done = local.spawn_local(driver.drive(orders, sender));
+        if let Err(error) = local.block_on(&runtime, done) {
+            panic::resume_unwind(error.into_panic());
+        }
+    });
+    let thread = thread.context("cannot start a thread")?;
+    Ok(Running { order, events, thread: Some(thread) })
+}
+
+impl Running {
+    /// Windows as they close; [`Event::Ended`] is the last.
+    pub fn events(&self) -> &mpsc::Receiver<Event> {
+        &self.events
+    }
+
+    /// No more requests. Those in flight are awaited, at most for the timeout, before [`Event::Ended`] comes;
+    /// those that are due and wait are counted as unsent.
+    pub fn stop(&self) {
+        self.order.send_replace(Order::Finish);
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.order.send_replace(Order::Abort);
+        if let Some(thread) = self.thread.take() {
+            // A panic there has been told there.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Hands out turns and looks after the workers.
+struct Driver {
+    /// One for each worker to come, the next at the end.
+    connections: Vec<Connection>,
+    /// Workers at the start.
+    first: usize,
+    /// Of an open loop that isn't over.
+    pacer: Option<Pacer>,
+    rule: WindowRule,
+}
+
+impl Driver {
+    /// Inside of a runtime.
+    fn new(workload: Workload) -> Result<Self> {
+        let Workload { address, host, requests, pacing, rule, timeout } = workload;
+        let (workers, first, pacer) = match pacing {
+            Pacing::Closed { concurrency } => (concurrency, concurrency, None),
+            Pacing::Open { arrivals, max_connections } => {
+                let pacer = Pacer::new(arrivals).context("cannot make a timer")?;
+                (max_connections, max_connections.min(2), Some(pacer))
+            }
+        };
+        ensure!(workers > 0, "0 requests in flight: expected 1 or more");
+        ensure!(
+            requests.len() == 1 || requests.len() >= workers,
+            "{} prepared requests for up to {workers} in flight: expected one for all or one for each",
+            requests.len()
+        );
+        let connections = (0..workers)
+            .rev()
+            .map(|slot| Connection::new(address, &host, &requests[slot % requests.len()], timeout))
+            .collect::<Result<_>>()?;
+        Ok(Self { connections, first, pacer, rule })
+    }
+
+    async fn drive(mut self, mut orders: watch::Receiver<Order>, events: mpsc::Sender<Event>) {
+        tokio::select! {
+            () = self.connect() => {}
+            order = next_order(&mut orders, Order::Run) => if order == Order::Abort { return },
+        }
+        let start_ns = now_ns();
+        let turns = match &mut self.pacer {
+            Some(pacer) => {
+                pacer.start(start_ns);
+                Turns::Due { queue: VecDeque::new(), idle: Vec::new() }
+            }
+            None => Turns::Always,
+        };
+        let shared = Shared::new(turns, Recorder::new(self.rule, start_ns), start_ns, events);
+        let mut workers = JoinSet::new();
+        for connection in self.connections.split_off(self.connections.len() - self.first) {
+            workers.spawn_local(work(shared.clone(), connection));
+        }
+        let mut order = Order::Run;
+        loop {
+            self.hand_over(&shared, &mut workers);
+            if order == Order::Finish {
+                shared.finish(true);
+                self.pacer = None;
+            } else if self.pacer.as_mut().is_some_and(Pacer::is_over) {
+                shared.finish(false);
+                self.pacer = None;
+            }
+            tokio::select! {
+                waited = async { self.pacer.as_mut().expect("asked for").wait().await }, if self.pacer.is_some() => {
+                    waited.expect("the kernel's timer works");
+                }
+                next = next_order(&mut orders, order) => match next {
+                    Order::Abort => return,
+                    next => order = next,
+                },
+                ended = workers.join_next() => match ended {
+                    None => break,
+                    Some(Ok(())) => {}
+                    Some(Err(error)) => panic::resume_unwind(error.into_panic()),
+                }
+            }
+        }
+        shared.end();
+    }
+
+    /// Connects the first workers. A server that isn't there is not asked again for each of them.
+    async fn connect(&mut self) {
+        for connection in self.connections.iter_mut().rev().take(self.first) {
+            if !connection.open().await {
+                return;
+            }
+        }
+    }
+
+    /// Hands over all that is due; takes on a worker for each that finds none idle.
+    fn hand_over(&mut self, shared: &Rc<Shared>, workers: &mut JoinSet<()>) {
+        let Some(pacer) = &mut self.pacer else { return };
+        while let Some(due_ns) = pacer.due() {
+            if shared.is_due(due_ns)
+                && let Some(connection) = self.connections.pop()
+            {
+                workers.spawn_local(work(shared.clone(), connection));
+            }
+        }
+    }
+}
+
+/// The order that follows this one. Without anyone to give orders: to give up.
+async fn next_order(orders: &mut watch::Receiver<Order>, last: Order) -> Order {
+    orders.wait_for(|order| *order > last).await.map_or(Order::Abort, |order| *order)
+}

@@ -1,0 +1,391 @@
+//! What an inference response says: whether it is one, and the server's own times.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, de};
+
+use crate::record::{Failure, SERVER_VALUES, ServerValues};
+
+/// Where in the responses the server's values were.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ServerValuesFrom {
+    /// Response parameters.
+    Parameters,
+    /// Outputs; some may have been parameters.
+    Outputs,
+}
+
+/// A response's values, and where they were if there were any.
+pub(super) type Answer = (ServerValues, Option<ServerValuesFrom>);
+
+const VALUE_SIZE: usize = size_of::<i64>();
+
+/// The most of an answer that is no inference response that is kept, for its message.
+const ERROR_LIMIT: usize = 64 << 10;
+
+/// Reads one response after the other, in pieces of any size. Keeps the JSON and of the tensors the known values;
+/// other data is passed over.
+#[derive(Debug, Default)]
+pub(super) struct Reader {
+    status: u16,
+    /// The JSON, as far as it is there.
+    text: Vec<u8>,
+    /// Its length; that of the body when it isn't known.
+    text_length: Option<usize>,
+    /// What it told, once it is there.
+    header: Option<Result<Header, String>>,
+    /// Values in binary data, in the order of [`SERVER_VALUES`].
+    binary: [[u8; VALUE_SIZE]; SERVER_VALUES.len()],
+    /// Bytes of binary data so far.
+    passed: usize,
+}
+
+/// What the JSON told.
+#[derive(Debug, Default)]
+struct Header {
+    values: ServerValues,
+    from: Option<ServerValuesFrom>,
+    /// Where values stand in the binary data.
+    starts: [Option<usize>; SERVER_VALUES.len()],
+    binary_length: usize,
+}
+
+impl Reader {
+    /// A response begins. `text_length`: of its header `Inference-Header-Content-Length`.
+    pub fn begin(&mut self, status: u16, text_length: Option<usize>) {
+        self.status = status;
+        self.text.clear();
+        self.text_length = text_length.filter(|_| status == 200);
+        self.header = None;
+        self.passed = 0;
+    }
+
+    /// The next piece of the body.
+    pub fn push(&mut self, piece: &[u8]) {
+        let room = match self.text_length {
+            Some(length) => length - self.text.len(),
+            None if self.status == 200 => piece.len(),
+            None => ERROR_LIMIT.saturating_sub(self.text.len()),
+        };
+        let (text, data) = piece.split_at(piece.len().min(room));
+        self.text.extend_from_slice(text);
+        if !text.is_empty() && self.text_length == Some(self.text.len()) {
+            self.header = Some(parse(&self.text));
+        }
+        if let Some(Ok(header)) = &self.header {
+            for (value, start) in self.binary.iter_mut().zip(header.starts) {
+                if let Some(start) = start {
+                    copy_overlap(value, start, data, self.passed);
+                }
+            }
+        }
+        self.passed += data.len();
+    }
+
+    /// The body is over.
+    pub fn end(&mut self) -> Result<Answer, Failure> {
+        if self.status != 200 {
+            return Err(Failure {
+                kind: format!("HTTP {}", self.status),
+                message: error_message(&self.text),
+            });
+        }
+        self.read_values().map_err(|message| Failure { kind: "bad response".to_owned(), message })
+    }
+
+    fn read_values(&mut self) -> Result<Answer, String> {
+        let header = match (self.header.take(), self.text_length) {
+            (Some(header), _) => header?,
+            (None, None) => parse(&self.text)?,
+            (None, Some(length)) => {
+                let there = self.text.len();
+                return Err(format!("expected {length} bytes of JSON by the header, the body has {there}"));
+            }
+        };
+        if self.passed != header.binary_length {
+            let (expected, passed) = (header.binary_length, self.passed);
+            return Err(format!("expected {expected} bytes of tensors by the JSON, the body has {passed}"));
+        }
+        let mut values = header.values;
+        for ((value, start), bytes) in values.iter_mut().zip(header.starts).zip(self.binary) {
+            if start.is_some() {
+                *value = Some(i64::from_le_bytes(bytes));
+            }
+        }
+        Ok((values, header.from))
+    }
+}
+
+/// Copies what `data`, which begins at `passed`, holds of the value that begins at `start`.
+fn copy_overlap(value: &mut [u8; VALUE_SIZE], start: usize, data: &[u8], passed: usize) {
+    let from = start.max(passed);
+    let to = (start + VALUE_SIZE).min(passed + data.len());
+    if from < to {
+        value[from - start..to - start].copy_from_slice(&data[from - passed..to - passed]);
+    }
+}
+
+fn parse(text: &[u8]) -> Result<Header, String> {
+    let json: Json = serde_json::from_slice(text)
+        .map_err(|error| format!("no inference response ({error}): {:?}", beginning(text)))?;
+    let mut header = Header { values: json.parameters.0, ..Header::default() };
+    if header.values.iter().any(Option::is_some) {
+        header.from = Some(ServerValuesFrom::Parameters);
+    }
+    for output in json.outputs {
+        let start = header.binary_length;
+        let size = output.parameters.binary_data_size;
+        header.binary_length = start.checked_add(size).ok_or("tensors larger than the memory")?;
+        let Some(place) = SERVER_VALUES.iter().position(|name| *name == output.name) else { continue };
+        // Another datatype: an output of the model's own by that name.
+        if output.datatype != "INT64" {
+            continue;
+        }
+        if let Some(value) = output.data.0 {
+            header.values[place] = Some(value);
+        } else if size >= VALUE_SIZE {
+            header.starts[place] = Some(start);
+        } else {
+            continue;
+        }
+        header.from = Some(ServerValuesFrom::Outputs);
+    }
+    Ok(header)
+}
+
+/// The server's own words, or what it sent instead.
+fn error_message(text: &[u8]) -> String {
+    #[derive(Deserialize)]
+    struct Json {
+        error: String,
+    }
+    serde_json::from_slice(text).map_or_else(|_| beginning(text), |json: Json| json.error)
+}
+
+fn beginning(text: &[u8]) -> String {
+    String::from_utf8_lossy(&text[..text.len().min(200)]).trim().to_owned()
+}
+
+/// Of a response's JSON what is looked at.
+#[derive(Deserialize)]
+struct Json<'a> {
+    #[serde(borrow)]
+    outputs: Vec<Output<'a>>,
+    #[serde(default)]
+    parameters: Parameters,
+}
+
+#[derive(Deserialize)]
+struct Output<'a> {
+    #[serde(borrow)]
+    name: Cow<'a, str>,
+    #[serde(borrow)]
+    datatype: Cow<'a, str>,
+    #[serde(default)]
+    parameters: OutputParameters,
+    #[serde(default)]
+    data: First,
+}
+
+#[derive(Default, Deserialize)]
+struct OutputParameters {
+    #[serde(default)]
+    binary_data_size: usize,
+}
+
+/// A number, or the first of however deep lists; none of anything else.
+#[derive(Clone, Copy, Default)]
+struct First(Option<i64>);
+
+impl<'de> Deserialize<'de> for First {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Any;
+        impl<'de> Visitor<'de> for Any {
+            type Value = First;
+
+            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+                f.write_str("a value or a list of values")
+            }
+
+            fn visit_i64<E: Error>(self, value: i64) -> Result<First, E> {
+                Ok(First(Some(value)))
+            }
+
+            fn visit_u64<E: Error>(self, value: u64) -> Result<First, E> {
+                Ok(First(value.try_into().ok()))
+            }
+
+            fn visit_f64<E: Error>(self, _: f64) -> Result<First, E> {
+                Ok(First(None))
+            }
+
+            fn visit_bool<E: Error>(self, _: bool) -> Result<First, E> {
+                Ok(First(None))
+            }
+
+            fn visit_str<E: Error>(self, _: &str) -> Result<First, E> {
+                Ok(First(None))
+            }
+
+            fn visit_unit<E: Error>(self) -> Result<First, E> {
+                Ok(First(None))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<First, A::Error> {
+                let first = list.next_element::<First>()?.unwrap_or_default();
+                while list.next_element::<IgnoredAny>()?.is_some() {}
+                Ok(first)
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<First, A::Error> {
+                while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+                Ok(First(None))
+            }
+        }
+        deserializer.deserialize_any(Any)
+    }
+}
+
+/// The known ones of the response's parameters.
+#[derive(Default)]
+struct Parameters(ServerValues);
+
+impl<'de> Deserialize<'de> for Parameters {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Known;
+        impl<'de> Visitor<'de> for Known {
+            type Value = Parameters;
+
+            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+                f.write_str("parameters")
+            }
+
+            fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<Parameters, A::Error> {
+                let mut values = ServerValues::default();
+                while let Some(key) = map.next_key::<Cow<str>>()? {
+                    match SERVER_VALUES.iter().position(|name| *name == key) {
+                        Some(place) => values[place] = map.next_value::<First>()?.0,
+                        None => drop(map.next_value::<IgnoredAny>()?),
+                    }
+                }
+                Ok(Parameters(values))
+            }
+        }
+        deserializer.deserialize_map(Known)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::EXECUTED_BATCH_SIZE;
+
+    /// The answer to a body that comes in pieces of `size` bytes.
+    fn read(status: u16, text: Option<&str>, rest: &[u8], size: usize) -> Result<Answer, Failure> {
+        let mut reader = Reader::default();
+        reader.begin(500, None);
+        reader.push(b"of the response before");
+        reader.begin(status, text.map(str::len));
+        for piece in [text.unwrap_or_default().as_bytes(), rest].concat().chunks(size) {
+            reader.push(piece);
+        }
+        reader.end()
+    }
+
+    fn values(known: &[(usize, i64)]) -> ServerValues {
+        let mut values = ServerValues::default();
+        for (place, value) in known {
+            values[*place] = Some(*value);
+        }
+        values
+    }
+
+    #[test]
+    fn binary_outputs_are_found_between_tensors() {
+        let text = r#"{"model_name":"m","outputs":[
+            {"name":"y","datatype":"FP32","shape":[2,5],"parameters":{"binary_data_size":40}},
+            {"name":"compute_latency_ns","datatype":"INT64","shape":[2,1],"parameters":{"binary_data_size":16}},
+            {"name":"z","datatype":"FP32","shape":[1],"parameters":{"binary_data_size":4}},
+            {"name":"executed_batch_size","datatype":"INT64","shape":[1],"parameters":{"binary_data_size":8}}]}"#;
+        let latency = 5_000_000_123_i64.to_le_bytes();
+        let data = [&[9; 40][..], &latency, &latency, &[9; 4], &4_i64.to_le_bytes()].concat();
+        let expected = values(&[(0, 5_000_000_123), (EXECUTED_BATCH_SIZE, 4)]);
+        for size in [1, 3, 7, 64, 10_000] {
+            let answer = read(200, Some(text), &data, size).unwrap();
+            assert_eq!(answer, (expected, Some(ServerValuesFrom::Outputs)), "in pieces of {size}");
+        }
+    }
+
+    #[test]
+    fn json_outputs_of_all_kinds() {
+        let text = r#"{"outputs":[
+            {"name":"a","datatype":"FP32","shape":[2],"data":[0.5,1e3]},
+            {"name":"b","datatype":"BYTES","shape":[1],"data":["text \"quoted\""]},
+            {"name":"c","datatype":"BOOL","shape":[1],"data":[true]},
+            {"name":"compute_infer_ns","datatype":"INT64","shape":[2,1],"data":[66769717,66769717]},
+            {"name":"compute_input_ns","datatype":"INT64","shape":[1,1],"data":[[12]]},
+            {"name":"compute_output_ns","datatype":"FP64","shape":[1],"data":[3]},
+            {"name":"in_shared_memory","datatype":"FP32","shape":[1],"parameters":
+             {"shared_memory_region":"r","shared_memory_byte_size":4}}]}"#;
+        let expected = (values(&[(2, 66_769_717), (1, 12)]), Some(ServerValuesFrom::Outputs));
+        assert_eq!(read(200, None, text.as_bytes(), 11).unwrap(), expected);
+        assert_eq!(read(200, Some(text), b"", 11).unwrap(), expected);
+    }
+
+    #[test]
+    fn parameters_where_outputs_have_none() {
+        let text = r#"{"parameters":{"sequence_id":0,"name":"x","list":[1],"on":true,
+            "compute_latency_ns":77,"queue_ns":5},
+            "outputs":[{"name":"y","datatype":"FP32","shape":[1],"data":[1]}]}"#;
+        let parameters = read(200, None, text.as_bytes(), 100).unwrap();
+        assert_eq!(parameters, (values(&[(0, 77), (4, 5)]), Some(ServerValuesFrom::Parameters)));
+        let output = r#"[{"name":"compute_latency_ns","datatype":"INT64","shape":[1],"data":[78]},"#;
+        let both = text.replace('\n', "").replace("\"outputs\":[", &format!("\"outputs\":{output}"));
+        let both = read(200, None, both.as_bytes(), 100).unwrap();
+        assert_eq!(both, (values(&[(0, 78), (4, 5)]), Some(ServerValuesFrom::Outputs)));
+        let none = read(200, None, br#"{"outputs":[]}"#, 100).unwrap();
+        assert_eq!(none, (ServerValues::default(), None));
+    }
+
+    #[test]
+    fn malformed_is_told() {
+        let tensor = r#"{"outputs":[{"name":"y","datatype":"FP32","parameters":{"binary_data_size":4}}]}"#;
+        let huge = tensor.replace(
+            ":4}",
+            ":18446744073709551615}},{\"name\":\"z\",\"datatype\":\"FP32\",\
+            \"parameters\":{\"binary_data_size\":1}",
+        );
+        for (text, rest, expected) in [
+            (None, "<html>hello", "no inference response"),
+            (None, "", "no inference response"),
+            (Some(r#"{"model":1}"#), "", "missing field `outputs`"),
+            (Some(r#"{"outputs":[{"name":"y"}]}"#), "", "missing field `datatype`"),
+            (Some(tensor), "123", "expected 4 bytes of tensors by the JSON, the body has 3"),
+            (Some(tensor), "12345", "expected 4 bytes of tensors by the JSON, the body has 5"),
+            (Some(&huge), "1", "larger than the memory"),
+        ] {
+            let failure = read(200, text, rest.as_bytes(), 5).unwrap_err();
+            assert_eq!(failure.kind, "bad response");
+            assert!(failure.message.contains(expected), "{}", failure.message);
+        }
+        let mut reader = Reader::default();
+        reader.begin(200, Some(10));
+        reader.push(b"{}");
+        let short = reader.end().unwrap_err();
+        assert_eq!(short.message, "expected 10 bytes of JSON by the header, the body has 2");
+    }
+
+    #[test]
+    fn errors_are_in_the_words_of_the_server() {
+        let failure = |text: &str| read(503, None, text.as_bytes(), 7).unwrap_err();
+        let expected = |message: &str| Failure { kind: "HTTP 503".to_owned(), message: message.to_owned() };
+        assert_eq!(failure(r#"{"error":"Server is \"not\" ready"}"#), expected("Server is \"not\" ready"));
+        assert_eq!(failure("\n down for today\n"), expected("down for today"));
+        assert_eq!(failure(&"x".repeat(100_000)), expected(&"x".repeat(200)));
+        // A header for the JSON of a response that it does not have.
+        let odd = read(400, Some(r#"{"error":"no"}"#), b"", 100).unwrap_err();
+        assert_eq!((odd.kind.as_str(), odd.message.as_str()), ("HTTP 400", "no"));
+    }
+}

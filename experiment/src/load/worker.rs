@@ -1,0 +1,211 @@
+//! What the load's workers share, and what each of them does.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::mpsc;
+
+use tokio::sync::oneshot;
+use tokio::time::sleep;
+
+use super::connection::Connection;
+use super::response::ServerValuesFrom;
+use super::{Event, Totals};
+use crate::record::{Outcome, Recorder};
+
+/// Shared by the workers of one load; they are tasks of one thread.
+pub(super) struct Shared(RefCell<State>);
+
+struct State {
+    turns: Turns,
+    /// Whether no request is to come.
+    finished: bool,
+    recorder: Recorder,
+    start_ns: u64,
+    from: Option<ServerValuesFrom>,
+    unsent: u64,
+    events: mpsc::Sender<Event>,
+}
+
+/// Whose turn it is to send, and when.
+pub(super) enum Turns {
+    /// Closed loop: everybody's, always.
+    Always,
+    /// Open loop: one for each request that is due.
+    Due {
+        /// Due times of requests that wait for a worker.
+        queue: VecDeque<u64>,
+        /// Workers that wait for a request. The last to come is the first to go: few connections stay warm.
+        idle: Vec<oneshot::Sender<u64>>,
+    },
+}
+
+impl Shared {
+    pub fn new(turns: Turns, recorder: Recorder, start_ns: u64, events: mpsc::Sender<Event>) -> Rc<Self> {
+        let state = State { turns, finished: false, recorder, start_ns, from: None, unsent: 0, events };
+        Rc::new(Self(RefCell::new(state)))
+    }
+
+    /// A request is due (open loop). Whether it has to wait because no worker is idle.
+    pub fn is_due(&self, due_ns: u64) -> bool {
+        let state = &mut *self.0.borrow_mut();
+        state.recorder.scheduled();
+        let Turns::Due { queue, idle } = &mut state.turns else { return false };
+        if let Some(worker) = idle.pop() {
+            return worker.send(due_ns).is_err();
+        }
+        queue.push_back(due_ns);
+        true
+    }
+
+    /// No request is to come. Those that wait are still sent, unless they are `dropped`.
+    pub fn finish(&self, dropped: bool) {
+        let state = &mut *self.0.borrow_mut();
+        state.finished = true;
+        if let Turns::Due { queue, idle } = &mut state.turns {
+            idle.clear();
+            if dropped {
+                state.unsent += queue.len() as u64;
+                queue.clear();
+            }
+        }
+    }
+
+    /// The load is over.
+    pub fn end(self: Rc<Self>) {
+        let Some(shared) = Rc::into_inner(self) else { unreachable!("the workers are gone") };
+        let State { recorder, start_ns, from, unsent, events, .. } = shared.0.into_inner();
+        let (rest, all) = recorder.finish();
+        let totals = Totals { all, rest, start_ns, unsent, server_values_from: from };
+        // Who has stopped listening does not want to know.
+        let _ = events.send(Event::Ended(Box::new(totals)));
+    }
+
+    /// Waits for a turn. When the request is due; none when no more are to come.
+    async fn turn(&self) -> Option<Due> {
+        let turn = {
+            let state = &mut *self.0.borrow_mut();
+            match &mut state.turns {
+                Turns::Always => return (!state.finished).then_some(Due::Now),
+                Turns::Due { queue, idle } => {
+                    if let Some(due_ns) = queue.pop_front() {
+                        return Some(Due::At(due_ns));
+                    }
+                    if state.finished {
+                        return None;
+                    }
+                    let (sender, turn) = oneshot::channel();
+                    idle.push(sender);
+                    turn
+                }
+            }
+        };
+        turn.await.ok().map(Due::At)
+    }
+
+    fn record(&self, outcome: &Outcome, from: Option<ServerValuesFrom>) {
+        let state = &mut *self.0.borrow_mut();
+        state.from = state.from.max(from);
+        if let Some(window) = state.recorder.record(outcome) {
+            let _ = state.events.send(Event::Window(Box::new(window)));
+        }
+    }
+}
+
+#[derive(Debug, PartialEq)]
+enum Due {
+    Now,
+    At(u64),
+}
+
+/// Sends requests, one after the other, until no more are to come.
+pub(super) async fn work(shared: Rc<Shared>, mut connection: Connection) {
+    // A failure is told by the request that finds it again.
+    connection.open().await;
+    while let Some(due) = shared.turn().await {
+        let exchange = connection.exchange().await;
+        let scheduled_ns = match due {
+            Due::Now => exchange.sent_ns,
+            Due::At(due_ns) => due_ns,
+        };
+        let (result, from) = match exchange.result {
+            Ok((values, from)) => (Ok(values), from),
+            Err(failure) => (Err(failure), None),
+        };
+        let outcome = Outcome { scheduled_ns, sent_ns: exchange.sent_ns, done_ns: exchange.done_ns, result };
+        shared.record(&outcome, from);
+        if let Some(pause) = connection.pause() {
+            sleep(pause).await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::{Pin, pin};
+    use std::task::{Context, Poll, Waker};
+
+    use super::*;
+    use crate::record::WindowRule;
+
+    fn shared(turns: Turns) -> (Rc<Shared>, mpsc::Receiver<Event>) {
+        let rule = WindowRule { warm_up_ns: 0, min_ns: u64::MAX, min_requests: 0, late_ns: 0 };
+        let (sender, events) = mpsc::channel();
+        (Shared::new(turns, Recorder::new(rule, 0), 0, sender), events)
+    }
+
+    fn open() -> (Rc<Shared>, mpsc::Receiver<Event>) {
+        shared(Turns::Due { queue: VecDeque::new(), idle: Vec::new() })
+    }
+
+    fn poll<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
+        future.poll(&mut Context::from_waker(Waker::noop()))
+    }
+
+    #[test]
+    fn last_idle_worker_goes_first() {
+        let (shared, _events) = open();
+        let (mut first, mut second) = (pin!(shared.turn()), pin!(shared.turn()));
+        assert_eq!(poll(first.as_mut()), Poll::Pending);
+        assert_eq!(poll(second.as_mut()), Poll::Pending);
+        assert!(!shared.is_due(10), "a worker is idle");
+        assert_eq!(poll(first.as_mut()), Poll::Pending);
+        assert_eq!(poll(second.as_mut()), Poll::Ready(Some(Due::At(10))));
+        assert!(!shared.is_due(20), "a worker is idle");
+        assert_eq!(poll(first.as_mut()), Poll::Ready(Some(Due::At(20))));
+        assert!(shared.is_due(30), "no worker is idle");
+    }
+
+    #[test]
+    fn requests_that_wait_are_taken_in_order_until_dropped() {
+        let (shared, events) = open();
+        for due_ns in [10, 20, 30, 40] {
+            assert!(shared.is_due(due_ns));
+        }
+        assert_eq!(poll(pin!(shared.turn())), Poll::Ready(Some(Due::At(10))));
+        shared.finish(false);
+        assert_eq!(poll(pin!(shared.turn())), Poll::Ready(Some(Due::At(20))));
+        shared.finish(true);
+        assert_eq!(poll(pin!(shared.turn())), Poll::Ready(None));
+        shared.end();
+        let Ok(Event::Ended(totals)) = events.recv() else { panic!("no totals") };
+        assert_eq!((totals.unsent, totals.all.scheduled), (2, 4));
+    }
+
+    #[test]
+    fn everybody_has_a_turn_until_the_end() {
+        let (shared, _events) = shared(Turns::Always);
+        assert_eq!(poll(pin!(shared.turn())), Poll::Ready(Some(Due::Now)));
+        shared.finish(true);
+        assert_eq!(poll(pin!(shared.turn())), Poll::Ready(None));
+    }
+
+    #[test]
+    fn idle_workers_are_sent_home() {
+        let (shared, _events) = open();
+        let mut turn = pin!(shared.turn());
+        assert_eq!(poll(turn.as_mut()), Poll::Pending);
+        shared.finish(false);
+        assert_eq!(poll(turn), Poll::Ready(None));
+    }
+}

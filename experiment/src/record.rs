@@ -1,0 +1,393 @@
+//! Outcomes of requests, gathered into windows and totals.
+
+use std::collections::BTreeMap;
+
+use base64::prelude::{BASE64_STANDARD, Engine};
+use hdrhistogram::Histogram;
+use hdrhistogram::serialization::{Serializer, V2DeflateSerializer};
+
+/// The values of a response that the tool knows, by the names of outputs or response parameters.
+/// `executed_batch_size` is a count, the others are nanoseconds.
+pub const SERVER_VALUES: [&str; 7] = [
+    "compute_latency_ns",
+    "compute_input_ns",
+    "compute_infer_ns",
+    "compute_output_ns",
+    "queue_ns",
+    "request_latency_ns",
+    "executed_batch_size",
+];
+
+/// The place of `executed_batch_size` in [`SERVER_VALUES`].
+pub const EXECUTED_BATCH_SIZE: usize = 6;
+
+/// A response's values, in the order of [`SERVER_VALUES`].
+pub type ServerValues = [Option<i64>; SERVER_VALUES.len()];
+
+/// One request, from due to done. Times on [`now_ns`](crate::clock::now_ns)'s clock.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// When it was due (open loop); when it was sent (closed loop).
+    pub scheduled_ns: u64,
+    /// When its first byte was handed to the connection.
+    pub sent_ns: u64,
+    /// When the last byte of the response was there, or the failure.
+    pub done_ns: u64,
+    /// What came of it.
+    pub result: Result<ServerValues, Failure>,
+}
+
+/// A request that was not answered as it should.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// "HTTP 503", "connection refused", "cannot connect", "connection closed", "timeout", "bad response".
+    pub kind: String,
+    /// In the words of who reported it.
+    pub message: String,
+}
+
+/// When a window is over: at the first response after both.
+#[derive(Clone, Copy, Debug)]
+pub struct WindowRule {
+    /// Nothing is recorded into windows before this has passed since the start.
+    pub warm_up_ns: u64,
+    /// Shortest window. [`u64::MAX`]: one window until the end.
+    pub min_ns: u64,
+    /// Fewest requests in a window.
+    pub min_requests: u64,
+    /// What counts as sent late.
+    pub late_ns: u64,
+}
+
+/// Times of requests: histogram for the percentiles, sum for the exact mean.
+#[derive(Clone, Debug)]
+pub struct Times {
+    /// Three significant digits; grows as needed, so nothing is capped.
+    pub histogram: Histogram<u64>,
+    /// Exact.
+    pub sum_ns: u128,
+    /// Exact.
+    pub min_ns: u64,
+    /// Exact.
+    pub max_ns: u64,
+}
+
+impl Default for Times {
+    fn default() -> Self {
+        let histogram = Histogram::new(3).expect("three significant digits are possible");
+        Self { histogram, sum_ns: 0, min_ns: u64::MAX, max_ns: 0 }
+    }
+}
+
+impl Times {
+    /// Adds one.
+    pub fn record(&mut self, ns: u64) {
+        self.histogram.record(ns).expect("the histogram grows by itself");
+        self.sum_ns += u128::from(ns);
+        self.min_ns = self.min_ns.min(ns);
+        self.max_ns = self.max_ns.max(ns);
+    }
+
+    /// Adds all of another's.
+    pub fn add(&mut self, other: &Self) {
+        self.histogram.add(&other.histogram).expect("the histogram grows by itself");
+        self.sum_ns += other.sum_ns;
+        self.min_ns = self.min_ns.min(other.min_ns);
+        self.max_ns = self.max_ns.max(other.max_ns);
+    }
+
+    /// The histogram in HdrHistogram's V2 compressed format, base64.
+    pub fn encode(&self) -> String {
+        let mut bytes = Vec::new();
+        V2DeflateSerializer::new()
+            .serialize(&self.histogram, &mut bytes)
+            .expect("a vector takes what is written");
+        BASE64_STANDARD.encode(bytes)
+    }
+
+    /// How many.
+    pub fn count(&self) -> u64 {
+        self.histogram.len()
+    }
+
+    /// Exact mean in ns; none of none.
+    pub fn mean(&self) -> Option<f64> {
+        (self.count() > 0).then(|| self.sum_ns as f64 / self.count() as f64)
+    }
+}
+
+/// What happened in a stretch of time.
+#[derive(Clone, Debug, Default)]
+pub struct Window {
+    /// The response that opened it (or the end of the warm-up).
+    pub start_ns: u64,
+    /// The response that closed it.
+    pub end_ns: u64,
+    /// Client latency of the requests that were answered.
+    pub latency: Times,
+    /// The server's times, in the order of [`SERVER_VALUES`] without the last.
+    pub server_times: [Times; EXECUTED_BATCH_SIZE],
+    /// Requests by the size of the batch that ran them.
+    pub executed_batch_sizes: BTreeMap<u64, u64>,
+    /// Failures by kind: count and first message.
+    pub failures: BTreeMap<String, (u64, String)>,
+    /// Requests that were due (open loop).
+    pub scheduled: u64,
+    /// Sent late (open loop).
+    pub late: u64,
+    /// The longest delay between due and sent.
+    pub max_delay_ns: u64,
+}
+
+impl Window {
+    /// Adds another's requests and moves the end; the windows follow one another.
+    pub fn add(&mut self, next: &Self) {
+        if self.end_ns == 0 {
+            self.start_ns = next.start_ns;
+        }
+        self.end_ns = next.end_ns;
+        self.latency.add(&next.latency);
+        for (times, others) in self.server_times.iter_mut().zip(&next.server_times) {
+            times.add(others);
+        }
+        for (size, count) in &next.executed_batch_sizes {
+            *self.executed_batch_sizes.entry(*size).or_default() += count;
+        }
+        for (kind, (count, message)) in &next.failures {
+            self.failures.entry(kind.clone()).or_insert_with(|| (0, message.clone())).0 += count;
+        }
+        self.scheduled += next.scheduled;
+        self.late += next.late;
+        self.max_delay_ns = self.max_delay_ns.max(next.max_delay_ns);
+    }
+
+    /// Length in seconds.
+    pub fn seconds(&self) -> f64 {
+        crate::clock::seconds(self.end_ns - self.start_ns)
+    }
+
+    /// Requests that failed.
+    pub fn failed(&self) -> u64 {
+        self.failures.values().map(|(count, _)| count).sum()
+    }
+
+    fn record(&mut self, outcome: &Outcome, late_ns: u64) {
+        let delay = outcome.sent_ns.saturating_sub(outcome.scheduled_ns);
+        self.late += u64::from(delay > late_ns);
+        self.max_delay_ns = self.max_delay_ns.max(delay);
+        match &outcome.result {
+            Ok(values) => {
+                self.latency.record(outcome.done_ns - outcome.scheduled_ns);
+                for (times, value) in self.server_times.iter_mut().zip(values) {
+                    if let Some(ns) = value {
+                        times.record(u64::try_from(*ns).unwrap_or(0));
+                    }
+                }
+                if let Some(size) = values[EXECUTED_BATCH_SIZE] {
+                    *self.executed_batch_sizes.entry(size.unsigned_abs()).or_default() += 1;
+                }
+            }
+            Err(failure) => {
+                self.failures
+                    .entry(failure.kind.clone())
+                    .or_insert_with(|| (0, failure.message.clone()))
+                    .0 += 1;
+            }
+        }
+    }
+}
+
+/// Gathers outcomes, on the thread that drives the load.
+#[derive(Debug)]
+pub struct Recorder {
+    rule: WindowRule,
+    opens_at_ns: u64,
+    window: Option<Window>,
+    totals: Window,
+}
+
+impl Recorder {
+    /// The load starts at `start_ns`.
+    pub fn new(rule: WindowRule, start_ns: u64) -> Self {
+        let empty = Window { start_ns, end_ns: start_ns, ..Window::default() };
+        // Without a warm-up (a trace) the very first request counts as well.
+        let window = (rule.warm_up_ns == 0).then(|| empty.clone());
+        Self { rule, opens_at_ns: start_ns.saturating_add(rule.warm_up_ns), window, totals: empty }
+    }
+
+    /// A request has become due (open loop).
+    pub fn scheduled(&mut self) {
+        self.totals.scheduled += 1;
+        if let Some(window) = &mut self.window {
+            window.scheduled += 1;
+        }
+    }
+
+    /// A request is done. The window that it closes, if it does.
+    ///
+    /// Windows begin and end with a response, so that the throughput of few, long requests is not off by the
+    /// part of a request that a fixed length would cut.
+    pub fn record(&mut self, outcome: &Outcome) -> Option<Window> {
+        self.totals.record(outcome, self.rule.late_ns);
+        self.totals.end_ns = outcome.done_ns;
+        let Some(window) = &mut self.window else {
+            if outcome.done_ns >= self.opens_at_ns {
+                let done = outcome.done_ns;
+                self.window = Some(Window { start_ns: done, end_ns: done, ..Window::default() });
+            }
+            return None;
+        };
+        window.record(outcome, self.rule.late_ns);
+        window.end_ns = outcome.done_ns;
+        let requests = window.latency.count() + window.failed();
+        let full = window.end_ns - window.start_ns >= self.rule.min_ns && requests >= self.rule.min_requests;
+        full.then(|| {
+            let next = Window { start_ns: outcome.done_ns, end_ns: outcome.done_ns, ..Window::default() };
+            self.window.replace(next).expect("there was a window")
+        })
+    }
+
+    /// The load is over: the window that was not full, and everything from the start.
+    pub fn finish(self) -> (Option<Window>, Window) {
+        (self.window, self.totals)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RULE: WindowRule = WindowRule { warm_up_ns: 100, min_ns: 50, min_requests: 2, late_ns: 5 };
+
+    fn outcome(
+        scheduled_ns: u64,
+        sent_ns: u64,
+        done_ns: u64,
+        result: Result<ServerValues, Failure>,
+    ) -> Outcome {
+        Outcome { scheduled_ns, sent_ns, done_ns, result }
+    }
+
+    fn good(sent_ns: u64, done_ns: u64) -> Outcome {
+        outcome(sent_ns, sent_ns, done_ns, Ok(ServerValues::default()))
+    }
+
+    fn failed(kind: &str, message: &str) -> Result<ServerValues, Failure> {
+        Err(Failure { kind: kind.to_owned(), message: message.to_owned() })
+    }
+
+    #[test]
+    fn windows_begin_and_end_with_responses() {
+        let mut recorder = Recorder::new(RULE, 1000);
+        // Warm-up; the first response after it opens the window and is not in it.
+        assert!(recorder.record(&good(1000, 1099)).is_none());
+        assert!(recorder.record(&good(1099, 1110)).is_none());
+        // Long enough, but one request only.
+        assert!(recorder.record(&good(1110, 1170)).is_none());
+        let first = recorder.record(&good(1170, 1180)).expect("long enough, with two requests");
+        assert_eq!((first.start_ns, first.end_ns, first.latency.count()), (1110, 1180, 2));
+        // Two requests, but too short; then one more.
+        assert!(recorder.record(&good(1180, 1190)).is_none());
+        assert!(recorder.record(&good(1190, 1229)).is_none());
+        let second = recorder.record(&good(1229, 1230)).expect("long enough now");
+        assert_eq!((second.start_ns, second.end_ns, second.latency.count()), (1180, 1230, 3));
+        assert!(recorder.record(&good(1230, 1240)).is_none());
+        let (rest, all) = recorder.finish();
+        let rest = rest.expect("a window had begun");
+        assert_eq!((rest.start_ns, rest.end_ns, rest.latency.count()), (1230, 1240, 1));
+        assert_eq!((all.start_ns, all.end_ns, all.latency.count()), (1000, 1240, 8));
+    }
+
+    #[test]
+    fn without_warm_up_the_first_request_counts() {
+        let rule = WindowRule { warm_up_ns: 0, min_ns: u64::MAX, min_requests: 0, late_ns: 0 };
+        let mut recorder = Recorder::new(rule, 1000);
+        for number in 0..100 {
+            recorder.scheduled();
+            assert!(recorder.record(&good(1000 + number, 1001 + number)).is_none());
+        }
+        let (rest, all) = recorder.finish();
+        let rest = rest.expect("the one window");
+        assert_eq!((rest.start_ns, rest.latency.count(), rest.scheduled), (1000, 100, 100));
+        assert_eq!((all.latency.count(), all.scheduled), (100, 100));
+    }
+
+    #[test]
+    fn warm_up_that_never_ends_leaves_no_window() {
+        let mut recorder = Recorder::new(WindowRule { warm_up_ns: u64::MAX, ..RULE }, 1000);
+        assert!(recorder.record(&good(1000, 1_000_000)).is_none());
+        let (rest, all) = recorder.finish();
+        assert!(rest.is_none());
+        assert_eq!(all.latency.count(), 1);
+    }
+
+    #[test]
+    fn everything_of_an_outcome_is_kept() {
+        let mut window = Window::default();
+        let mut values = ServerValues::default();
+        values[0] = Some(40);
+        values[EXECUTED_BATCH_SIZE] = Some(4);
+        // Latency counts from when it was due.
+        window.record(&outcome(100, 107, 200, Ok(values)), 5);
+        window.record(&outcome(100, 105, 150, Ok(ServerValues::default())), 5);
+        window.record(&outcome(100, 109, 300, failed("timeout", "first")), 5);
+        window.record(&outcome(100, 100, 300, failed("timeout", "second")), 5);
+        assert_eq!((window.latency.count(), window.latency.min_ns, window.latency.max_ns), (2, 50, 100));
+        assert_eq!(window.latency.mean(), Some(75.0));
+        assert_eq!((window.late, window.max_delay_ns), (2, 9));
+        assert_eq!((window.server_times[0].count(), window.server_times[0].mean()), (1, Some(40.0)));
+        assert_eq!(window.server_times[1].mean(), None);
+        assert_eq!(window.executed_batch_sizes, BTreeMap::from([(4, 1)]));
+        assert_eq!(window.failures, BTreeMap::from([("timeout".to_owned(), (2, "first".to_owned()))]));
+        assert_eq!(window.failed(), 2);
+    }
+
+    #[test]
+    fn merged_windows_add_up() {
+        let mut recorder = Recorder::new(RULE, 0);
+        let mut windows = Vec::new();
+        let mut values = ServerValues::default();
+        values[2] = Some(9);
+        for number in 0..200_u64 {
+            recorder.scheduled();
+            values[EXECUTED_BATCH_SIZE] = Some((number % 3) as i64);
+            let result = match number % 7 {
+                0 => failed("HTTP 503", &format!("number {number}")),
+                _ => Ok(values),
+            };
+            let done_ns = (number + 1) * 10;
+            windows.extend(recorder.record(&outcome(done_ns - 9, done_ns - number % 9, done_ns, result)));
+        }
+        assert!(windows.len() > 10, "{} windows", windows.len());
+        let (rest, all) = recorder.finish();
+        let mut sum = Window::default();
+        for window in windows.iter().chain(&rest) {
+            assert!(sum.end_ns == 0 || sum.end_ns == window.start_ns, "a gap between windows");
+            sum.add(window);
+        }
+        // The warm-up is what all of it has and the windows do not: its last response opened the first one.
+        assert_eq!((sum.start_ns, sum.end_ns), (100, all.end_ns));
+        assert_eq!(sum.seconds(), 1.9e-6);
+        assert_eq!((sum.latency.count() + sum.failed(), all.latency.count() + all.failed()), (190, 200));
+        assert_eq!(sum.scheduled, 190);
+        assert_eq!(sum.failures["HTTP 503"], (27, "number 14".to_owned()));
+        assert_eq!(
+            (sum.max_delay_ns, sum.late),
+            (all.max_delay_ns, windows.iter().chain(&rest).map(|w| w.late).sum())
+        );
+        assert_eq!(sum.server_times[2].sum_ns, 9 * u128::from(sum.latency.count()));
+        assert_eq!(sum.executed_batch_sizes.values().sum::<u64>(), sum.latency.count());
+    }
+
+    #[test]
+    fn times_have_no_upper_bound() {
+        let mut times = Times::default();
+        times.record(1);
+        // An hour, and three years.
+        times.record(3_600_000_000_000);
+        times.record(94_608_000_000_000_000);
+        assert_eq!((times.min_ns, times.max_ns, times.count()), (1, 94_608_000_000_000_000, 3));
+        let median = times.histogram.value_at_quantile(0.5);
+        assert!((median as f64 / 3.6e12 - 1.0).abs() < 1e-3, "{median}");
+    }
+}
