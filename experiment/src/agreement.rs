@@ -1,0 +1,94 @@
+//! Whether the server's statistics say the same as the responses.
+
+use crate::record::{SERVER_VALUES, Window};
+use crate::results::StatisticsGrowth;
+
+/// Holds all requests of a point against the growth of the server's statistics meanwhile. What came of it, and in
+/// words.
+pub fn check(all: &Window, growth: &StatisticsGrowth) -> (bool, String) {
+    let answered = all.latency.count();
+    if growth.success_count != answered {
+        return (
+            false,
+            format!(
+                "{answered} requests were answered, and the statistics grew by {}: does another client use the model?",
+                growth.success_count
+            ),
+        );
+    }
+    let sums = [
+        ("compute_input_ns", growth.compute_input_ns),
+        ("compute_infer_ns", growth.compute_infer_ns),
+        ("compute_output_ns", growth.compute_output_ns),
+    ];
+    let mut compared = Vec::new();
+    for (name, server) in sums {
+        let times = SERVER_VALUES
+            .iter()
+            .zip(&all.server_times)
+            .find_map(|(value, times)| (*value == name).then_some(times))
+            .filter(|times| times.count() == answered && answered > 0);
+        let Some(times) = times else { continue };
+        if times.sum_ns != u128::from(server) {
+            return (
+                false,
+                format!(
+                    "{name}: the responses add up to {}, and the statistics grew by {server}",
+                    times.sum_ns
+                ),
+            );
+        }
+        compared.push(name);
+    }
+    let sums = match compared.as_slice() {
+        [] => "their times were not compared, since the responses carry none".to_owned(),
+        names => format!("the sums of {} equal to the nanosecond", names.join(", ")),
+    };
+    (true, format!("{answered} requests in both; {sums}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn window(infer: &[u64]) -> Window {
+        let mut window = Window::default();
+        for ns in infer {
+            window.latency.record(ns + 1000);
+            window.server_times[2].record(*ns);
+        }
+        window
+    }
+
+    #[test]
+    fn equal_sums_agree_and_a_nanosecond_more_does_not() {
+        let mut growth = StatisticsGrowth { success_count: 2, compute_infer_ns: 700, ..Default::default() };
+        assert!(check(&window(&[300, 400]), &growth).0);
+        growth.compute_infer_ns = 701;
+        assert_eq!(
+            check(&window(&[300, 400]), &growth),
+            (
+                false,
+                "compute_infer_ns: the responses add up to 700, and the statistics grew by 701".to_owned()
+            )
+        );
+    }
+
+    #[test]
+    fn another_client_shows() {
+        let growth = StatisticsGrowth { success_count: 3, ..Default::default() };
+        let (agrees, words) = check(&window(&[1, 2]), &growth);
+        assert!(!agrees);
+        assert!(words.contains("another client"), "{words}");
+    }
+
+    #[test]
+    fn a_model_without_times_in_its_responses_is_compared_by_count() {
+        let mut window = Window::default();
+        window.latency.record(5);
+        let growth = StatisticsGrowth { success_count: 1, compute_infer_ns: 4, ..Default::default() };
+        let (agrees, words) = check(&window, &growth);
+        assert!(agrees);
+        assert!(words.contains("not compared"), "{words}");
+    }
+}

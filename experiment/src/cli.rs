@@ -1,0 +1,206 @@
+//! The command line.
+
+use std::io;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
+
+use crate::plan::{Configuration, Plan};
+use crate::report;
+use crate::run::{self, Ending, Run};
+use crate::server::configuration::Way;
+use crate::settings::Settings;
+use crate::store::Store;
+
+const EXAMPLES: &str = "\
+Examples:
+  Throughput, power and efficiency over the batch size, of a server that runs:
+    triton-experiment sweep --url localhost:8000 --model inception_v3 --batch 1,2,4,8,16 --max-throughput
+
+  Latency over the request rate, open loop, with a server of its own:
+    triton-experiment sweep --tritonserver /opt/tritonserver/bin/tritonserver --model-repository models \\
+      --model inception_v3 --rate 5,10,20,25 --window 20
+
+  Three ways to batch under the very same arrivals:
+    triton-experiment compare --url localhost:8000 --model inception_v3 --rate 20 \\
+      --configuration 'none={}' --configuration 'default={\"dynamic_batching\":{}}' \\
+      --configuration 'wait={\"dynamic_batching\":{\"preferred_batch_size\":[8],\"max_queue_delay_microseconds\":300000}}'
+
+  Go on after an interruption; draw the report anew:
+    triton-experiment sweep --resume triton-experiment-20260131-120000
+    triton-experiment report triton-experiment-20260131-120000
+
+Exit codes: 0 every point was measured, 1 the run failed (results so far are kept), 2 wrong command line or plan,
+130 interrupted (results so far are kept).";
+
+const PLAN_FILE: &str = "\
+A plan file says the same in TOML, with _ for -; flags given beside it win:
+
+  model = \"inception_v3\"
+  url = \"localhost:8000\"
+  batch = [1, 2, 4, 8, 16]
+  rate = [5, 20]
+  shared_memory = \"system\"
+  shape = [\"input=299,299,3\"]
+
+  [[configuration]]            # of compare
+  name = \"preferred 8\"
+  remove = []                  # keys of the model's configuration to take out
+  patch.dynamic_batching = { preferred_batch_size = [8], max_queue_delay_microseconds = 300000 }";
+
+/// Measures how batch size, request rate, latency, power and energy of a Triton Inference Server hang together.
+#[derive(Parser)]
+#[command(name = "triton-experiment", version = env!("TENSORFLOW_LATENCY_VERSION"), after_help = EXAMPLES, max_term_width = 110, args_override_self = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Batch sizes times load levels of one model.
+    #[command(after_help = PLAN_FILE, args_override_self = true)]
+    Sweep(Measuring),
+    /// Several configurations of one model under the very same load.
+    #[command(after_help = PLAN_FILE, args_override_self = true)]
+    Compare {
+        #[command(flatten)]
+        measuring: Measuring,
+        /// A configuration: its name, and what is different from the repository's as JSON, for instance
+        /// 'default={"dynamic_batching":{}}'; {} is the repository's own, null takes a key out. May be repeated.
+        #[arg(long, value_name = "NAME=JSON", help_heading = "Configurations")]
+        configuration: Vec<String>,
+        /// How configurations are brought into force: over the server's repository API, by rewriting the model
+        /// folder of a server that the tool started, or by the first of these that works [default: auto].
+        #[arg(long, value_name = "WAY", help_heading = "Configurations")]
+        reconfigure: Option<Way>,
+    },
+    /// Draws tables and plots from the results of a run: report.html, and each plot as SVG and PNG.
+    Report {
+        /// The folder with results.json.
+        folder: PathBuf,
+    },
+    /// Prints a script that completes this command in a shell.
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
+}
+
+#[derive(Args)]
+struct Measuring {
+    /// A TOML file with settings; flags win over it.
+    #[arg(long, value_name = "FILE")]
+    plan: Option<PathBuf>,
+    /// The folder for results.json, results.csv and the report, made if missing [default:
+    /// triton-experiment-DATE-TIME, in UTC].
+    #[arg(long, short, value_name = "FOLDER")]
+    output: Option<PathBuf>,
+    /// Go on with the run in this folder, by its own plan.
+    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["plan", "output"])]
+    resume: Option<PathBuf>,
+    /// Print nothing but errors and, at the end, where the report is.
+    #[arg(long, short)]
+    quiet: bool,
+    #[command(flatten)]
+    settings: Settings,
+}
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    match Cli::parse().command {
+        Command::Sweep(measuring) => measure(&measuring, None),
+        Command::Compare { measuring, configuration, reconfigure } => {
+            measure(&measuring, Some((configuration, reconfigure)))
+        }
+        Command::Report { folder } => done(report(&folder).map(|()| ExitCode::SUCCESS)),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "triton-experiment", &mut io::stdout());
+            ExitCode::SUCCESS
+        }
+    }
+}
+
+fn measure(measuring: &Measuring, comparing: Option<(Vec<String>, Option<Way>)>) -> ExitCode {
+    let run = match prepare(measuring, comparing) {
+        Ok(run) => run,
+        Err(error) => {
+            eprintln!("Error: {error:#}");
+            return ExitCode::from(2);
+        }
+    };
+    done(run::run(run).map(|ending| match ending {
+        Ending::Complete => ExitCode::SUCCESS,
+        Ending::Interrupted => ExitCode::from(130),
+    }))
+}
+
+fn done(result: Result<ExitCode>) -> ExitCode {
+    result.unwrap_or_else(|error| {
+        eprintln!("Error: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+fn prepare(measuring: &Measuring, comparing: Option<(Vec<String>, Option<Way>)>) -> Result<Run> {
+    let quiet = measuring.quiet;
+    if let Some(folder) = &measuring.resume {
+        let store = Store::open(folder)?;
+        let compared = !store.results().plan.configurations.is_empty();
+        ensure!(
+            compared == comparing.is_some(),
+            "{} holds a {}: go on with `triton-experiment {0} --resume`",
+            if compared { "compare" } else { "sweep" },
+            folder.display()
+        );
+        return Ok(Run {
+            plan: store.results().plan.clone(),
+            folder: folder.clone(),
+            earlier: Some(store),
+            quiet,
+        });
+    }
+    let plan = plan(measuring, comparing)?;
+    let folder = measuring.output.clone().unwrap_or_else(|| {
+        jiff::Timestamp::now().strftime("triton-experiment-%Y%m%d-%H%M%S").to_string().into()
+    });
+    Store::check_unused(&folder)?;
+    Ok(Run { plan, folder, earlier: None, quiet })
+}
+
+fn plan(measuring: &Measuring, comparing: Option<(Vec<String>, Option<Way>)>) -> Result<Plan> {
+    let mut settings = measuring.settings.clone();
+    let compares = comparing.is_some();
+    if let Some((texts, way)) = comparing {
+        settings.configuration = texts.iter().map(|text| configuration(text)).collect::<Result<_>>()?;
+        settings.reconfigure = way;
+    }
+    if let Some(file) = &measuring.plan {
+        let text = std::fs::read_to_string(file)
+            .with_context(|| format!("the plan {} cannot be read", file.display()))?;
+        settings = settings.or(&Settings::from_toml(&text, &file.display().to_string())?)?;
+    }
+    match (compares, settings.configuration.len()) {
+        (true, 0) => bail!("nothing to compare: give --configuration NAME=JSON for each configuration"),
+        (false, 1..) => {
+            bail!("the plan has configurations, which `sweep` does not use: run `triton-experiment compare`")
+        }
+        _ => settings.into_plan(),
+    }
+}
+
+fn configuration(text: &str) -> Result<Configuration> {
+    let wrong = || format!("--configuration: expected NAME=JSON, found '{text}'");
+    let (name, json) = text.split_once('=').with_context(wrong)?;
+    let patch = serde_json::from_str(json).with_context(wrong)?;
+    Ok(Configuration { name: name.to_owned(), patch, remove: Vec::new() })
+}
+
+fn report(folder: &std::path::Path) -> Result<()> {
+    let store = Store::open(folder)?;
+    println!("{}", report::write(store.results(), folder)?.display());
+    Ok(())
+}

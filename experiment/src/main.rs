@@ -1,0 +1,7 @@
+//! The command `triton-experiment`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    triton_experiment::cli::main()
+}

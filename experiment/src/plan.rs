@@ -1,0 +1,308 @@
+//! What is to be measured, with every default filled in. It stands in `results.json` as well.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Result, bail, ensure};
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::power::PowerChoice;
+use crate::results::PointKey;
+use crate::server::configuration::Way;
+
+/// How requests are offered at a point.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Load {
+    /// Closed loop: this many requests in flight, each followed at once by the next.
+    Concurrency {
+        /// Requests in flight together.
+        concurrency: usize,
+    },
+    /// Closed loop with as many in flight as throughput still grows with.
+    MaxThroughput,
+    /// Open loop: requests are due at times that do not depend on the answers.
+    Rate {
+        /// Requests per second, in thousandths: a key has to be exact.
+        milli_requests_per_s: u64,
+        /// How they are spread.
+        arrivals: Arrivals,
+    },
+    /// Open loop: the arrival times of a file, replayed once.
+    Trace {
+        /// The file.
+        file: String,
+    },
+}
+
+/// How the arrivals of an open loop are spread.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, clap::ValueEnum,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum Arrivals {
+    /// Independent of one another: exponential gaps.
+    #[default]
+    Poisson,
+    /// Equal gaps.
+    Constant,
+}
+
+impl fmt::Display for Load {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Concurrency { concurrency } => write!(f, "concurrency {concurrency}"),
+            Self::MaxThroughput => f.write_str("max throughput"),
+            Self::Rate { milli_requests_per_s, arrivals } => {
+                let arrivals = match arrivals {
+                    Arrivals::Poisson => "Poisson",
+                    Arrivals::Constant => "constant",
+                };
+                write!(f, "{} requests/s, {arrivals}", *milli_requests_per_s as f64 / 1e3)
+            }
+            Self::Trace { file } => write!(f, "trace {file}"),
+        }
+    }
+}
+
+/// Where tensors travel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum SharedMemory {
+    /// In the body of the request and the response, as binary data.
+    #[default]
+    None,
+    /// In system shared memory: the server has to run on this machine.
+    System,
+}
+
+/// What the inputs hold.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Data {
+    /// Seeded random values: floats in [0, 1), integers in [0, 128).
+    #[default]
+    Random,
+    /// Zeros.
+    Zero,
+}
+
+/// A server that the tool starts and stops.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct OwnServer {
+    /// The executable.
+    pub tritonserver: PathBuf,
+    /// The folder of the models.
+    pub model_repository: PathBuf,
+    /// Further arguments.
+    pub arguments: Vec<String>,
+}
+
+/// One of the configurations that `compare` sets side by side.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Configuration {
+    /// For tables and plots.
+    pub name: String,
+    /// What is different from the configuration in the repository.
+    #[serde(default = "no_change")]
+    pub patch: Value,
+    /// Keys of the configuration to take out; TOML has no null to say it with.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub remove: Vec<String>,
+}
+
+fn no_change() -> Value {
+    Value::Object(serde_json::Map::new())
+}
+
+impl Configuration {
+    /// The whole change, as an RFC 7396 merge patch.
+    pub fn merge_patch(&self) -> Value {
+        let mut patch = self.patch.clone();
+        if let Value::Object(keys) = &mut patch {
+            for key in &self.remove {
+                keys.insert(key.clone(), Value::Null);
+            }
+        }
+        patch
+    }
+}
+
+/// Everything that was asked for, with the defaults filled in.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Plan {
+    /// The model.
+    pub model: String,
+    /// Its version; none: the server's choice.
+    pub version: Option<String>,
+    /// A server that runs already.
+    pub url: Option<String>,
+    /// A server to start.
+    pub own_server: Option<OwnServer>,
+    /// Images (rows) per request.
+    pub batches: Vec<u32>,
+    /// The load levels.
+    pub loads: Vec<Load>,
+    /// Configurations to compare; none in a sweep.
+    pub configurations: Vec<Configuration>,
+    /// How they are brought into force.
+    pub reconfigure: Way,
+    /// Each point is measured this often.
+    pub repeats: u32,
+    /// Seconds without load before each point.
+    pub cool_down_s: f64,
+    /// Seconds of load before the first window.
+    pub warm_up_s: f64,
+    /// Shortest window, seconds.
+    pub window_s: f64,
+    /// Fewest requests in a window.
+    pub window_requests: u64,
+    /// How far three windows may lie from their mean and still agree; a fraction.
+    pub tolerance: f64,
+    /// Longest time for a point (for each concurrency of a search), seconds.
+    pub max_time_s: f64,
+    /// Highest concurrency that the search for the highest throughput tries.
+    pub max_concurrency: usize,
+    /// Most connections of an open loop.
+    pub max_connections: usize,
+    /// What counts as sent late, milliseconds.
+    pub late_ms: f64,
+    /// A request without a response after this many seconds has failed.
+    pub timeout_s: f64,
+    /// For the order of points, the arrivals and the data.
+    pub seed: u64,
+    /// Whether points are visited in their seeded random order.
+    pub shuffle: bool,
+    /// Where tensors travel.
+    pub shared_memory: SharedMemory,
+    /// What the inputs hold.
+    pub data: Data,
+    /// Raw little-endian bytes of one row, by input.
+    pub input_files: BTreeMap<String, PathBuf>,
+    /// Shapes of one row, for inputs with variable dimensions.
+    pub shapes: BTreeMap<String, Vec<i64>>,
+    /// How energy is measured.
+    pub power: PowerChoice,
+    /// The server's metrics endpoint; none: its usual place.
+    pub metrics_url: Option<String>,
+    /// The server's process, when it cannot be found by its port.
+    pub server_pid: Option<u32>,
+    /// Indices of the GPUs to count; none: all.
+    pub gpus: Vec<u32>,
+    /// Seconds at the start to measure the idle server.
+    pub idle_s: f64,
+}
+
+impl Plan {
+    /// All points, in the order of visits.
+    pub fn points(&self) -> Vec<PointKey> {
+        let names: Vec<&str> = if self.configurations.is_empty() {
+            vec![""]
+        } else {
+            self.configurations.iter().map(|configuration| configuration.name.as_str()).collect()
+        };
+        let mut points = Vec::new();
+        for repeat in 0..self.repeats {
+            for name in &names {
+                for &batch in &self.batches {
+                    for load in &self.loads {
+                        let configuration = (*name).to_owned();
+                        points.push(PointKey { configuration, batch, load: load.clone(), repeat });
+                    }
+                }
+            }
+        }
+        if self.shuffle {
+            points.shuffle(&mut ChaCha8Rng::seed_from_u64(self.seed));
+        }
+        points
+    }
+
+    /// The configuration of that name.
+    pub fn configuration(&self, name: &str) -> Option<&Configuration> {
+        self.configurations.iter().find(|configuration| configuration.name == name)
+    }
+
+    /// # Errors
+    /// The first setting that cannot be, named with what it may be.
+    pub fn check(&self) -> Result<()> {
+        ensure!(!self.model.is_empty(), "no model was named: give --model NAME");
+        match (&self.url, &self.own_server) {
+            (Some(_), Some(_)) => {
+                bail!("--url names a running server and --tritonserver starts one: give only one")
+            }
+            (None, None) => bail!(
+                "no server: give --url HOST:PORT of one that runs, or --tritonserver and --model-repository"
+            ),
+            _ => {}
+        }
+        ensure!(
+            !self.batches.is_empty() && !self.batches.contains(&0),
+            "--batch: expected sizes of at least 1"
+        );
+        ensure!(!self.loads.is_empty(), "no load: give --concurrency, --max-throughput, --rate or --trace");
+        for load in &self.loads {
+            match load {
+                Load::Concurrency { concurrency } => {
+                    ensure!(*concurrency > 0, "--concurrency: expected at least 1, found 0");
+                }
+                Load::Rate { milli_requests_per_s, .. } => {
+                    ensure!(*milli_requests_per_s > 0, "--rate: expected at least 0.001 requests per second");
+                }
+                Load::MaxThroughput | Load::Trace { .. } => {}
+            }
+        }
+        for (values, flag) in [
+            (&self.batches.iter().map(u32::to_string).collect::<Vec<_>>(), "--batch"),
+            (&self.loads.iter().map(Load::to_string).collect(), "the loads"),
+        ] {
+            let mut seen = std::collections::BTreeSet::new();
+            if let Some(twice) = values.iter().find(|value| !seen.insert(*value)) {
+                bail!("{flag}: '{twice}' is given twice; to measure a point more than once, give --repeats");
+            }
+        }
+        let mut names = std::collections::BTreeSet::new();
+        for configuration in &self.configurations {
+            let name = &configuration.name;
+            ensure!(!name.is_empty(), "a configuration has no name");
+            ensure!(names.insert(name), "two configurations are called '{name}'");
+            ensure!(
+                configuration.patch.is_object(),
+                "configuration '{name}': expected a JSON object, found {}",
+                configuration.patch
+            );
+        }
+        for (name, value, least) in [
+            ("--cool-down", self.cool_down_s, 0.0),
+            ("--warm-up", self.warm_up_s, 0.0),
+            ("--window", self.window_s, 0.01),
+            ("--max-time", self.max_time_s, 0.1),
+            ("--late", self.late_ms, 0.0),
+            ("--timeout", self.timeout_s, 0.001),
+            ("--idle", self.idle_s, 0.0),
+            ("--tolerance", self.tolerance, 0.0),
+        ] {
+            ensure!(
+                value.is_finite() && (least..=1e9).contains(&value),
+                "{name}: expected {least} to 1e9, found {value}"
+            );
+        }
+        ensure!(self.repeats > 0, "--repeats: expected at least 1, found 0");
+        ensure!(self.window_requests > 0, "--window-requests: expected at least 1, found 0");
+        ensure!(self.max_concurrency > 0, "--max-concurrency: expected at least 1, found 0");
+        ensure!(self.max_connections > 0, "--max-connections: expected at least 1, found 0");
+        Ok(())
+    }
+}
+
+/// A number of seconds as a duration; [`Plan::check`] has seen that it is one.
+pub fn duration(seconds: f64) -> Duration {
+    Duration::from_secs_f64(seconds)
+}

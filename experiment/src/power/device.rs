@@ -1,0 +1,97 @@
+//! What devices tell about themselves.
+
+use std::collections::BTreeMap;
+
+use crate::results::DeviceState;
+
+/// The devices' state at one moment. Of several devices: the hottest, the slowest, the reasons of all.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeviceSample {
+    /// Degrees Celsius.
+    pub temperature_c: Option<f64>,
+    /// Clock of the cores (NVML: SM clock) in MHz.
+    pub clock_mhz: Option<f64>,
+    /// Clock of the memory in MHz.
+    pub memory_clock_mhz: Option<f64>,
+    /// Why clocks are throttled; being idle is no reason. Each at most once.
+    pub throttle_reasons: Vec<String>,
+}
+
+impl DeviceSample {
+    /// With another device's.
+    pub(super) fn and(mut self, other: Self) -> Self {
+        self.temperature_c = either(f64::max, self.temperature_c, other.temperature_c);
+        self.clock_mhz = either(f64::min, self.clock_mhz, other.clock_mhz);
+        self.memory_clock_mhz = either(f64::min, self.memory_clock_mhz, other.memory_clock_mhz);
+        for reason in other.throttle_reasons {
+            if !self.throttle_reasons.contains(&reason) {
+                self.throttle_reasons.push(reason);
+            }
+        }
+        self
+    }
+}
+
+fn either(pick: fn(f64, f64) -> f64, a: Option<f64>, b: Option<f64>) -> Option<f64> {
+    a.into_iter().chain(b).reduce(pick)
+}
+
+/// Samples of a stretch of time, summed up; none of none.
+pub(super) fn summarise<'a>(samples: impl Iterator<Item = &'a DeviceSample>) -> Option<DeviceState> {
+    let samples: Vec<_> = samples.collect();
+    let of = |value: fn(&DeviceSample) -> Option<f64>| samples.iter().filter_map(move |sample| value(sample));
+    let mean = |value| {
+        let (count, sum) = of(value).fold((0, 0.0), |(count, sum), value| (count + 1, sum + value));
+        (count > 0).then(|| sum / f64::from(count))
+    };
+    let mut throttle_reasons = BTreeMap::new();
+    for reason in samples.iter().flat_map(|sample| &sample.throttle_reasons) {
+        *throttle_reasons.entry(reason.clone()).or_default() += 1.0 / samples.len() as f64;
+    }
+    (!samples.is_empty()).then(|| DeviceState {
+        temperature_mean_c: mean(|sample| sample.temperature_c),
+        temperature_max_c: of(|sample| sample.temperature_c).reduce(f64::max),
+        clock_mean_mhz: mean(|sample| sample.clock_mhz),
+        clock_min_mhz: of(|sample| sample.clock_mhz).reduce(f64::min),
+        memory_clock_mean_mhz: mean(|sample| sample.memory_clock_mhz),
+        throttle_reasons,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample(temperature: f64, clock: Option<f64>, reasons: &[&str]) -> DeviceSample {
+        DeviceSample {
+            temperature_c: Some(temperature),
+            clock_mhz: clock,
+            memory_clock_mhz: None,
+            throttle_reasons: reasons.iter().map(|&reason| reason.to_owned()).collect(),
+        }
+    }
+
+    #[test]
+    fn of_several_devices_the_hottest_and_the_slowest() {
+        let both = sample(60.0, Some(1500.0), &["a"]).and(sample(70.0, Some(1200.0), &["a", "b"]));
+        assert_eq!(both, sample(70.0, Some(1200.0), &["a", "b"]));
+        let unknown = sample(60.0, Some(1500.0), &[]).and(sample(50.0, None, &[]));
+        assert_eq!(unknown, sample(60.0, Some(1500.0), &[]));
+    }
+
+    #[test]
+    fn a_stretch_has_means_extremes_and_shares() {
+        let samples = [
+            sample(60.0, Some(1500.0), &[]),
+            sample(80.0, Some(1000.0), &["power cap"]),
+            sample(70.0, None, &["power cap"]),
+            sample(70.0, None, &[]),
+        ];
+        let state = summarise(samples.iter()).unwrap();
+        assert_eq!((state.temperature_mean_c, state.temperature_max_c), (Some(70.0), Some(80.0)));
+        assert_eq!((state.clock_mean_mhz, state.clock_min_mhz), (Some(1250.0), Some(1000.0)));
+        assert_eq!(state.memory_clock_mean_mhz, None);
+        assert_eq!(state.throttle_reasons, BTreeMap::from([("power cap".to_owned(), 0.5)]));
+        assert!(summarise([].iter()).is_none());
+    }
+}

@@ -1,0 +1,212 @@
+//! Energy, CPU time, temperatures, by the clock of the windows.
+//!
+//! A [`Meter`] reads one power source; the [`Sampler`] reads it in the background, together with the CPU time of
+//! the server and of this tool, and tells what was used between two times.
+
+mod counters;
+mod cpu_time;
+mod device;
+mod metrics;
+mod nvml;
+mod rapl;
+mod sampler;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use serde::{Deserialize, Serialize};
+
+use crate::results::PowerSource;
+pub use device::DeviceSample;
+pub use sampler::Sampler;
+
+/// Where energy is to come from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum PowerChoice {
+    /// The best there is: the first of the others that can be had
+    #[default]
+    Auto,
+    /// The GPUs of this machine, by the driver's library
+    Nvml,
+    /// The CPU packages and DRAM of this machine, by Linux powercap
+    Rapl,
+    /// The GPUs of the server's machine, by Triton's metrics endpoint
+    Metrics,
+    /// No energy: CPU seconds of the server's process
+    CpuTime,
+    /// Nothing
+    None,
+}
+
+/// What the choice of a source depends on.
+#[derive(Clone, Debug)]
+pub struct Surroundings {
+    /// The server's Prometheus endpoint, for instance `http://localhost:8002/metrics`.
+    pub metrics_url: Option<String>,
+    /// The server's process, when it runs on this machine and is known.
+    pub server_pid: Option<u32>,
+    /// Whether the server runs on this machine.
+    pub server_is_local: bool,
+    /// `/sys/class/powercap`.
+    pub powercap_root: PathBuf,
+    /// NVML's numbers of the GPUs to count; empty: all.
+    pub gpus: Vec<u32>,
+}
+
+/// What a meter says at one moment.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Reading {
+    /// Energy since an arbitrary start, in joules; never falls. Absent when the source has none, or none newer
+    /// than the last.
+    pub joules: Option<f64>,
+    /// The devices' state, where the source tells.
+    pub device: Option<DeviceSample>,
+}
+
+/// A power source.
+pub trait Meter: Send {
+    /// What it is.
+    fn source(&self) -> PowerSource;
+
+    /// Time between two readings.
+    fn interval(&self) -> Duration;
+
+    /// How long a newer energy may take to come; a stretch that has none after that long stays without.
+    fn patience(&self) -> Duration {
+        self.interval() * 20
+    }
+
+    /// What it says now.
+    ///
+    /// # Errors
+    /// When the source does not answer, or not with what it answered at first.
+    fn read(&mut self) -> Result<Reading>;
+}
+
+/// The meter asked for.
+///
+/// [`PowerChoice::Auto`] takes the first that can be had of NVML, RAPL, the metrics endpoint and CPU time, else
+/// none; its description says what was tried.
+///
+/// # Errors
+/// When a source that was asked for by name cannot be had: what is missing, and what to do. Never for `Auto`.
+pub fn open(choice: PowerChoice, around: &Surroundings) -> Result<Box<dyn Meter>> {
+    match choice {
+        PowerChoice::Auto => Ok(best(around)),
+        PowerChoice::Nvml => {
+            ensure_local("nvml", around)?;
+            Ok(Box::new(nvml::open(nvml::LIBRARY, &around.gpus)?))
+        }
+        PowerChoice::Rapl => {
+            ensure_local("rapl", around)?;
+            Ok(Box::new(rapl::Rapl::open(&around.powercap_root)?))
+        }
+        PowerChoice::Metrics => {
+            Ok(Box::new(metrics::Metrics::open(around.metrics_url.as_deref(), &around.gpus)?))
+        }
+        PowerChoice::CpuTime => Ok(Box::new(cpu_time::NoEnergy::cpu_time(around.server_pid)?)),
+        PowerChoice::None => Ok(Box::new(cpu_time::NoEnergy::none())),
+    }
+}
+
+/// These count what this machine uses, which says nothing about a server on another.
+fn ensure_local(name: &str, around: &Surroundings) -> Result<()> {
+    ensure!(
+        around.server_is_local,
+        "--power {name} measures this machine, but the server runs on another: use --power metrics, or run the \
+         tool beside the server"
+    );
+    Ok(())
+}
+
+fn best(around: &Surroundings) -> Box<dyn Meter> {
+    let mut passed_over = String::new();
+    for (name, choice) in [
+        ("nvml", PowerChoice::Nvml),
+        ("rapl", PowerChoice::Rapl),
+        ("metrics", PowerChoice::Metrics),
+        ("cpu-time", PowerChoice::CpuTime),
+    ] {
+        match open(choice, around) {
+            Ok(meter) => return Box::new(Chosen { meter, passed_over }),
+            Err(error) => passed_over += &format!(" Not {name}: {error:#}."),
+        }
+    }
+    Box::new(Chosen { meter: Box::new(cpu_time::NoEnergy::none()), passed_over })
+}
+
+/// A meter that `auto` chose, with the reasons against the ones before it.
+struct Chosen {
+    meter: Box<dyn Meter>,
+    passed_over: String,
+}
+
+impl Meter for Chosen {
+    fn source(&self) -> PowerSource {
+        let mut source = self.meter.source();
+        source.description += &format!(" Chosen by --power auto.{}", self.passed_over);
+        source
+    }
+
+    fn interval(&self) -> Duration {
+        self.meter.interval()
+    }
+
+    fn patience(&self) -> Duration {
+        self.meter.patience()
+    }
+
+    fn read(&mut self) -> Result<Reading> {
+        self.meter.read()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn elsewhere() -> Surroundings {
+        Surroundings {
+            metrics_url: None,
+            server_pid: None,
+            server_is_local: false,
+            powercap_root: PathBuf::from("no-such-powercap"),
+            gpus: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn auto_without_any_source_is_none_and_says_why() {
+        let mut meter = open(PowerChoice::Auto, &elsewhere()).unwrap();
+        let source = meter.source();
+        assert_eq!((source.name.as_str(), source.has_energy), ("none", false));
+        for name in ["Not nvml: ", "Not rapl: ", "Not metrics: ", "Not cpu-time: "] {
+            assert!(source.description.contains(name), "{}", source.description);
+        }
+        assert_eq!(meter.read().unwrap(), Reading::default());
+    }
+
+    #[test]
+    fn auto_takes_cpu_time_when_there_is_nothing_better() {
+        let around = Surroundings { server_pid: Some(std::process::id()), ..elsewhere() };
+        let source = open(PowerChoice::Auto, &around).unwrap().source();
+        assert_eq!((source.name.as_str(), source.has_energy), ("cpu-time", false));
+        assert!(source.description.contains("not energy"), "{}", source.description);
+        assert!(source.description.contains("Not metrics: "), "{}", source.description);
+    }
+
+    #[test]
+    fn a_source_asked_for_by_name_is_never_replaced() {
+        for (choice, word) in [
+            (PowerChoice::Nvml, "--power metrics"),
+            (PowerChoice::Rapl, "--power metrics"),
+            (PowerChoice::Metrics, "metrics endpoint"),
+            (PowerChoice::CpuTime, "process"),
+        ] {
+            let error = open(choice, &elsewhere()).err().expect("nothing is there");
+            assert!(format!("{error:#}").contains(word), "{choice:?}: {error:#}");
+        }
+    }
+}

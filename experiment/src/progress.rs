@@ -1,0 +1,88 @@
+//! What a person sees of a run: bars on a terminal, else a line for each point.
+
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::results::{Point, PointKey, Results};
+
+/// Hidden without a terminal, and when asked to be quiet.
+pub struct Progress {
+    bar: ProgressBar,
+    quiet: bool,
+}
+
+impl Progress {
+    /// `points` are to come.
+    pub fn start(points: usize, quiet: bool) -> Self {
+        // Draws to standard error, and only where that is a terminal.
+        let bar = if quiet { ProgressBar::hidden() } else { ProgressBar::new(points as u64) };
+        let style = ProgressStyle::with_template("{bar:24} {pos}/{len} [{elapsed_precise}] {msg}");
+        bar.set_style(style.expect("the template is right"));
+        bar.enable_steady_tick(Duration::from_millis(500));
+        Self { bar, quiet }
+    }
+
+    /// A line.
+    pub fn say(&self, text: &str) {
+        if self.quiet {
+            return;
+        }
+        self.bar.suspend(|| println!("{text}"));
+    }
+
+    /// Points that an earlier run measured.
+    pub fn skip(&self, points: usize) {
+        self.bar.set_position(points as u64);
+        if points > 0 {
+            self.say(&format!("{points} points are there already"));
+        }
+    }
+
+    /// A point is about to be measured.
+    pub fn begin(&self, key: &PointKey) {
+        self.bar.set_message(name(key));
+    }
+
+    /// A point has been measured.
+    pub fn end(&self, point: &Point) {
+        self.bar.inc(1);
+        self.say(&line(point));
+    }
+
+    /// All points have been measured.
+    pub fn finish(&self, results: &Results) {
+        self.bar.finish_and_clear();
+        let unsettled = results.points.iter().filter(|point| point.settled == Some(false)).count();
+        if unsettled > 0 {
+            self.say(&format!("{unsettled} of {} points did not settle", results.points.len()));
+        }
+    }
+}
+
+fn name(key: &PointKey) -> String {
+    let configuration =
+        if key.configuration.is_empty() { String::new() } else { format!("{}, ", key.configuration) };
+    format!("{configuration}batch {}, {}", key.batch, key.load)
+}
+
+fn line(point: &Point) -> String {
+    let mut parts = vec![format!("{:40} {:9.2} inferences/s", name(&point.key), point.inferences_per_s)];
+    if let Some(latency) = &point.client_latency {
+        parts.push(format!(
+            "p50 {:.3} ms, p99 {:.3} ms",
+            latency.p50_ns as f64 / 1e6,
+            latency.p99_ns as f64 / 1e6
+        ));
+    }
+    if let Some(watts) = point.consumption.average_power_w {
+        parts.push(format!("{watts:.1} W"));
+    }
+    if let Some(inferences) = point.inferences_per_j {
+        parts.push(format!("{inferences:.3} inferences/J"));
+    } else if let Some(seconds) = point.cpu_s_per_inference {
+        parts.push(format!("{:.3} CPU ms/inference", seconds * 1e3));
+    }
+    parts.extend(point.warnings.iter().map(|warning| format!("\n    warning: {warning}")));
+    parts.join("  ").replace("  \n", "\n")
+}

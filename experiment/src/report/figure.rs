@@ -1,0 +1,104 @@
+//! What a figure shows, without how it is drawn.
+
+use super::scale::Scale;
+
+/// One picture: panels under a common title and legend.
+#[derive(Clone, Debug)]
+pub struct Figure {
+    /// File name without extension.
+    pub name: String,
+    /// What is shown.
+    pub title: String,
+    /// What a reader has to know beyond title and axes.
+    pub caption: String,
+    /// Side by side in twos, unless there is only one.
+    pub panels: Vec<Panel>,
+    /// Whether all panels have the same range from left to right.
+    pub share_x: bool,
+    /// Whether all panels have the same range from bottom to top.
+    pub share_y: bool,
+}
+
+/// One pair of axes.
+#[derive(Clone, Debug)]
+pub struct Panel {
+    /// What tells it from its neighbours; empty when it is alone.
+    pub title: String,
+    /// Left to right.
+    pub x: Dimension,
+    /// Bottom to top.
+    pub y: Dimension,
+    /// In drawing order.
+    pub marks: Vec<Mark>,
+}
+
+/// What one axis shows.
+#[derive(Clone, Debug)]
+pub struct Dimension {
+    /// Quantity and unit.
+    pub label: String,
+    /// How it is divided.
+    pub scale: Scale,
+}
+
+/// Shorthand for a [`Dimension`].
+pub fn dimension(label: impl Into<String>, scale: Scale) -> Dimension {
+    Dimension { label: label.into(), scale }
+}
+
+/// Some points, drawn one way.
+#[derive(Clone, Debug)]
+pub struct Mark {
+    /// The entry in the legend; marks of the same label share it. For a rule: written at it.
+    pub label: Option<String>,
+    /// Colour, dashes and shape, by number: the same for what belongs together.
+    pub style: usize,
+    /// How they are drawn.
+    pub kind: Kind,
+    /// x and y.
+    pub points: Vec<(f64, f64)>,
+}
+
+/// How points are drawn.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Kind {
+    /// A line with a marker at each point.
+    Line,
+    /// A line alone.
+    Bare,
+    /// Markers alone.
+    Dots,
+    /// Hollow markers.
+    Hollow,
+    /// Small hollow markers: the single repeats behind a mean.
+    Repeats,
+    /// Horizontally to the next x, then up.
+    Steps,
+    /// From the axis up.
+    Bars,
+    /// A thin line from the first point to the last, for a range or a lollipop.
+    Stem,
+    /// A horizontal line across the panel at the first point's y.
+    Rule,
+}
+
+/// What came of one plot.
+#[derive(Clone, Debug)]
+pub enum Plot {
+    /// There it is.
+    Drawn(Box<Figure>),
+    /// The data for it isn't there.
+    Absent {
+        /// What would have been shown.
+        title: String,
+        /// A sentence.
+        reason: String,
+    },
+}
+
+impl Plot {
+    /// A plot that the data is not there for.
+    pub fn absent(title: &str, reason: impl Into<String>) -> Self {
+        Self::Absent { title: title.into(), reason: reason.into() }
+    }
+}

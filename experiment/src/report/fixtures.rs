@@ -1,0 +1,313 @@
+//! Made-up results, plausible enough to look at.
+
+use std::collections::BTreeMap;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use hdrhistogram::serialization::{Serializer, V2DeflateSerializer};
+use serde_json::json;
+
+use crate::plan::{Arrivals, Load};
+use crate::record::Times;
+use crate::results::*;
+use crate::settings::Settings;
+
+/// Numbers that look like chance and are the same each time.
+struct Chance(u64);
+
+impl Chance {
+    /// 0 to 1.
+    fn next(&mut self) -> f64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 11) as f64 / (1u64 << 53) as f64
+    }
+}
+
+/// A distribution of these.
+pub fn latency(times_ns: &[u64]) -> Latency {
+    let mut times = Times::default();
+    times_ns.iter().for_each(|ns| times.record(*ns));
+    let mut bytes = Vec::new();
+    V2DeflateSerializer::new().serialize(&times.histogram, &mut bytes).unwrap();
+    let at = |quantile| times.histogram.value_at_quantile(quantile).min(times.max_ns);
+    Latency {
+        count: times.count(),
+        mean_ns: times.mean().unwrap(),
+        min_ns: times.min_ns,
+        p50_ns: at(0.5),
+        p90_ns: at(0.9),
+        p95_ns: at(0.95),
+        p99_ns: at(0.99),
+        p99_9_ns: at(0.999),
+        max_ns: times.max_ns,
+        histogram: STANDARD.encode(bytes),
+    }
+}
+
+fn point(key: PointKey, visit: usize, requests_per_s: f64, mean_ms: f64, chance: &mut Chance) -> Point {
+    let seconds = 15.0;
+    let requests = (requests_per_s * seconds) as u64;
+    let compute: Vec<f64> = (0..requests.min(2000)).map(|_| mean_ms * (0.7 + 0.1 * chance.next())).collect();
+    let wait = |c: &f64, chance: &mut Chance| c + mean_ms * 0.25 * -chance.next().max(1e-9).ln();
+    let request: Vec<f64> = compute.iter().map(|c| wait(c, chance)).collect();
+    let client: Vec<f64> = request.iter().map(|r| r + 0.08 + 0.05 * -chance.next().max(1e-9).ln()).collect();
+    let ns = |ms: &[f64]| latency(&ms.iter().map(|ms| (ms * 1e6) as u64).collect::<Vec<_>>());
+    let inferences = requests * u64::from(key.batch);
+    let batch = u64::from(key.batch);
+    let server_cpu_s = inferences as f64 * 0.004 + requests as f64 * 0.002;
+    let concurrency = match key.load {
+        Load::Concurrency { concurrency } => Some(concurrency),
+        Load::MaxThroughput => Some(8),
+        _ => None,
+    };
+    let pacing = concurrency.is_none().then(|| Pacing {
+        scheduled: requests + 1,
+        scheduled_per_s: (requests + 1) as f64 / seconds,
+        late: 1,
+        max_delay_ns: 2_300_000,
+        unsent: 0,
+    });
+    Point {
+        visit,
+        started: "2026-03-01T12:00:00Z".into(),
+        settled: concurrency.is_some().then_some(visit != 3),
+        windows: Vec::new(),
+        search: match key.load {
+            Load::MaxThroughput => vec![
+                SearchStep {
+                    concurrency: 4,
+                    inferences_per_s: requests_per_s * 0.8,
+                    latency_p50_ns: Some(5_000_000),
+                },
+                SearchStep { concurrency: 8, inferences_per_s: requests_per_s, latency_p50_ns: None },
+            ],
+            _ => Vec::new(),
+        },
+        concurrency,
+        seconds,
+        requests,
+        inferences,
+        requests_per_s: requests as f64 / seconds,
+        inferences_per_s: inferences as f64 / seconds,
+        errors: Vec::new(),
+        pacing,
+        client_latency: Some(ns(&client)),
+        server_times_from: Some("outputs".into()),
+        server_times: [
+            ("compute_latency_ns".into(), ns(&compute)),
+            ("request_latency_ns".into(), ns(&request)),
+        ]
+        .into(),
+        executed_batch_sizes: [(batch, requests)].into(),
+        statistics: Some(Statistics {
+            agrees: Some(true),
+            agreement: "equal to the responses' times".into(),
+            executions_by_batch_size: [(batch, requests)].into(),
+            ..Statistics::default()
+        }),
+        consumption: Consumption {
+            seconds,
+            server_cpu_s: Some(server_cpu_s),
+            client_cpu_s: server_cpu_s * if key.batch == 1 { 0.13 } else { 0.02 },
+            ..Consumption::default()
+        },
+        inferences_per_j: None,
+        j_per_inference: None,
+        cpu_s_per_inference: Some(server_cpu_s / inferences as f64),
+        warnings: Vec::new(),
+        key,
+    }
+}
+
+fn metered(point: &mut Point, watts: f64) {
+    let visit = point.visit as f64;
+    let joules = watts * point.seconds;
+    point.consumption.energy_j = Some(joules);
+    point.consumption.average_power_w = Some(watts);
+    point.consumption.device = Some(DeviceState {
+        temperature_mean_c: Some(48.0 + 22.0 * (1.0 - (-visit / 6.0).exp())),
+        temperature_max_c: Some(50.0 + 22.0 * (1.0 - (-visit / 6.0).exp())),
+        clock_mean_mhz: Some(1980.0 - 3.0 * visit),
+        clock_min_mhz: Some(1900.0),
+        memory_clock_mean_mhz: None,
+        throttle_reasons: if visit > 30.0 {
+            [("SW power cap".to_string(), 0.2)].into()
+        } else {
+            BTreeMap::new()
+        },
+    });
+    point.inferences_per_j = Some(point.inferences as f64 / joules);
+    point.j_per_inference = Some(joules / point.inferences as f64);
+}
+
+fn results(command: &[&str], power: PowerSource, points: Vec<Point>) -> Results {
+    Results {
+        schema_version: SCHEMA_VERSION,
+        tool: "triton-experiment 0.1.0 (8f86a9a)".into(),
+        command: command.iter().map(|word| word.to_string()).collect(),
+        started: "2026-03-01T12:00:00Z".into(),
+        complete: true,
+        plan: Settings {
+            model: Some("inception_v3".to_owned()),
+            url: Some("localhost".to_owned()),
+            ..Settings::default()
+        }
+        .into_plan()
+        .expect("the settings are right"),
+        host: Host {
+            name: "lab-3".into(),
+            kernel: "Linux 6.8.0".into(),
+            cpu: "AMD EPYC 7543 32-Core Processor".into(),
+            cpus: 32,
+            memory_bytes: 128 << 30,
+        },
+        server: Server {
+            url: "http://127.0.0.1:8000".into(),
+            name: "triton".into(),
+            version: "2.40.0".into(),
+            ..Server::default()
+        },
+        model: Model {
+            name: "inception_v3".into(),
+            version: "1".into(),
+            metadata: json!({"platform": "tensorflow_savedmodel"}),
+        },
+        configurations: [("".to_string(), json!({"max_batch_size": 16}))].into(),
+        power,
+        idle: None,
+        points,
+    }
+}
+
+fn nvml() -> PowerSource {
+    PowerSource {
+        name: "nvml".into(),
+        description:
+            "The energy counter of the GPU, read every 100 ms; the rest of the machine is not in it.".into(),
+        devices: vec!["GPU 0: NVIDIA A100".into()],
+        has_energy: true,
+        interval_s: 0.1,
+    }
+}
+
+fn cpu_time() -> PowerSource {
+    PowerSource {
+        name: "cpu-time".into(),
+        description: "CPU time of the server's process; no energy.".into(),
+        ..PowerSource::default()
+    }
+}
+
+/// Five batch sizes, four loads, two repeats, visited in another order than that of the plan.
+fn sweep(levels: &[Load]) -> Vec<Point> {
+    let mut chance = Chance(7);
+    let mut points = Vec::new();
+    for batch in [1u32, 2, 4, 8, 16] {
+        for (level, load) in levels.iter().enumerate() {
+            for repeat in 0..2 {
+                let size = f64::from(batch);
+                let most = 1000.0 / (3.0 + 1.1 * size);
+                let share = [0.3, 0.6, 0.85, 0.97][level] * (1.0 + 0.06 * (chance.next() - 0.5));
+                let mean_ms = (3.0 + 1.1 * size) * (1.0 + 0.2 * share / (1.05 - share).max(0.05));
+                let visit = (points.len() * 17 + 5) % 40;
+                let key = PointKey { configuration: String::new(), batch, load: load.clone(), repeat };
+                points.push(point(key, visit, most * share * 4.0, mean_ms, &mut chance));
+            }
+        }
+    }
+    points.sort_by_key(|p| p.visit);
+    points
+}
+
+/// With joules, over concurrency.
+pub fn sweep_with_energy() -> Results {
+    let levels = [1, 2, 4, 8].map(|concurrency| Load::Concurrency { concurrency });
+    let mut points = sweep(&levels);
+    for point in &mut points {
+        let rate = point.inferences_per_s;
+        let size = f64::from(point.key.batch);
+        metered(
+            point,
+            60.0 + 240.0 * (1.0 - (-rate / (700.0 + 12.0 * size)).exp()) - 0.1 * point.visit as f64,
+        );
+    }
+    let mut results = results(&["triton-experiment", "sweep", "--model", "inception_v3"], nvml(), points);
+    results.idle = Some(Consumption { average_power_w: Some(57.3), ..Consumption::default() });
+    results
+}
+
+/// With `--max-throughput`, and CPU time alone.
+pub fn sweep_with_cpu_time() -> Results {
+    let levels: Vec<Load> = [20, 40, 80]
+        .map(|rate| Load::Rate { milli_requests_per_s: rate * 1000, arrivals: Arrivals::Poisson })
+        .into_iter()
+        .chain([Load::MaxThroughput])
+        .collect();
+    results(&["triton-experiment", "sweep", "--max-throughput"], cpu_time(), sweep(&levels))
+}
+
+/// Four configurations under two traces and at one rate.
+pub fn comparison() -> Results {
+    let mut chance = Chance(3);
+    let mut points = Vec::new();
+    let traces = ["traces/evening.csv", "traces/burst.csv"];
+    for (turn, name) in ["no batching", "default", "preferred, 50 ms", "adaptive"].into_iter().enumerate() {
+        for (at, file) in traces.iter().enumerate() {
+            for repeat in 0..2 {
+                let load = Load::Trace { file: (*file).into() };
+                let key = PointKey { configuration: name.into(), batch: 1, load, repeat };
+                let mean_ms = [30.0, 14.0, 45.0, 11.0][turn] * (1.0 + at as f64);
+                let mut point = point(key, points.len(), 90.0 + 40.0 * at as f64, mean_ms, &mut chance);
+                if turn > 0 {
+                    let statistics = point.statistics.as_mut().unwrap();
+                    statistics.executions_by_batch_size =
+                        [(1, 120), (2, 60), (4, 40 * turn as u64), (8, 30 * turn as u64)].into();
+                }
+                point.cpu_s_per_inference = Some([0.02, 0.012, 0.009, 0.010][turn]);
+                points.push(point);
+            }
+        }
+    }
+    results(&["triton-experiment", "compare"], cpu_time(), points)
+}
+
+/// A single point, against a server that tells nothing of itself.
+pub fn one_point() -> Results {
+    let mut results = sweep_with_energy();
+    results.points.truncate(1);
+    let point = &mut results.points[0];
+    point.server_times.clear();
+    point.executed_batch_sizes.clear();
+    point.statistics = None;
+    results.power = PowerSource { name: "none".into(), ..PowerSource::default() };
+    results.idle = None;
+    point.consumption = Consumption::default();
+    point.inferences_per_j = None;
+    point.j_per_inference = None;
+    point.cpu_s_per_inference = None;
+    results
+}
+
+/// Stopped before the first point.
+pub fn empty() -> Results {
+    Results { complete: false, ..results(&["triton-experiment", "sweep"], cpu_time(), Vec::new()) }
+}
+
+/// One point, and no request of it was answered.
+pub fn all_failed() -> Results {
+    let mut results = one_point();
+    let point = &mut results.points[0];
+    point.requests = 0;
+    point.inferences = 0;
+    point.requests_per_s = 0.0;
+    point.inferences_per_s = 0.0;
+    point.client_latency = None;
+    point.settled = Some(false);
+    point.errors = vec![ErrorCount {
+        kind: "HTTP 400".into(),
+        count: 1234,
+        first_message: "unexpected shape for input 'x': [1,<2>] & more".into(),
+    }];
+    point.warnings = vec!["every request failed".into()];
+    results
+}

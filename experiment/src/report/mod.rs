@@ -1,0 +1,66 @@
+//! Tables and plots of the results: one HTML file that needs nothing but itself, and each plot as SVG and PNG.
+//!
+//! | | |
+//! |---|---|
+//! | `cells` | points put together |
+//! | `plots` | which plots there are, and what they show |
+//! | `figure`, `scale`, `svg`, `png` | how a plot is drawn |
+//! | `findings`, `page` | sentences, tables, the page |
+//! | `number`, `fit` | numbers for people, a straight line |
+
+mod cells;
+mod figure;
+mod findings;
+mod fit;
+#[cfg(test)]
+mod fixtures;
+mod number;
+mod page;
+mod plots;
+mod png;
+mod scale;
+mod svg;
+#[cfg(test)]
+mod tests;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use self::figure::Plot;
+use self::page::Shown;
+use crate::results::Results;
+
+/// Writes `report.html` and `plots/NAME.svg`, `plots/NAME.png` into `folder`, which is made when it isn't there;
+/// returns the path of `report.html`. The same results give the same files.
+///
+/// # Errors
+///
+/// When a file cannot be written, or a histogram of the results cannot be read.
+pub fn write(results: &Results, folder: &Path) -> Result<PathBuf> {
+    let plots = folder.join("plots");
+    fs::create_dir_all(&plots).with_context(|| format!("cannot make the folder {}", plots.display()))?;
+    let renderer = png::Renderer::new();
+    let mut shown = Vec::new();
+    for plot in plots::plots(results)? {
+        shown.push(match plot {
+            Plot::Absent { title, reason } => Shown::Absent { title, reason },
+            Plot::Drawn(figure) => {
+                let svg = svg::draw(&figure);
+                let png =
+                    renderer.png(&svg).with_context(|| format!("cannot draw the plot {}", figure.name))?;
+                save(&plots.join(format!("{}.svg", figure.name)), svg.as_bytes())?;
+                save(&plots.join(format!("{}.png", figure.name)), &png)?;
+                Shown::Picture { name: figure.name, svg, caption: figure.caption }
+            }
+        });
+    }
+    let path = folder.join("report.html");
+    save(&path, page::page(results, shown)?.as_bytes())?;
+    Ok(path)
+}
+
+fn save(path: &Path, bytes: &[u8]) -> Result<()> {
+    fs::write(path, bytes).with_context(|| format!("cannot write {}", path.display()))
+}

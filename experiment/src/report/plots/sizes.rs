@@ -1,0 +1,98 @@
+//! The batches that ran.
+
+use std::collections::BTreeMap;
+
+use super::figures;
+use crate::report::cells::{Cell, at_highest_load, titles};
+use crate::report::figure::{Kind, Mark, Panel, Plot, dimension};
+use crate::report::number::count;
+use crate::report::scale::Scale;
+use crate::results::Point;
+
+/// Inferences by the size of the batch that ran them: from the server's statistics, else from the responses.
+pub fn inferences_by_size(point: &Point) -> BTreeMap<u64, u64> {
+    let statistics = point.statistics.as_ref().map(|s| &s.executions_by_batch_size).filter(|s| !s.is_empty());
+    match statistics {
+        Some(batches) => batches.iter().map(|(size, batches)| (*size, size * batches)).collect(),
+        None => {
+            let batch = u64::from(point.key.batch);
+            point.executed_batch_sizes.iter().map(|(size, requests)| (*size, requests * batch)).collect()
+        }
+    }
+}
+
+/// Inferences for each batch that ran.
+pub fn mean_size(point: &Point) -> Option<f64> {
+    let by_size = inferences_by_size(point);
+    let batches: f64 =
+        by_size.iter().filter(|(size, _)| **size > 0).map(|(size, n)| *n as f64 / *size as f64).sum();
+    (batches > 0.0).then(|| by_size.values().sum::<u64>() as f64 / batches)
+}
+
+/// Plot 8: bars, for each batch or configuration at its highest load.
+pub fn executed(cells: &[Cell]) -> Vec<Plot> {
+    const TITLE: &str = "Executed batch sizes at the highest load";
+    let mut groups: Vec<(&Cell, BTreeMap<u64, u64>)> = Vec::new();
+    for cell in at_highest_load(cells) {
+        let mut sum = BTreeMap::new();
+        for (size, inferences) in cell.repeats.iter().flat_map(|p| inferences_by_size(p)) {
+            *sum.entry(size).or_insert(0) += inferences;
+        }
+        sum.retain(|_, inferences| *inferences > 0);
+        if !sum.is_empty() {
+            groups.push((cell, sum));
+        }
+    }
+    if groups.is_empty() {
+        let reason =
+            "Neither the server's statistics nor the responses told how large the executed batches were.";
+        return vec![Plot::absent(TITLE, reason)];
+    }
+    let mut sizes: Vec<u64> = groups.iter().flat_map(|(_, by_size)| by_size.keys().copied()).collect();
+    sizes.sort_unstable();
+    sizes.dedup();
+    let shown: Vec<&Cell> = groups.iter().map(|(cell, _)| *cell).collect();
+    let (title, names) = titles(cells, &shown, TITLE);
+    let panel = |((_, by_size), title): (&(&Cell, BTreeMap<u64, u64>), String)| {
+        let all = by_size.values().sum::<u64>() as f64;
+        let bar = |(size, n): (&u64, &u64)| {
+            Some((sizes.iter().position(|s| s == size)? as f64, *n as f64 / all * 100.0))
+        };
+        Panel {
+            title,
+            x: dimension("executed batch size", Scale::Names(sizes.iter().map(|s| count(*s)).collect())),
+            y: dimension("inferences (%)", Scale::FromZero),
+            marks: vec![Mark {
+                label: None,
+                style: 0,
+                kind: Kind::Bars,
+                points: by_size.iter().filter_map(bar).collect(),
+            }],
+        }
+    };
+    let panels = groups.iter().zip(names).map(panel).collect();
+    let caption =
+        "Share of inferences that ran in a batch of each size; sizes that no panel has are left out.";
+    figures(("executed-batch-sizes", &title, caption.into()), panels, true, true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::fixtures::sweep_with_energy;
+
+    #[test]
+    fn sizes_count_inferences_not_batches() {
+        let mut point = sweep_with_energy().points.remove(0);
+        point.key.batch = 2;
+        point.statistics = None;
+        point.executed_batch_sizes = [(2, 10), (8, 20)].into();
+        assert_eq!(inferences_by_size(&point), [(2, 20), (8, 40)].into());
+        assert_eq!(mean_size(&point), Some(60.0 / 15.0));
+        point.statistics = Some(Default::default());
+        assert_eq!(mean_size(&point), Some(4.0));
+        point.statistics.as_mut().unwrap().executions_by_batch_size = [(1, 30), (10, 3)].into();
+        assert_eq!(inferences_by_size(&point), [(1, 30), (10, 30)].into());
+        assert_eq!(mean_size(&point), Some(60.0 / 33.0));
+    }
+}

@@ -1,0 +1,243 @@
+//! Makes the requests of a point out of the model's metadata: shapes, data, shared memory.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use anyhow::{Context, Result, bail, ensure};
+use bytes::Bytes;
+use serde_json::Value;
+
+use crate::load::{
+    self, Fill, Input, InputData, Output, Pacing, PreparedRequest, Region, SharedRange, Workload,
+};
+use crate::plan::{Data, Plan, SharedMemory, duration};
+use crate::record::{SERVER_VALUES, WindowRule};
+use crate::server::{Control, TensorMetadata};
+use crate::target::Target;
+
+/// Outputs that the tool has no use for; it does not ask for them where it names outputs at all.
+const UNUSED: [&str; 1] = ["request_end_ns"];
+
+/// Where each slot's outputs begin in shared memory.
+const ALIGNMENT: usize = 64;
+
+/// The requests of a point, and the shared memory that they name.
+pub struct Requests<'a> {
+    prepared: Vec<PreparedRequest>,
+    _shared: Vec<Registered<'a>>,
+}
+
+impl<'a> Requests<'a> {
+    /// Requests of `batch` rows, for at most `slots` in flight together.
+    ///
+    /// # Errors
+    /// The model does not take that batch, an input's shape or data are not known, or the server does not take the
+    /// shared memory.
+    pub fn make(target: &'a Target, plan: &Plan, batch: u32, slots: usize) -> Result<Self> {
+        check_names(plan, &target.model.inputs)?;
+        let config = target.control().model_config(&plan.model, plan.version.as_deref())?;
+        let batched = is_batched(&config, &plan.model, batch)?;
+        let inputs = target
+            .model
+            .inputs
+            .iter()
+            .map(|input| filled(input, plan, batched.then_some(batch)))
+            .collect::<Result<Vec<_>>>()?;
+        let version = plan.version.as_deref();
+        if plan.shared_memory == SharedMemory::None {
+            let prepared = vec![PreparedRequest::new(&plan.model, version, &inputs, &[])?];
+            return Ok(Self { prepared, _shared: Vec::new() });
+        }
+
+        let mut shared = Vec::new();
+        let inputs = inputs
+            .into_iter()
+            .map(|input| {
+                let InputData::Binary(bytes) = input.data else { return Ok(input) };
+                let region = Registered::new(target.control(), Region::create(&input.name, &bytes)?)?;
+                let range = SharedRange { region: region.name.clone(), offset: 0, byte_size: bytes.len() };
+                shared.push(region);
+                Ok(Input { data: InputData::Shared(range), ..input })
+            })
+            .collect::<Result<Vec<_>>>()?;
+        let sizes = target
+            .model
+            .outputs
+            .iter()
+            .filter(|output| !UNUSED.contains(&output.name.as_str()))
+            .map(|output| (output, output_size(output, batched.then_some(batch))))
+            .collect::<Vec<_>>();
+        let slot_size: usize = sizes.iter().filter_map(|(_, size)| *size).sum();
+        let results = match slot_size {
+            0 => None,
+            _ => Some(Registered::new(target.control(), Region::zeroed("outputs", slot_size * slots)?)?),
+        };
+        let prepared = (0..slots)
+            .map(|slot| {
+                let mut offset = slot * slot_size;
+                let outputs: Vec<Output> = sizes
+                    .iter()
+                    .map(|(output, size)| {
+                        let shared = results.as_ref().zip(*size).map(|(region, byte_size)| {
+                            let range = SharedRange { region: region.name.clone(), offset, byte_size };
+                            offset += byte_size;
+                            range
+                        });
+                        Output { name: output.name.clone(), shared }
+                    })
+                    .collect();
+                PreparedRequest::new(&plan.model, version, &inputs, &outputs)
+            })
+            .collect::<Result<_>>()?;
+        shared.extend(results);
+        Ok(Self { prepared, _shared: shared })
+    }
+
+    /// Sends one request and waits for the answer: what is wrong with all of them shows here.
+    ///
+    /// # Errors
+    /// The server's, in its words.
+    pub fn probe(&self, control: &Control) -> Result<()> {
+        let request = &self.prepared[0];
+        control
+            .infer_once(&request.path, request.header_length, &request.body)
+            .context("the server does not answer a request of this point")
+    }
+
+    /// The load of these requests.
+    ///
+    /// # Errors
+    /// The server's name has no address.
+    pub fn workload(
+        &self,
+        target: &Target,
+        plan: &Plan,
+        pacing: Pacing,
+        rule: WindowRule,
+    ) -> Result<Workload> {
+        Ok(Workload {
+            address: target.control().address()?,
+            host: target.control().host().to_owned(),
+            requests: self.prepared.clone(),
+            pacing,
+            rule,
+            timeout: duration(plan.timeout_s),
+        })
+    }
+}
+
+/// A region that the server has registered, until it is dropped.
+struct Registered<'a> {
+    control: &'a Control,
+    name: String,
+    _region: Region,
+}
+
+impl<'a> Registered<'a> {
+    fn new(control: &'a Control, region: Region) -> Result<Self> {
+        // Unlike the key, the name has to differ from those of tools on other machines with the same server only
+        // by chance; the process id and a counter are enough on one.
+        static COUNTER: AtomicU64 = AtomicU64::new(0);
+        let number = COUNTER.fetch_add(1, Ordering::Relaxed);
+        let name = format!("triton-experiment-{}-{number}", std::process::id());
+        control.register_system_memory(&name, &region.key(), 0, region.len()).context(
+            "the server cannot use this machine's shared memory (in a container it needs --ipc=host): leave \
+             --shared-memory out to send tensors over HTTP",
+        )?;
+        Ok(Self { control, name, _region: region })
+    }
+}
+
+impl Drop for Registered<'_> {
+    fn drop(&mut self) {
+        // If the server is gone, so is what it had registered.
+        let _ = self.control.unregister_system_memory(&self.name);
+    }
+}
+
+/// Names that the plan gives data or shapes for have to be the model's.
+fn check_names(plan: &Plan, inputs: &[TensorMetadata]) -> Result<()> {
+    let known: Vec<&str> = inputs.iter().map(|input| input.name.as_str()).collect();
+    for (flag, names) in [
+        ("--shape", plan.shapes.keys().collect::<Vec<_>>()),
+        ("--input-file", plan.input_files.keys().collect()),
+    ] {
+        if let Some(unknown) = names.iter().find(|name| !known.contains(&name.as_str())) {
+            bail!("{flag}: the model '{}' has no input '{unknown}'; it has {}", plan.model, known.join(", "));
+        }
+    }
+    Ok(())
+}
+
+/// Whether requests have a batch dimension.
+fn is_batched(config: &Value, model: &str, batch: u32) -> Result<bool> {
+    let largest = config["max_batch_size"].as_u64().unwrap_or(0);
+    if largest == 0 {
+        ensure!(
+            batch == 1,
+            "batch {batch}: the model '{model}' has no batch dimension (max_batch_size 0), so --batch can only be 1"
+        );
+        return Ok(false);
+    }
+    ensure!(
+        u64::from(batch) <= largest,
+        "batch {batch}: the model '{model}' takes at most {largest} (max_batch_size): give smaller ones by --batch"
+    );
+    Ok(true)
+}
+
+/// The dimensions of one row: the metadata's, without the batch, with variable ones as the plan gives them.
+fn row_shape(input: &TensorMetadata, plan: &Plan, batched: bool) -> Result<Vec<i64>> {
+    let name = &input.name;
+    let row = &input.shape[usize::from(batched).min(input.shape.len())..];
+    let Some(asked) = plan.shapes.get(name) else {
+        ensure!(
+            row.iter().all(|dim| *dim >= 0),
+            "input '{name}' has variable dimensions {row:?}: give their sizes by --shape {name}=D,D,..."
+        );
+        return Ok(row.to_vec());
+    };
+    let fits = asked.len() == row.len() && asked.iter().zip(row).all(|(asked, dim)| *dim < 0 || asked == dim);
+    ensure!(fits, "--shape {name}={asked:?}: a row of this input has the shape {row:?} (-1: any size)");
+    Ok(asked.clone())
+}
+
+fn filled(input: &TensorMetadata, plan: &Plan, batch: Option<u32>) -> Result<Input> {
+    let name = &input.name;
+    let row = row_shape(input, plan, batch.is_some())?;
+    let shape: Vec<i64> = batch.map(i64::from).into_iter().chain(row.iter().copied()).collect();
+    let fill = match plan.data {
+        Data::Random => Fill::Random { seed: plan.seed },
+        Data::Zero => Fill::Zeros,
+    };
+    let bytes = match plan.input_files.get(name) {
+        None => load::tensor(&input.datatype, &shape, fill).with_context(|| format!("input '{name}'"))?,
+        Some(file) => {
+            let bytes = std::fs::read(file)
+                .with_context(|| format!("--input-file: {} cannot be read", file.display()))?;
+            if input.datatype != "BYTES" {
+                let expected = load::tensor(&input.datatype, &row, Fill::Zeros)?.len();
+                ensure!(
+                    bytes.len() == expected,
+                    "--input-file: {} has {} bytes, and a row of '{name}' ({} {row:?}) has {expected}",
+                    file.display(),
+                    bytes.len(),
+                    input.datatype
+                );
+            }
+            Bytes::from(bytes.repeat(batch.unwrap_or(1) as usize))
+        }
+    };
+    Ok(Input { name: name.clone(), datatype: input.datatype.clone(), shape, data: InputData::Binary(bytes) })
+}
+
+/// Bytes that an output takes in shared memory, rounded up; none where that is not known before the answer, and
+/// for the server's times, which the tool reads.
+fn output_size(output: &TensorMetadata, batch: Option<u32>) -> Option<usize> {
+    if output.datatype == "BYTES" || SERVER_VALUES.contains(&output.name.as_str()) {
+        return None;
+    }
+    let row = &output.shape[usize::from(batch.is_some()).min(output.shape.len())..];
+    let shape: Vec<i64> = batch.map(i64::from).into_iter().chain(row.iter().copied()).collect();
+    let bytes = load::tensor(&output.datatype, &shape, Fill::Zeros).ok()?.len();
+    Some(bytes.next_multiple_of(ALIGNMENT))
+}

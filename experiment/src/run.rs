@@ -1,0 +1,191 @@
+//! A whole run: server, idle power, all points in their order, report.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use anyhow::{Context, Result, bail, ensure};
+use signal_hook::consts::{SIGINT, SIGTERM};
+
+use crate::plan::Plan;
+use crate::progress::Progress;
+use crate::results::{PointKey, Results, SCHEMA_VERSION};
+use crate::store::Store;
+use crate::target::{Interrupted, Target};
+use crate::{host, point, report};
+
+/// What to do, and where to keep it.
+pub struct Run {
+    /// What to measure.
+    pub plan: Plan,
+    /// Where to keep the results.
+    pub folder: PathBuf,
+    /// The results of an earlier run of the same plan, to go on with.
+    pub earlier: Option<Store>,
+    /// Whether to print nothing but errors and where the report is.
+    pub quiet: bool,
+}
+
+/// How a run ended.
+pub enum Ending {
+    /// Every point was measured.
+    Complete,
+    /// Ctrl-C or SIGTERM; the results so far are kept.
+    Interrupted,
+}
+
+/// Runs it.
+///
+/// # Errors
+/// Something kept a point from being measured; the points before it are kept.
+pub fn run(run: Run) -> Result<Ending> {
+    let Run { plan, folder, earlier, quiet } = run;
+    let interrupted = watch_signals()?;
+    let points = plan.points();
+    let progress = Progress::start(points.len(), quiet);
+    let ending = match attempt(&plan, &folder, earlier, &points, &progress, interrupted) {
+        Ok(()) => Ending::Complete,
+        Err(error) if error.is::<Interrupted>() => Ending::Interrupted,
+        Err(error) => bail!("{error:#}. {}", kept(&folder)),
+    };
+    match ending {
+        Ending::Complete => {
+            let store = Store::open(&folder)?;
+            let report = report::write(store.results(), &folder)?;
+            progress.finish(store.results());
+            println!("Report: {}", report.display());
+        }
+        Ending::Interrupted => eprintln!("Interrupted. {}", kept(&folder)),
+    }
+    Ok(ending)
+}
+
+/// Where an unfinished run stands.
+fn kept(folder: &Path) -> String {
+    match Store::open(folder) {
+        Ok(store) => {
+            let results = store.results();
+            let command = if results.plan.configurations.is_empty() { "sweep" } else { "compare" };
+            format!(
+                "{} of {} points are in {folder}; `triton-experiment {command} --resume {folder}` measures the others",
+                results.points.len(),
+                results.plan.points().len(),
+                folder = folder.display()
+            )
+        }
+        Err(_) => "Nothing was measured.".to_owned(),
+    }
+}
+
+/// The first SIGINT or SIGTERM asks for a stop; the second ends the process at once.
+fn watch_signals() -> Result<Arc<AtomicBool>> {
+    let interrupted = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&interrupted))
+            .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&interrupted)))
+            .context("signals cannot be watched")?;
+    }
+    Ok(interrupted)
+}
+
+fn attempt(
+    plan: &Plan,
+    folder: &Path,
+    earlier: Option<Store>,
+    points: &[PointKey],
+    progress: &Progress,
+    interrupted: Arc<AtomicBool>,
+) -> Result<()> {
+    progress.say("finding or starting the server");
+    let mut target = Target::open(plan, interrupted)?;
+    progress.say(&format!(
+        "{} {}, model {}, power: {}",
+        target.describe_server().name,
+        target.describe_server().version,
+        plan.model,
+        target.sampler.source().name
+    ));
+    let mut store = match earlier {
+        Some(store) => {
+            check_same(&store, &target, plan)?;
+            store
+        }
+        None => Store::create(folder, begin(plan, &target))?,
+    };
+    let outcome = measure_all(plan, points, &mut target, &mut store, progress);
+    let outcome = outcome.map_err(|error| target.explain(error));
+    let restored = target.restore(plan);
+    outcome.and(restored)?;
+    store.update(|results| results.complete = true)
+}
+
+fn begin(plan: &Plan, target: &Target) -> Results {
+    Results {
+        schema_version: SCHEMA_VERSION,
+        tool: format!("triton-experiment {}", env!("TENSORFLOW_LATENCY_VERSION")),
+        command: std::env::args().collect(),
+        started: jiff::Timestamp::now().to_string(),
+        complete: false,
+        plan: plan.clone(),
+        host: host::describe(),
+        server: target.describe_server(),
+        model: target.describe_model(plan),
+        configurations: BTreeMap::new(),
+        power: target.sampler.source().clone(),
+        idle: None,
+        points: Vec::new(),
+    }
+}
+
+/// Points of one run have to be comparable.
+fn check_same(store: &Store, target: &Target, plan: &Plan) -> Result<()> {
+    let (earlier, now) = (store.results(), target.describe_server());
+    let pairs = [
+        (
+            "server",
+            format!("{} {}", earlier.server.name, earlier.server.version),
+            format!("{} {}", now.name, now.version),
+        ),
+        ("model", earlier.model.metadata.to_string(), target.describe_model(plan).metadata.to_string()),
+        ("power source", earlier.power.name.clone(), target.sampler.source().name.clone()),
+        ("machine", earlier.host.name.clone(), host::describe().name),
+    ];
+    for (what, before, now) in pairs {
+        ensure!(
+            before == now,
+            "the {what} is another one than in the run to go on with: it was {before}, now it is {now}. Start a new run"
+        );
+    }
+    Ok(())
+}
+
+fn measure_all(
+    plan: &Plan,
+    points: &[PointKey],
+    target: &mut Target,
+    store: &mut Store,
+    progress: &Progress,
+) -> Result<()> {
+    if store.results().idle.is_none() && plan.idle_s > 0.0 && target.sampler.source().name != "none" {
+        progress.say("measuring the idle server");
+        let idle = target.measure_idle(plan.idle_s)?;
+        store.update(|results| results.idle = Some(idle))?;
+    }
+    let measured = store.measured();
+    progress.skip(measured.len());
+    for key in points.iter().filter(|key| !measured.contains(key)) {
+        progress.begin(key);
+        let in_force = target.configure(plan, &key.configuration)?;
+        target.rest(plan.cool_down_s)?;
+        let visit = store.results().points.len();
+        let point = point::measure(target, plan, key, visit)?;
+        target.sampler.forget_before(crate::clock::now_ns());
+        store.update(|results| {
+            results.configurations.insert(key.configuration.clone(), in_force);
+            results.points.push(point);
+        })?;
+        progress.end(&store.results().points[visit]);
+    }
+    Ok(())
+}

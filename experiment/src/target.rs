@@ -1,0 +1,243 @@
+//! What is measured: a server, its model, and the meter that watches them.
+
+use std::io::ErrorKind;
+use std::net::TcpStream;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Error, Result, bail, ensure};
+use serde_json::Value;
+
+use crate::clock::now_ns;
+use crate::plan::{Plan, SharedMemory, duration};
+use crate::power::{self, Sampler, Surroundings};
+use crate::results::{Consumption, Model, Server};
+use crate::server::configuration::{Change, Reconfigurer};
+use crate::server::{Control, ModelMetadata, ServerMetadata, ServerOptions, ServerProcess};
+
+const POWERCAP: &str = "/sys/class/powercap";
+const METRICS_PORT: u16 = 8002;
+
+/// A process that was killed refuses connections only after a moment.
+const DYING: Duration = Duration::from_millis(500);
+
+/// A server with the model loaded, ready to be measured.
+pub struct Target {
+    own: Option<ServerProcess>,
+    control: Control,
+    metadata: ServerMetadata,
+    /// The model's metadata.
+    pub model: ModelMetadata,
+    /// What is watched while requests run.
+    pub sampler: Sampler,
+    configuration: String,
+    original: Value,
+    changed: bool,
+    interrupted: Arc<AtomicBool>,
+}
+
+/// The error of a run that was asked to stop.
+#[derive(Debug)]
+pub struct Interrupted;
+
+impl std::fmt::Display for Interrupted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("interrupted")
+    }
+}
+
+impl std::error::Error for Interrupted {}
+
+impl Target {
+    /// Finds or starts the server, and a meter for it.
+    ///
+    /// # Errors
+    /// The server or the model is not there, or the meter asked for cannot be had.
+    pub fn open(plan: &Plan, interrupted: Arc<AtomicBool>) -> Result<Self> {
+        let (own, control) = match (&plan.own_server, &plan.url) {
+            (Some(server), _) => {
+                let process = ServerProcess::start(&ServerOptions {
+                    tritonserver: server.tritonserver.clone(),
+                    model_repository: server.model_repository.clone(),
+                    models: vec![plan.model.clone()],
+                    arguments: server.arguments.clone(),
+                })?;
+                let control = Control::new(process.control().url())?;
+                (Some(process), control)
+            }
+            (None, Some(url)) => (None, Control::new(url)?),
+            (None, None) => bail!("the plan names no server"),
+        };
+        let metadata = control.metadata()?;
+        let model = control.model_metadata(&plan.model, plan.version.as_deref())?;
+        let original = control.model_config(&plan.model, plan.version.as_deref())?;
+        ensure!(
+            plan.shared_memory == SharedMemory::None || control.is_local(),
+            "--shared-memory system needs the server on this machine, and {} is not",
+            control.url()
+        );
+        let server_pid =
+            plan.server_pid.or_else(|| own.as_ref().map(ServerProcess::pid)).or_else(|| control.process_id());
+        let metrics_url = plan
+            .metrics_url
+            .clone()
+            .or_else(|| own.as_ref().map(ServerProcess::metrics_url))
+            .or_else(|| Some(format!("http://{}:{METRICS_PORT}/metrics", host_name(control.host()))));
+        let meter = power::open(
+            plan.power,
+            &Surroundings {
+                metrics_url,
+                server_pid,
+                server_is_local: control.is_local(),
+                powercap_root: PathBuf::from(POWERCAP),
+                gpus: plan.gpus.clone(),
+            },
+        )?;
+        let sampler = Sampler::start(meter, server_pid);
+        let configuration = String::new();
+        Ok(Self {
+            own,
+            control,
+            metadata,
+            model,
+            sampler,
+            configuration,
+            original,
+            changed: false,
+            interrupted,
+        })
+    }
+
+    /// The server's control plane.
+    pub fn control(&self) -> &Control {
+        &self.control
+    }
+
+    /// For the results.
+    pub fn describe_server(&self) -> Server {
+        Server {
+            url: self.control.url().to_owned(),
+            name: self.metadata.name.clone(),
+            version: self.metadata.version.clone(),
+            extensions: self.metadata.extensions.clone(),
+            command: self.own.as_ref().map(|own| own.command().to_vec()),
+        }
+    }
+
+    /// For the results.
+    pub fn describe_model(&self, plan: &Plan) -> Model {
+        Model {
+            name: plan.model.clone(),
+            version: plan.version.clone().unwrap_or_default(),
+            metadata: self.model.raw.clone(),
+        }
+    }
+
+    /// Brings the configuration of that name into force, if it is not; in a sweep there is only the model's own,
+    /// without a name. Returns what the server reports then.
+    ///
+    /// # Errors
+    /// The plan does not have it, or the server does not take it.
+    pub fn configure(&mut self, plan: &Plan, name: &str) -> Result<Value> {
+        if self.configuration == name {
+            return self.control.model_config(&plan.model, plan.version.as_deref());
+        }
+        let configuration =
+            plan.configuration(name).with_context(|| format!("the plan has no configuration '{name}'"))?;
+        let change = Change { name: name.to_owned(), patch: configuration.merge_patch() };
+        self.changed = true;
+        let in_force = self.reconfigurer(plan).apply(&change)?;
+        self.model = self.control.model_metadata(&plan.model, plan.version.as_deref())?;
+        self.configuration = name.to_owned();
+        Ok(in_force)
+    }
+
+    /// Brings the model's own configuration back, if another one is in force.
+    ///
+    /// # Errors
+    /// The server does not take it.
+    pub fn restore(&mut self, plan: &Plan) -> Result<()> {
+        if self.changed {
+            self.changed = false;
+            self.configuration.clear();
+            let repository = plan.own_server.as_ref().map(|server| server.model_repository.as_path());
+            self.reconfigurer(plan).restore(repository)?;
+        }
+        Ok(())
+    }
+
+    fn reconfigurer<'a>(&'a self, plan: &'a Plan) -> Reconfigurer<'a> {
+        Reconfigurer {
+            control: &self.control,
+            own: self.own.as_ref(),
+            model: &plan.model,
+            original: &self.original,
+            way: plan.reconfigure,
+        }
+    }
+
+    /// What the idle server uses in `seconds`.
+    ///
+    /// # Errors
+    /// Interrupted, or the meter failed.
+    pub fn measure_idle(&self, seconds: f64) -> Result<Consumption> {
+        let start = now_ns();
+        self.rest(seconds)?;
+        self.sampler.between(start, now_ns())
+    }
+
+    /// Waits.
+    ///
+    /// # Errors
+    /// Interrupted, or the server is gone.
+    pub fn rest(&self, seconds: f64) -> Result<()> {
+        let until = Instant::now() + duration(seconds);
+        while let Some(left) = until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
+            self.check()?;
+            std::thread::sleep(left.min(Duration::from_millis(50)));
+        }
+        self.check()
+    }
+
+    /// # Errors
+    /// [`Interrupted`], or the server is gone.
+    pub fn check(&self) -> Result<()> {
+        if self.interrupted.load(Ordering::Relaxed) {
+            return Err(Interrupted.into());
+        }
+        self.check_server()
+    }
+
+    /// The reason behind an error, if it is that the server is gone: whatever asked it something then fails first.
+    pub fn explain(&self, error: Error) -> Error {
+        let deadline = Instant::now() + DYING;
+        while !error.is::<Interrupted>() && Instant::now() < deadline {
+            if let Err(gone) = self.check_server() {
+                return gone;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        error
+    }
+
+    /// Only a refused connection counts: a server that is slow, or stopped for a while, is to be measured.
+    fn check_server(&self) -> Result<()> {
+        if let Some(how) = self.own.as_ref().and_then(ServerProcess::ended) {
+            bail!("the server ended while it was measured: {how}");
+        }
+        let connection = TcpStream::connect_timeout(&self.control.address()?, Duration::from_secs(2));
+        if let Err(error) = connection
+            && error.kind() == ErrorKind::ConnectionRefused
+        {
+            bail!("the server {} is gone: {error}", self.control.url());
+        }
+        Ok(())
+    }
+}
+
+/// The host without the port.
+fn host_name(host: &str) -> &str {
+    host.rsplit_once(':').map_or(host, |(name, _)| name)
+}

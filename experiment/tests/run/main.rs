@@ -1,0 +1,8 @@
+//! The tool as its users run it: the command, against a real Triton server with this project's backend.
+//!
+//! `make test` says where server, TensorFlow, backend and models are; see `support`.
+
+mod endings;
+mod support;
+mod sweep;
+mod together;
