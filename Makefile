@@ -12,6 +12,12 @@ INCEPTION := model_repository/inception_v3/1/model.savedmodel/saved_model.pb
 TEST_MODELS := target/test-models/made_from
 DIST_READY := $(VENV)/.ready-dist
 DIST_LIBRARY := target/$(shell uname -m)-unknown-linux-gnu/dist/libtriton_tensorflow_latency.so
+EXPERIMENT := target/release/triton-experiment
+# A --backend-directory with the backend in it, and what starts a server with it.
+BACKENDS := $(CURDIR)/target/backends
+EXPERIMENT_SERVER = --tritonserver $(TL_TRITONSERVER) --model-repository model_repository \
+  --server-arg=--backend-directory=$(BACKENDS) \
+  --server-arg=--backend-config=tensorflow_latency,tensorflow-dir=$(TL_TENSORFLOW_DIR)
 CMAKE_PREFIX := target/cmake-install
 CARGO_DENY_VERSION := 0.20.2
 CARGO_DENY_HOME := target/tools/cargo-deny-$(CARGO_DENY_VERSION)
@@ -29,13 +35,13 @@ export TL_INCEPTION_DIR ?= $(CURDIR)/model_repository/inception_v3
 export TL_TEST_MODELS ?= $(CURDIR)/target/test-models
 
 .DEFAULT_GOAL := help
-.PHONY: help setup model test-models build demo serve test bench dist check-dist test-cmake \
+.PHONY: help setup model test-models build demo serve experiment test bench bench-experiment dist check-dist test-cmake \
   test-dockerfile test-container test-tensorflow compatibility check clean clean-venv cargo picture
 
 help: ## this list
 	@echo "make TARGET, where TARGET is one of"
 	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/  \1|\2/p' $(MAKEFILE_LIST) | \
-	  awk -F'|' '{ printf "%-13s %s\n", $$1, $$2 }'
+	  awk -F'|' '{ printf "%-16s %s\n", $$1, $$2 }'
 
 setup: $(READY) ## installs TensorFlow, the client and a Triton server into .venv (2 GB, once)
 	@echo "Set up: $(VENV)"
@@ -56,13 +62,27 @@ serve: build $(INCEPTION) ## a server that stays until Ctrl-C; ARGS="--http-port
 
 test: build $(INCEPTION) $(TEST_MODELS) ## all tests, against a real server
 	@echo "Testing"
-	@cargo test --release --workspace $(ARGS)
+	@cargo test --release --workspace --doc $(ARGS)
+	@cargo test --release --workspace --exclude tensorflow_latency --lib --bins --tests $(ARGS)
+	@cargo test --release $(ARGS)
+
+# Each run in a folder of its own, named by the time: results are never overwritten.
+experiment: build $(INCEPTION) ## a short sweep of Inception-v3 over the batch size; ARGS="--batch 1,4" and the like
+	@cargo build --release -p triton-experiment
+	@mkdir -p $(BACKENDS)/tensorflow_latency && ln -sfn $(TL_BACKEND) $(BACKENDS)/tensorflow_latency/$(notdir $(BACKEND))
+	@$(EXPERIMENT) sweep --plan experiment/plans/inception_v3.toml $(EXPERIMENT_SERVER) \
+	  --output target/experiments/$$(date +%Y%m%d-%H%M%S) $(ARGS)
 
 test-models: $(TEST_MODELS) ## makes the small SavedModels of the tests
 	@echo "Test models: $(dir $(TEST_MODELS))"
 
 bench: build $(INCEPTION) $(TEST_MODELS) ## throughput against the bare TensorFlow, microseconds added to each request
 	@cargo bench --bench latency $(ARGS)
+
+bench-experiment: build $(INCEPTION) $(TEST_MODELS) ## the measuring tool against the official clients; PERF_ANALYZER=FILE
+	@cargo build --release -p triton-experiment
+	@$(VENV)/bin/python experiment/benches/against_clients.py $(ARGS)
+	@cargo bench -p triton-experiment --bench limits
 
 dist: $(DIST_READY) cargo ## builds, checks and packs the library for every Triton, glibc 2.17 or newer, under dist/
 	@$(VENV)/bin/python tools/dist.py
