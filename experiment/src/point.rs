@@ -109,7 +109,7 @@ fn measure_with(
     let open_loop = matches!(pacing, Pacing::Open { .. });
     let requests = Requests::make(target, plan, key.batch, slots)?;
     let idle = statistics(target, plan);
-    requests.probe(target.control())?;
+    requests.probe(target, plan)?;
     let warm_up_requests = if replayed { warm_up(target, plan, &requests)? } else { 0 };
     let before = caught_up(target, plan, idle, 1 + warm_up_requests);
 

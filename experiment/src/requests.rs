@@ -33,16 +33,17 @@ impl<'a> Requests<'a> {
     /// The model does not take that batch, an input's shape or data are not known, or the server does not take the
     /// shared memory.
     pub fn make(target: &'a Target, plan: &Plan, batch: u32, slots: usize) -> Result<Self> {
-        check_names(plan, &target.model.inputs)?;
-        let config = target.control().model_config(&plan.model, plan.version.as_deref())?;
+        let (control, version) = (target.control(), plan.version.as_deref());
+        // Asked each time: another configuration may have other shapes.
+        let model = control.model_metadata(&plan.model, version)?;
+        let config = control.model_config(&plan.model, version)?;
+        check_names(plan, &model.inputs)?;
         let batched = is_batched(&config, &plan.model, batch)?;
-        let inputs = target
-            .model
+        let inputs = model
             .inputs
             .iter()
             .map(|input| filled(input, plan, batched.then_some(batch)))
             .collect::<Result<Vec<_>>>()?;
-        let version = plan.version.as_deref();
         if plan.shared_memory == SharedMemory::None {
             let prepared = vec![PreparedRequest::new(&plan.model, version, &inputs, &[])?];
             return Ok(Self { prepared, _shared: Vec::new() });
@@ -53,14 +54,13 @@ impl<'a> Requests<'a> {
             .into_iter()
             .map(|input| {
                 let InputData::Binary(bytes) = input.data else { return Ok(input) };
-                let region = Registered::new(target.control(), Region::create(&input.name, &bytes)?)?;
+                let region = Registered::new(control, Region::create(&input.name, &bytes)?)?;
                 let range = SharedRange { region: region.name.clone(), offset: 0, byte_size: bytes.len() };
                 shared.push(region);
                 Ok(Input { data: InputData::Shared(range), ..input })
             })
             .collect::<Result<Vec<_>>>()?;
-        let sizes = target
-            .model
+        let sizes = model
             .outputs
             .iter()
             .filter(|output| !UNUSED.contains(&output.name.as_str()))
@@ -69,7 +69,7 @@ impl<'a> Requests<'a> {
         let slot_size: usize = sizes.iter().filter_map(|(_, size)| *size).sum();
         let results = match slot_size {
             0 => None,
-            _ => Some(Registered::new(target.control(), Region::zeroed("outputs", slot_size * slots)?)?),
+            _ => Some(Registered::new(control, Region::zeroed("outputs", slot_size * slots)?)?),
         };
         let prepared = (0..slots)
             .map(|slot| {
@@ -96,10 +96,11 @@ impl<'a> Requests<'a> {
     ///
     /// # Errors
     /// The server's, in its words.
-    pub fn probe(&self, control: &Control) -> Result<()> {
+    pub fn probe(&self, target: &Target, plan: &Plan) -> Result<()> {
         let request = &self.prepared[0];
-        control
-            .infer_once(&request.path, request.header_length, &request.body)
+        target
+            .control()
+            .infer_once(&request.path, request.header_length, &request.body, duration(plan.timeout_s))
             .context("the server does not answer a request of this point")
     }
 
@@ -115,7 +116,7 @@ impl<'a> Requests<'a> {
         rule: WindowRule,
     ) -> Result<Workload> {
         Ok(Workload {
-            address: target.control().address()?,
+            address: target.address(),
             host: target.control().host().to_owned(),
             requests: self.prepared.clone(),
             pacing,
@@ -139,10 +140,9 @@ impl<'a> Registered<'a> {
         static COUNTER: AtomicU64 = AtomicU64::new(0);
         let number = COUNTER.fetch_add(1, Ordering::Relaxed);
         let name = format!("triton-experiment-{}-{number}", std::process::id());
-        control.register_system_memory(&name, &region.key(), 0, region.len()).context(
-            "the server cannot use this machine's shared memory (in a container it needs --ipc=host): leave \
-             --shared-memory out to send tensors over HTTP",
-        )?;
+        control
+            .register_system_memory(&name, &region.key(), 0, region.len() as u64)
+            .context("without --shared-memory, tensors go over HTTP")?;
         Ok(Self { control, name, _region: region })
     }
 }

@@ -12,7 +12,7 @@ use crate::plan::Plan;
 use crate::progress::Progress;
 use crate::results::{PointKey, Results, SCHEMA_VERSION};
 use crate::store::Store;
-use crate::target::{Interrupted, Target};
+use crate::target::{Configurations, Interrupted, Target};
 use crate::{host, point, report};
 
 /// What to do, and where to keep it.
@@ -98,7 +98,7 @@ fn attempt(
     interrupted: Arc<AtomicBool>,
 ) -> Result<()> {
     progress.say("finding or starting the server");
-    let mut target = Target::open(plan, interrupted)?;
+    let target = Target::open(plan, interrupted)?;
     progress.say(&format!(
         "{} {}, model {}, power: {}",
         target.describe_server().name,
@@ -113,9 +113,10 @@ fn attempt(
         }
         None => Store::create(folder, begin(plan, &target))?,
     };
-    let outcome = measure_all(plan, points, &mut target, &mut store, progress);
+    let mut configurations = Configurations::new(&target, plan)?;
+    let outcome = measure_all(plan, points, &target, &mut configurations, &mut store, progress);
     let outcome = outcome.map_err(|error| target.explain(error));
-    let restored = target.restore(plan);
+    let restored = configurations.restore();
     outcome.and(restored)?;
     store.update(|results| results.complete = true)
 }
@@ -163,7 +164,8 @@ fn check_same(store: &Store, target: &Target, plan: &Plan) -> Result<()> {
 fn measure_all(
     plan: &Plan,
     points: &[PointKey],
-    target: &mut Target,
+    target: &Target,
+    configurations: &mut Configurations,
     store: &mut Store,
     progress: &Progress,
 ) -> Result<()> {
@@ -176,7 +178,7 @@ fn measure_all(
     progress.skip(measured.len());
     for key in points.iter().filter(|key| !measured.contains(key)) {
         progress.begin(key);
-        let in_force = target.configure(plan, &key.configuration)?;
+        let in_force = configurations.choose(&key.configuration)?;
         target.rest(plan.cool_down_s)?;
         let visit = store.results().points.len();
         let point = point::measure(target, plan, key, visit)?;

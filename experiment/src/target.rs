@@ -1,14 +1,13 @@
 //! What is measured: a server, its model, and the meter that watches them.
 
 use std::io::ErrorKind;
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Error, Result, bail, ensure};
-use serde_json::Value;
+use anyhow::{Context, Error, Result, anyhow, bail, ensure};
 
 use crate::clock::now_ns;
 use crate::plan::{Plan, SharedMemory, duration};
@@ -16,6 +15,7 @@ use crate::power::{self, Sampler, Surroundings};
 use crate::results::{Consumption, Model, Server};
 use crate::server::configuration::{Change, Reconfigurer};
 use crate::server::{Control, ModelMetadata, ServerMetadata, ServerOptions, ServerProcess};
+use serde_json::Value;
 
 const POWERCAP: &str = "/sys/class/powercap";
 const METRICS_PORT: u16 = 8002;
@@ -28,13 +28,10 @@ pub struct Target {
     own: Option<ServerProcess>,
     control: Control,
     metadata: ServerMetadata,
-    /// The model's metadata.
-    pub model: ModelMetadata,
+    address: SocketAddr,
+    model: ModelMetadata,
     /// What is watched while requests run.
     pub sampler: Sampler,
-    configuration: String,
-    original: Value,
-    changed: bool,
     interrupted: Arc<AtomicBool>,
 }
 
@@ -72,7 +69,7 @@ impl Target {
         };
         let metadata = control.metadata()?;
         let model = control.model_metadata(&plan.model, plan.version.as_deref())?;
-        let original = control.model_config(&plan.model, plan.version.as_deref())?;
+        let address = control.address()?;
         ensure!(
             plan.shared_memory == SharedMemory::None || control.is_local(),
             "--shared-memory system needs the server on this machine, and {} is not",
@@ -96,18 +93,7 @@ impl Target {
             },
         )?;
         let sampler = Sampler::start(meter, server_pid);
-        let configuration = String::new();
-        Ok(Self {
-            own,
-            control,
-            metadata,
-            model,
-            sampler,
-            configuration,
-            original,
-            changed: false,
-            interrupted,
-        })
+        Ok(Self { own, control, metadata, address, model, sampler, interrupted })
     }
 
     /// The server's control plane.
@@ -115,11 +101,17 @@ impl Target {
         &self.control
     }
 
+    /// Where requests go.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// For the results.
     pub fn describe_server(&self) -> Server {
         Server {
             url: self.control.url().to_owned(),
-            name: self.metadata.name.clone(),
+            // The tool's own server has a name to be known by, another one each time.
+            name: if self.own.is_some() { "triton".to_owned() } else { self.metadata.name.clone() },
             version: self.metadata.version.clone(),
             extensions: self.metadata.extensions.clone(),
             command: self.own.as_ref().map(|own| own.command().to_vec()),
@@ -132,49 +124,6 @@ impl Target {
             name: plan.model.clone(),
             version: plan.version.clone().unwrap_or_default(),
             metadata: self.model.raw.clone(),
-        }
-    }
-
-    /// Brings the configuration of that name into force, if it is not; in a sweep there is only the model's own,
-    /// without a name. Returns what the server reports then.
-    ///
-    /// # Errors
-    /// The plan does not have it, or the server does not take it.
-    pub fn configure(&mut self, plan: &Plan, name: &str) -> Result<Value> {
-        if self.configuration == name {
-            return self.control.model_config(&plan.model, plan.version.as_deref());
-        }
-        let configuration =
-            plan.configuration(name).with_context(|| format!("the plan has no configuration '{name}'"))?;
-        let change = Change { name: name.to_owned(), patch: configuration.merge_patch() };
-        self.changed = true;
-        let in_force = self.reconfigurer(plan).apply(&change)?;
-        self.model = self.control.model_metadata(&plan.model, plan.version.as_deref())?;
-        self.configuration = name.to_owned();
-        Ok(in_force)
-    }
-
-    /// Brings the model's own configuration back, if another one is in force.
-    ///
-    /// # Errors
-    /// The server does not take it.
-    pub fn restore(&mut self, plan: &Plan) -> Result<()> {
-        if self.changed {
-            self.changed = false;
-            self.configuration.clear();
-            let repository = plan.own_server.as_ref().map(|server| server.model_repository.as_path());
-            self.reconfigurer(plan).restore(repository)?;
-        }
-        Ok(())
-    }
-
-    fn reconfigurer<'a>(&'a self, plan: &'a Plan) -> Reconfigurer<'a> {
-        Reconfigurer {
-            control: &self.control,
-            own: self.own.as_ref(),
-            model: &plan.model,
-            original: &self.original,
-            way: plan.reconfigure,
         }
     }
 
@@ -224,10 +173,10 @@ impl Target {
 
     /// Only a refused connection counts: a server that is slow, or stopped for a while, is to be measured.
     fn check_server(&self) -> Result<()> {
-        if let Some(how) = self.own.as_ref().and_then(ServerProcess::ended) {
-            bail!("the server ended while it was measured: {how}");
+        if let Some(own) = &self.own {
+            return own.ended().map_or(Ok(()), |how| Err(anyhow!("while it was measured, {how}")));
         }
-        let connection = TcpStream::connect_timeout(&self.control.address()?, Duration::from_secs(2));
+        let connection = TcpStream::connect_timeout(&self.address, Duration::from_secs(2));
         if let Err(error) = connection
             && error.kind() == ErrorKind::ConnectionRefused
         {
@@ -240,4 +189,60 @@ impl Target {
 /// The host without the port.
 fn host_name(host: &str) -> &str {
     host.rsplit_once(':').map_or(host, |(name, _)| name)
+}
+
+/// The configurations of the model that a run measures, one in force at a time.
+pub struct Configurations<'a> {
+    target: &'a Target,
+    plan: &'a Plan,
+    /// None in a sweep, which changes nothing.
+    reconfigurer: Option<Reconfigurer<'a>>,
+    in_force: String,
+}
+
+impl<'a> Configurations<'a> {
+    /// The model's own is in force.
+    ///
+    /// # Errors
+    /// There are configurations to compare, and the server is not one whose models can be configured.
+    pub fn new(target: &'a Target, plan: &'a Plan) -> Result<Self> {
+        let reconfigurer = match plan.configurations.as_slice() {
+            [] => None,
+            _ => {
+                Some(Reconfigurer::new(&target.control, target.own.as_ref(), &plan.model, plan.reconfigure)?)
+            }
+        };
+        Ok(Self { target, plan, reconfigurer, in_force: String::new() })
+    }
+
+    /// Brings the configuration of that name into force, if it is not; without a name, in a sweep, the model's own
+    /// is. Returns what the server reports.
+    ///
+    /// # Errors
+    /// The plan does not have it, or the server does not take it.
+    pub fn choose(&mut self, name: &str) -> Result<Value> {
+        if let Some(reconfigurer) = &mut self.reconfigurer
+            && self.in_force != name
+        {
+            let configuration = self
+                .plan
+                .configuration(name)
+                .with_context(|| format!("the plan has no configuration '{name}'"))?;
+            let change = Change { name: name.to_owned(), patch: configuration.merge_patch() };
+            self.in_force = name.to_owned();
+            return reconfigurer.apply(&change);
+        }
+        self.target.control.model_config(&self.plan.model, self.plan.version.as_deref())
+    }
+
+    /// Brings the model's own configuration back, if another one is in force and the server is to stay.
+    ///
+    /// # Errors
+    /// The server does not take it.
+    pub fn restore(&mut self) -> Result<()> {
+        match &mut self.reconfigurer {
+            Some(reconfigurer) if self.target.own.is_none() => reconfigurer.restore(),
+            _ => Ok(()),
+        }
+    }
 }

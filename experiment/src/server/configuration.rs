@@ -1,8 +1,6 @@
-//! Changes of a model's configuration while a server runs.
+//! Configurations of one model, put into force one after the other.
 
-use std::path::Path;
-
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -11,178 +9,337 @@ use super::pbtxt::to_pbtxt;
 use super::process::ServerProcess;
 
 /// A change of a model's configuration.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Change {
-    /// For messages.
+    /// What it is called in results and messages.
     pub name: String,
-    /// RFC 7396, applied to what the server reports of the repository's own configuration.
+    /// A merge patch (RFC 7396) on the configuration that the server reports, in Triton's JSON: null removes,
+    /// lists are replaced as a whole.
     pub patch: Value,
 }
 
-/// How a configuration is brought into force.
+/// How a configuration is put into force.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Way {
-    /// The first of the others that works
+    /// Through the repository API; where that does not do, and the server is the tool's own, by rewriting
     #[default]
     Auto,
-    /// Over the server's repository API
+    /// With the load request of the repository API
     Api,
-    /// By rewriting the model folder of a server that the tool started
+    /// By rewriting `config.pbtxt` in the repository of a server that the tool started
     Rewrite,
 }
 
-/// Changes the configuration of one model.
+/// Changes the configuration of one model, always starting from the one it had in the beginning.
+#[derive(Debug)]
 pub struct Reconfigurer<'a> {
-    /// The server.
-    pub control: &'a Control,
-    /// Its process, when the tool started it.
-    pub own: Option<&'a ServerProcess>,
-    /// The model.
-    pub model: &'a str,
-    /// What the server reported of the repository's own configuration.
-    pub original: &'a Value,
-    /// How.
-    pub way: Way,
+    control: &'a Control,
+    server: Option<&'a ServerProcess>,
+    model: String,
+    way: Way,
+    original: Value,
+    /// What was last tried to be put into force, and so is to be undone.
+    tried: Option<Way>,
 }
 
-impl Reconfigurer<'_> {
-    /// Brings the changed configuration into force; what the server then reports.
+impl<'a> Reconfigurer<'a> {
+    /// For a model that is loaded. `server` is given when the tool started it.
     ///
     /// # Errors
-    /// The server does not take it, or takes it and reports another.
-    pub fn apply(&self, change: &Change) -> Result<Value> {
-        let mut wanted = self.original.clone();
-        json_patch::merge(&mut wanted, &change.patch);
-        let refused = || format!("the configuration '{}' is not in force", change.name);
-        match (self.way, self.own) {
-            (Way::Api, _) => self.by_api(&wanted, &change.patch).with_context(refused),
-            (Way::Auto, None) => self.by_api(&wanted, &change.patch).with_context(refused).context(
-                "a server that takes no configurations over its repository API (it needs \
-                 --model-control-mode=explicit) can be measured when the tool starts it: --tritonserver",
+    ///
+    /// When the model's configuration cannot be had, or `way` is to rewrite and the server is not the tool's.
+    pub fn new(
+        control: &'a Control,
+        server: Option<&'a ServerProcess>,
+        model: &str,
+        way: Way,
+    ) -> Result<Self> {
+        if way == Way::Rewrite && server.is_none() {
+            bail!(
+                "the configuration of model '{model}' can be rewritten only in the repository of a server that \
+                 this tool starts, and {} is another; let it start one, or use the repository API",
+                control.url()
+            );
+        }
+        let original = control.model_config(model, None)?;
+        Ok(Self { control, server, model: model.to_owned(), way, original, tried: None })
+    }
+
+    /// Puts the original configuration with this change into force, and returns what the server then reports.
+    ///
+    /// # Errors
+    ///
+    /// When the server refuses it, or does not report it as in force afterwards. The original configuration is
+    /// then in force again, if the message does not say otherwise.
+    pub fn apply(&mut self, change: &Change) -> Result<Value> {
+        let outcome = self.try_apply(change);
+        let Err(error) = outcome else { return outcome };
+        let error = error.context(format!("configuration '{}' of model '{}'", change.name, self.model));
+        Err(match self.restore() {
+            Ok(()) => error,
+            Err(second) => anyhow!("{error:#}; and then its original could not be restored: {second:#}"),
+        })
+    }
+
+    fn try_apply(&mut self, change: &Change) -> Result<Value> {
+        let wanted = patched(&self.original, &change.patch);
+        match (self.way, self.server) {
+            (Way::Api, _) => self.apply_by(Way::Api, &wanted, &change.patch),
+            (Way::Rewrite, _) => self.apply_by(Way::Rewrite, &wanted, &change.patch),
+            (Way::Auto, None) => self.apply_by(Way::Api, &wanted, &change.patch).context(
+                "it was tried through the repository API, which needs --model-control-mode=explicit and a Triton \
+                 that knows the parameter 'config'; the other way, rewriting config.pbtxt, needs a server that \
+                 this tool starts",
             ),
-            (Way::Rewrite, Some(own)) => self.by_rewriting(own, &wanted, &change.patch).with_context(refused),
-            (Way::Rewrite, None) => {
-                bail!("--reconfigure rewrite needs a server that the tool starts: --tritonserver")
+            (Way::Auto, Some(_)) => {
+                let by_api = self.apply_by(Way::Api, &wanted, &change.patch);
+                let Err(first) = by_api else { return by_api };
+                let by_rewriting = self.apply_by(Way::Rewrite, &wanted, &change.patch);
+                if by_rewriting.is_ok() {
+                    // What this server cannot do it need not be asked again.
+                    self.way = Way::Rewrite;
+                }
+                by_rewriting.map_err(|second| {
+                    anyhow!("through the repository API: {first:#}; by rewriting config.pbtxt: {second:#}")
+                })
             }
-            (Way::Auto, Some(own)) => match self.by_api(&wanted, &change.patch) {
-                Ok(value) => Ok(value),
-                Err(_) => self.by_rewriting(own, &wanted, &change.patch).with_context(refused),
-            },
         }
     }
 
-    /// Brings the original configuration back; `repository` is that of the tool's own server.
-    ///
-    /// # Errors
-    /// The server does not take it.
-    pub fn restore(&self, repository: Option<&Path>) -> Result<()> {
-        if let (Some(own), Some(repository)) = (self.own, repository) {
-            own.restore_config(self.model, repository)?;
+    fn apply_by(&mut self, way: Way, wanted: &Value, patch: &Value) -> Result<Value> {
+        self.tried = Some(way);
+        match (way, self.server) {
+            (Way::Rewrite, Some(server)) => {
+                server.rewrite_config(&self.model, &to_pbtxt(wanted)?)?;
+                self.load(None)?;
+            }
+            _ => self.load(Some(wanted))?,
         }
-        self.control.load(self.model, None)?;
-        // Servers keep a configuration that came over the API until another one does (seen on 2.51).
-        if self.control.model_config(self.model, None)? != *self.original {
-            self.control.load(self.model, Some(self.original))?;
-        }
-        Ok(())
-    }
-
-    fn by_api(&self, wanted: &Value, patch: &Value) -> Result<Value> {
-        self.control.load(self.model, Some(wanted))?;
-        self.in_force(patch)
-    }
-
-    fn by_rewriting(&self, own: &ServerProcess, wanted: &Value, patch: &Value) -> Result<Value> {
-        own.rewrite_config(self.model, &to_pbtxt(wanted)?)?;
-        self.control.load(self.model, None)?;
-        self.in_force(patch)
-    }
-
-    fn in_force(&self, patch: &Value) -> Result<Value> {
-        let reported = self.control.model_config(self.model, None)?;
-        if let Some((key, expected, found)) = difference(patch, &reported, "") {
-            bail!("the server took it, but reports {key} as {found} in place of {expected}");
+        let reported = self.control.model_config(&self.model, None)?;
+        let differences = differences(patch, &reported);
+        if !differences.is_empty() {
+            bail!("the server loaded the model, but does not follow: {}", differences.join("; "));
         }
         Ok(reported)
     }
-}
 
-/// The first key of the patch that the configuration does not have as it should. The server may add defaults.
-fn difference(patch: &Value, found: &Value, path: &str) -> Option<(String, Value, Value)> {
-    let differs = || Some((path.trim_start_matches('.').to_owned(), patch.clone(), found.clone()));
-    match patch {
-        Value::Null => {
-            if is_empty(found) {
-                None
-            } else {
-                differs()
+    /// Puts the original configuration into force again, if it is not.
+    ///
+    /// # Errors
+    ///
+    /// When the server refuses it, or reports another one afterwards.
+    pub fn restore(&mut self) -> Result<()> {
+        match (self.tried, self.server) {
+            (None, _) => return Ok(()),
+            (Some(Way::Rewrite), Some(server)) => {
+                server.restore_config(&self.model)?;
+                self.load(None)?;
             }
+            // A load without a configuration would not do: the server keeps to the one it was last given as
+            // long as the file in its repository stays as it is.
+            _ => self.load(Some(&self.original))?,
         }
-        Value::Object(keys) => {
-            if !found.is_object() && !keys.is_empty() {
-                return differs();
+        let reported = self.control.model_config(&self.model, None)?;
+        if reported != self.original {
+            bail!(
+                "model '{}' at {} was loaded anew, but not with its original configuration; unload and load it, \
+                 or restart the server",
+                self.model,
+                self.control.url()
+            );
+        }
+        self.tried = None;
+        Ok(())
+    }
+
+    /// Loads, and adds to an error what the server's log has to say about it.
+    fn load(&self, config: Option<&Value>) -> Result<()> {
+        let before = self.server.map_or(0, ServerProcess::log_length);
+        self.control.load(&self.model, config).map_err(|error| {
+            let text = format!("{error:#}");
+            let mut logged = self.server.map(|server| server.errors_since(before)).unwrap_or_default();
+            // Often the answer ends with the same reason.
+            logged.retain(|line| !line.rsplit(": ").next().is_some_and(|reason| text.contains(reason)));
+            match logged.is_empty() {
+                true => error,
+                false => anyhow!("{text} (its log: {})", logged.join("; ")),
             }
-            keys.iter().find_map(|(key, value)| difference(value, &found[key], &format!("{path}.{key}")))
-        }
-        Value::Array(items) => {
-            let same = found.as_array().map_or(items.is_empty(), |found| {
-                found.len() == items.len()
-                    && items.iter().zip(found).all(|(a, b)| difference(a, b, "").is_none())
-            });
-            if same { None } else { differs() }
-        }
-        // 64-bit integers may come as strings, and what is the default may be left out.
-        _ if plain(patch) == plain(found) || (is_default(patch) && found.is_null()) => None,
-        _ => differs(),
+        })
     }
 }
 
-fn plain(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+/// The configuration with the patch.
+fn patched(original: &Value, patch: &Value) -> Value {
+    let mut wanted = original.clone();
+    json_patch::merge(&mut wanted, patch);
+    // The server reports the highest batch size as preferred where none is configured. Taken for configured, it
+    // would stand in the way of another highest batch size.
+    let preferred = |config: &Value| config["dynamic_batching"].get("preferred_batch_size").cloned();
+    let filled_in = Value::Array(vec![original["max_batch_size"].clone()]);
+    if wanted["max_batch_size"] != original["max_batch_size"]
+        && preferred(original) == Some(filled_in)
+        && preferred(patch).is_none()
+        && let Some(batching) = wanted["dynamic_batching"].as_object_mut()
+    {
+        batching.remove("preferred_batch_size");
+    }
+    wanted
+}
+
+/// Where the configuration in force is not what the patch asks for. What the patch removes or empties may have the
+/// server's default instead; messages, which have none, must be gone.
+fn differences(patch: &Value, reported: &Value) -> Vec<String> {
+    let mut found = Vec::new();
+    compare(patch, reported, "", &mut found);
+    found
+}
+
+fn compare(asked: &Value, reported: &Value, path: &str, found: &mut Vec<String>) {
+    let agrees = match (asked, reported) {
+        (Value::Null, Value::Object(fields)) => fields.is_empty(),
+        (Value::Null, _) => true,
+        (Value::Array(asked), _) if asked.is_empty() => true,
+        (Value::Object(asked), Value::Object(fields)) => {
+            for (name, value) in asked {
+                let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+                compare(value, fields.get(name).unwrap_or(&Value::Null), &path, found);
+            }
+            return;
+        }
+        (Value::Array(asked), Value::Array(items)) if asked.len() == items.len() => {
+            for (index, (asked, item)) in asked.iter().zip(items).enumerate() {
+                compare(asked, item, &format!("{path}[{index}]"), found);
+            }
+            return;
+        }
+        // The server decides.
+        (Value::String(asked), Value::String(_)) if asked == "KIND_AUTO" => true,
+        // Defaults may be left unsaid.
+        (asked, Value::Null) => is_default(asked) || only_removes(asked),
+        (asked, reported) => asked == reported || number(asked).is_some_and(|n| number(reported) == Some(n)),
+    };
+    if !agrees {
+        let reported = if reported.is_null() { "nothing".to_owned() } else { reported.to_string() };
+        found.push(format!("{path} should be {asked} and is {reported}"));
+    }
 }
 
 fn is_default(value: &Value) -> bool {
-    matches!(plain(value).as_str(), "0" | "false" | "")
+    *value == Value::Bool(false) || value.as_str() == Some("") || number(value) == Some(0.0)
 }
 
-fn is_empty(value: &Value) -> bool {
-    match value {
-        Value::Null => true,
-        Value::Array(items) => items.is_empty(),
-        Value::Object(keys) => keys.is_empty(),
-        other => is_default(other),
+fn only_removes(patch: &Value) -> bool {
+    match patch {
+        Value::Object(fields) => !fields.is_empty() && fields.values().all(only_removes),
+        other => other.is_null(),
     }
+}
+
+/// Numbers may come as strings, and whole ones as fractions.
+fn number(value: &Value) -> Option<f64> {
+    value.as_f64().or_else(|| value.as_str()?.parse().ok())
 }
 
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
+    use super::super::control::tests::stub;
     use super::*;
 
+    fn original() -> Value {
+        json!({
+            "name": "m", "max_batch_size": 8,
+            "dynamic_batching": { "preferred_batch_size": [8], "max_queue_delay_microseconds": 100 },
+            "instance_group": [{ "name": "m_0", "kind": "KIND_CPU", "count": 1, "gpus": [] }],
+        })
+    }
+
     #[test]
-    fn defaults_that_the_server_adds_are_no_difference() {
-        let patch = json!({ "dynamic_batching": { "preferred_batch_size": [4], "max_queue_delay_microseconds": 100 } });
-        let reported = json!({ "name": "m", "dynamic_batching": {
-            "preferred_batch_size": [4], "max_queue_delay_microseconds": "100", "preserve_ordering": false } });
-        assert_eq!(difference(&patch, &reported, ""), None);
+    fn a_patch_merges_removes_and_replaces() {
+        let patch = json!({ "dynamic_batching": { "max_queue_delay_microseconds": 5 }, "instance_group": [{ "count": 2 }] });
+        let wanted = patched(&original(), &patch);
+        assert_eq!(
+            wanted["dynamic_batching"],
+            json!({ "preferred_batch_size": [8], "max_queue_delay_microseconds": 5 })
+        );
+        assert_eq!(wanted["instance_group"], json!([{ "count": 2 }]));
+        let wanted = patched(&original(), &json!({ "dynamic_batching": null }));
+        assert!(wanted.get("dynamic_batching").is_none());
+    }
+
+    #[test]
+    fn a_preferred_batch_size_that_the_server_filled_in_does_not_bind() {
+        let smaller = patched(&original(), &json!({ "max_batch_size": 4 }));
+        assert_eq!(smaller["dynamic_batching"], json!({ "max_queue_delay_microseconds": 100 }));
+
+        let patch = json!({ "max_batch_size": 16, "dynamic_batching": { "preferred_batch_size": [8] } });
+        assert_eq!(patched(&original(), &patch)["dynamic_batching"]["preferred_batch_size"], json!([8]));
+
+        let mut configured = original();
+        configured["dynamic_batching"]["preferred_batch_size"] = json!([2, 4]);
+        let wanted = patched(&configured, &json!({ "max_batch_size": 4 }));
+        assert_eq!(wanted["dynamic_batching"]["preferred_batch_size"], json!([2, 4]));
+
+        let without = patched(&original(), &json!({ "max_batch_size": 4, "dynamic_batching": null }));
+        assert!(without["dynamic_batching"].is_null());
+    }
+
+    #[test]
+    fn what_is_in_force_has_no_differences() {
+        for patch in [
+            json!({}),
+            json!({ "max_batch_size": 8.0 }),
+            json!({ "dynamic_batching": {} }),
+            json!({ "dynamic_batching": { "max_queue_delay_microseconds": "100", "preserve_ordering": false } }),
+            json!({ "dynamic_batching": { "preferred_batch_size": [] } }),
+            json!({ "dynamic_batching": { "preferred_batch_size": null } }),
+            json!({ "instance_group": [{ "kind": "KIND_AUTO", "count": 1 }] }),
+            json!({ "sequence_batching": null, "parameters": { "a": null } }),
+        ] {
+            assert_eq!(differences(&patch, &original()), Vec::<String>::new(), "{patch}");
+        }
     }
 
     #[test]
     fn what_is_not_in_force_is_named() {
-        let reported = json!({ "dynamic_batching": { "preferred_batch_size": [4, 8] } });
-        for (patch, key) in [
+        for (patch, difference) in [
+            (json!({ "max_batch_size": 4 }), "max_batch_size should be 4 and is 8"),
             (
-                json!({ "dynamic_batching": { "preferred_batch_size": [4] } }),
-                "dynamic_batching.preferred_batch_size",
+                json!({ "dynamic_batching": { "max_queue_delay_microseconds": 5000 } }),
+                "dynamic_batching.max_queue_delay_microseconds should be 5000 and is 100",
             ),
-            (json!({ "dynamic_batching": null }), "dynamic_batching"),
-            (json!({ "max_batch_size": 3 }), "max_batch_size"),
+            (json!({ "instance_group": [{ "count": 2 }] }), "instance_group[0].count should be 2 and is 1"),
+            (json!({ "sequence_batching": {} }), "sequence_batching should be {} and is nothing"),
+            (
+                json!({ "sequence_batching": { "iterative_sequence": false } }),
+                "sequence_batching should be {\"iterative_sequence\":false} and is nothing",
+            ),
+            (json!({ "nonsense": 1 }), "nonsense should be 1 and is nothing"),
         ] {
-            assert_eq!(difference(&patch, &reported, "").map(|(key, ..)| key).as_deref(), Some(key));
+            assert_eq!(differences(&patch, &original()), [difference]);
         }
-        assert_eq!(difference(&json!({ "instance_group": null }), &reported, ""), None);
-        assert_eq!(difference(&json!({ "max_batch_size": 0 }), &reported, ""), None);
+        let removed = differences(&json!({ "dynamic_batching": null }), &original());
+        assert!(removed[0].starts_with("dynamic_batching should be null and is {"), "{removed:?}");
+        let two = json!({ "instance_group": [{}, {}] });
+        assert_eq!(differences(&two, &original()).len(), 1, "lists of different lengths differ");
+    }
+
+    #[test]
+    fn a_server_that_takes_no_notice_of_a_configuration_is_found_out() {
+        // As those do that are older than the parameter: every load succeeds and changes nothing.
+        let control = stub(|request| {
+            let answer = if request.starts_with("GET") { original().to_string() } else { String::new() };
+            (200, answer)
+        });
+        for way in [Way::Api, Way::Auto] {
+            let mut reconfigurer = Reconfigurer::new(&control, None, "m", way).unwrap();
+            let change = Change { name: "small".to_owned(), patch: json!({ "max_batch_size": 4 }) };
+            let error = format!("{:#}", reconfigurer.apply(&change).unwrap_err());
+            assert!(error.starts_with("configuration 'small' of model 'm'"), "{error}");
+            assert!(error.contains("does not follow: max_batch_size should be 4 and is 8"), "{error}");
+            assert_eq!(error.contains("a server that this tool starts"), way == Way::Auto, "{error}");
+        }
     }
 }

@@ -1,89 +1,57 @@
-//! A server's control plane: one request after the other, over HTTP.
+//! The control plane of one server, over HTTP.
 
-use std::net::{SocketAddr, ToSocketAddrs, UdpSocket};
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use anyhow::{Context, Result, anyhow, bail};
 use serde_json::{Value, json};
 use ureq::http::Response;
 use ureq::{Agent, Body};
 
-use super::listener;
+use super::address::{Address, is_of_this_machine};
+use super::listener::process_listening_on;
+use super::metadata::{ModelMetadata, ServerMetadata};
 use super::statistics::ModelStatistics;
 
-const HTTP_PORT: u16 = 8000;
+/// Health is a matter of milliseconds; a server that takes longer is not well.
+const HEALTH_TIMEOUT: Duration = Duration::from_secs(2);
+/// For everything that the server can tell from memory.
+const QUERY_TIMEOUT: Duration = Duration::from_secs(30);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// No more of an answer that is not JSON is shown.
+const SHOWN_CHARACTERS: usize = 300;
+const INDEX: &str = "/v2/repository/index";
 
-/// For answers that the server has at hand.
-const AT_HAND: Duration = Duration::from_secs(30);
-
-/// For loading a model and for a first inference, which may compile or initialise for long.
-const AT_LEISURE: Duration = Duration::from_secs(600);
-
-/// A server, by the address of its HTTP endpoint.
+/// One server. Each call is a connection of its own: a kept one would make the server wait for it when it is to
+/// end, and would be stale after a restart.
+#[derive(Debug)]
 pub struct Control {
-    /// `HOST:PORT`.
-    host: String,
-    url: String,
     agent: Agent,
-}
-
-/// What a server says of itself.
-#[derive(Clone, Debug, Deserialize)]
-pub struct ServerMetadata {
-    /// For instance "triton".
-    pub name: String,
-    /// For instance "2.51.0".
-    pub version: String,
-    /// Protocol extensions.
-    #[serde(default)]
-    pub extensions: Vec<String>,
-}
-
-/// What a server says of a model.
-#[derive(Clone, Debug)]
-pub struct ModelMetadata {
-    /// Inputs, in the server's order.
-    pub inputs: Vec<TensorMetadata>,
-    /// Outputs, in the server's order.
-    pub outputs: Vec<TensorMetadata>,
-    /// All of it.
-    pub raw: Value,
-}
-
-/// An input or output of a model.
-#[derive(Clone, Debug, Deserialize)]
-pub struct TensorMetadata {
-    /// Its name.
-    pub name: String,
-    /// Triton's, for instance "FP32".
-    pub datatype: String,
-    /// With the batch dimension, if the model has one; -1 where any size goes.
-    pub shape: Vec<i64>,
+    address: Address,
+    url: String,
+    authority: String,
 }
 
 impl Control {
-    /// A server at `HOST:PORT`, `http://HOST:PORT`, or `HOST` (port 8000). It is not asked anything yet.
+    /// `HOST`, `HOST:PORT` or `http://HOST:PORT`; the port is 8000 unless given. Connects to nothing yet.
     ///
     /// # Errors
-    /// Another form, or `https`.
+    ///
+    /// When `url` is none of these.
     pub fn new(url: &str) -> Result<Self> {
-        let rest = match url.split_once("://") {
-            None => url,
-            Some(("http", rest)) => rest,
-            Some((scheme, _)) => bail!(
-                "the server {url}: expected http, and {scheme} is not spoken here: give HOST:PORT of the server's \
-                 plain HTTP endpoint"
-            ),
-        };
-        let authority = rest.trim_end_matches('/');
-        let well_formed = !authority.is_empty() && !authority.contains(['/', ' ', '?', '#', '@']);
-        ensure!(well_formed, "the server '{url}': expected HOST:PORT, for instance localhost:8000");
-        let has_port = authority.rsplit_once(':').is_some_and(|(_, port)| !port.ends_with(']'));
-        let host = if has_port { authority.to_owned() } else { format!("{authority}:{HTTP_PORT}") };
-        let agent = Agent::new_with_config(Agent::config_builder().http_status_as_error(false).build());
-        Ok(Self { url: format!("http://{host}"), host, agent })
+        let address = Address::parse(url)?;
+        let agent = Agent::config_builder()
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            .max_idle_connections(0)
+            // The load goes straight to the server, so what is asked about it must as well.
+            .proxy(None)
+            .timeout_connect(Some(CONNECT_TIMEOUT))
+            .build()
+            .new_agent();
+        let authority = address.authority();
+        Ok(Self { agent, address, url: format!("http://{authority}"), authority })
     }
 
     /// `http://HOST:PORT`.
@@ -91,212 +59,331 @@ impl Control {
         &self.url
     }
 
-    /// `HOST:PORT`, as it goes into the header `Host`.
+    /// `HOST:PORT`, for the header `Host`.
     pub fn host(&self) -> &str {
-        &self.host
+        &self.authority
     }
 
-    /// Where to connect.
+    /// The address to connect to. A host name of several addresses is tried out.
     ///
     /// # Errors
-    /// The host has no address, or the port is no number.
+    ///
+    /// When the name cannot be resolved, or none of its addresses accepts a connection.
     pub fn address(&self) -> Result<SocketAddr> {
-        let addresses = self.host.to_socket_addrs();
-        let found =
-            addresses.with_context(|| format!("the server {}: its address cannot be found", self.url))?;
-        // Triton listens on IPv4 unless told otherwise, and "localhost" stands for both.
-        let mut found: Vec<SocketAddr> = found.collect();
-        found.sort_by_key(SocketAddr::is_ipv6);
-        found.first().copied().with_context(|| format!("the server {} has no address", self.url))
+        self.address.resolve()
     }
 
-    /// Whether the server's address is one of this machine.
+    /// Whether the server's address is one of this machine's.
     pub fn is_local(&self) -> bool {
-        let Ok(address) = self.address() else { return false };
-        let ip = address.ip();
-        // Only an own address can be bound.
-        ip.is_loopback() || ip.is_unspecified() || UdpSocket::bind((ip, 0)).is_ok()
+        self.address().is_ok_and(is_of_this_machine)
     }
 
-    /// The process on this machine that listens on the server's port; none if that cannot be told: it is on another
-    /// machine, in a container of its own, or another user's.
-    pub fn process_id(&self) -> Option<u32> {
-        let address = self.address().ok().filter(|_| self.is_local())?;
-        listener::process_id(address.port())
+    /// Whether the server has loaded all that it should, said within two seconds.
+    pub(super) fn is_server_ready(&self) -> bool {
+        let request = self.agent.get(self.at("/v2/health/ready"));
+        let sent = request.config().timeout_global(Some(HEALTH_TIMEOUT)).build().call();
+        sent.is_ok_and(|response| response.status().is_success())
     }
 
-    /// Whether the server takes requests of any kind, by its own account.
-    pub fn is_ready(&self) -> bool {
-        let answer = self.agent.get(format!("{}/v2/health/ready", self.url));
-        let answer = answer.config().timeout_global(Some(Duration::from_secs(5))).build().call();
-        answer.is_ok_and(|answer| answer.status() == 200)
-    }
-
-    /// What the server says of itself.
+    /// Name, version and extensions of the server.
     ///
     /// # Errors
-    /// It does not answer, or is no inference server.
+    ///
+    /// When it does not answer, or is no Triton server.
     pub fn metadata(&self) -> Result<ServerMetadata> {
-        self.get("/v2").with_context(|| format!("the server {} does not tell what it is", self.url))
+        let raw = self.get("/v2")?;
+        serde_json::from_value(raw).with_context(|| {
+            format!("what answers at {} is no inference server; is it the server's HTTP port?", self.url)
+        })
     }
 
-    /// What the server says of a model.
+    /// Inputs, outputs and versions of a model; of one version when it is given and not empty.
     ///
     /// # Errors
-    /// It does not have the model, or not ready.
+    ///
+    /// When the server does not answer or has no such model; the message lists those it has.
     pub fn model_metadata(&self, model: &str, version: Option<&str>) -> Result<ModelMetadata> {
-        #[derive(Deserialize)]
-        struct Tensors {
-            inputs: Vec<TensorMetadata>,
-            outputs: Vec<TensorMetadata>,
-        }
-        let raw: Value = self
-            .get(&model_path(model, version, ""))
-            .with_context(|| format!("the server {} does not have the model '{model}' ready", self.url))?;
-        let Tensors { inputs, outputs } = serde_json::from_value(raw.clone())
-            .with_context(|| format!("the metadata of the model '{model}' is not what the protocol says"))?;
-        Ok(ModelMetadata { inputs, outputs, raw })
+        let raw = self.of_model(model, version, "")?;
+        ModelMetadata::parse(raw)
+            .with_context(|| format!("the metadata of model '{model}' at {} is not understood", self.url))
     }
 
-    /// The model's configuration in force, with the server's defaults.
+    /// The model's configuration as it is in force, the server's defaults filled in.
     ///
     /// # Errors
-    /// The server does not have the model, or does not tell configurations.
+    ///
+    /// When the server does not answer or has no such model; the message lists those it has.
     pub fn model_config(&self, model: &str, version: Option<&str>) -> Result<Value> {
-        self.get(&model_path(model, version, "/config"))
-            .with_context(|| format!("the server {} does not tell the configuration of '{model}'", self.url))
+        self.of_model(model, version, "/config")
     }
 
-    /// The model's statistics, added up over its versions.
+    /// The model's statistics, added up over its versions unless one is given.
     ///
     /// # Errors
-    /// The server does not have the model, or keeps no statistics.
+    ///
+    /// When the server does not answer or has no such model; the message lists those it has.
     pub fn statistics(&self, model: &str, version: Option<&str>) -> Result<ModelStatistics> {
-        let answer: Value = self
-            .get(&model_path(model, version, "/stats"))
-            .with_context(|| format!("the server {} does not tell the statistics of '{model}'", self.url))?;
-        Ok(ModelStatistics::from_json(&answer))
+        let raw = self.of_model(model, version, "/stats")?;
+        ModelStatistics::parse(&raw)
+            .with_context(|| format!("the statistics of model '{model}' at {} are not understood", self.url))
     }
 
-    /// Loads the model, or loads it anew; with a configuration in place of the repository's, if there is one.
+    /// Loads or reloads a model and waits for it, however long that takes. With `config`, a configuration in
+    /// JSON, the server is asked to use that in place of the one in its repository. It keeps to it in later
+    /// loads without one, until the file in the repository changes or the model is unloaded.
     ///
     /// # Errors
-    /// The model does not load, in the server's words; or the server does not let its models be controlled.
+    ///
+    /// When the server does not answer, or refuses: in its words.
     pub fn load(&self, model: &str, config: Option<&Value>) -> Result<()> {
         let body = match config {
-            None => json!({}),
             Some(config) => json!({ "parameters": { "config": config.to_string() } }),
+            None => json!({}),
         };
-        let path = format!("/v2/repository/models/{model}/load");
-        let answer =
-            self.send(&path, &[("Content-Type", "application/json")], body.to_string().as_bytes())?;
-        expect_success(answer)
-            .map(drop)
-            .with_context(|| format!("the server {} does not load the model '{model}' anew", self.url))
+        self.post(&format!("/v2/repository/models/{model}/load"), &body, None)
+            .with_context(|| format!("model '{model}' at {} was not loaded", self.url))
     }
 
-    /// Makes system shared memory known to the server.
+    /// Tells the server of `byte_size` bytes at `offset` of the POSIX shared memory object `key` (with its
+    /// leading slash), under `name`.
     ///
     /// # Errors
-    /// The server cannot map it.
-    pub fn register_system_memory(
-        &self,
-        name: &str,
-        key: &str,
-        offset: usize,
-        byte_size: usize,
-    ) -> Result<()> {
-        let body = json!({ "key": key, "offset": offset, "byte_size": byte_size }).to_string();
+    ///
+    /// When the server does not answer, or refuses: in its words.
+    pub fn register_system_memory(&self, name: &str, key: &str, offset: u64, byte_size: u64) -> Result<()> {
+        let body = json!({ "key": key, "offset": offset, "byte_size": byte_size });
         let path = format!("/v2/systemsharedmemory/region/{name}/register");
-        expect_success(self.send(&path, &[], body.as_bytes())?).map(drop)
+        self.post(&path, &body, Some(QUERY_TIMEOUT)).with_context(|| {
+            format!(
+                "{} cannot use the shared memory '{key}'; it has to run on this machine and, in a container, \
+                 share its /dev/shm",
+                self.url
+            )
+        })
     }
 
-    /// The server forgets shared memory.
+    /// The server lets go of the shared memory it knows as `name`.
     ///
     /// # Errors
-    /// The server is gone.
+    ///
+    /// When the server does not answer, or refuses: in its words.
     pub fn unregister_system_memory(&self, name: &str) -> Result<()> {
         let path = format!("/v2/systemsharedmemory/region/{name}/unregister");
-        expect_success(self.send(&path, &[], b"")?).map(drop)
+        self.post(&path, &json!({}), Some(QUERY_TIMEOUT))
+            .with_context(|| format!("{} does not let go of the shared memory '{name}'", self.url))
     }
 
-    /// Sends one inference request and waits for its answer, which is not looked at.
+    /// One inference, to see whether it works. `header_length` bytes of `body` are JSON, binary tensors follow.
     ///
     /// # Errors
-    /// The request fails, in the server's words.
-    pub fn infer_once(&self, path: &str, header_length: usize, body: &[u8]) -> Result<()> {
-        let length = header_length.to_string();
-        expect_success(self.send(path, &[("Inference-Header-Content-Length", &length)], body)?).map(drop)
+    ///
+    /// When the server does not answer in time, or refuses: the whole message is then the server's.
+    pub fn infer_once(&self, path: &str, header_length: usize, body: &[u8], timeout: Duration) -> Result<()> {
+        let sent = self
+            .agent
+            .post(self.at(path))
+            .header("Content-Type", "application/octet-stream")
+            .header("Inference-Header-Content-Length", header_length.to_string())
+            .config()
+            .timeout_global(Some(timeout))
+            .build()
+            .send(body);
+        self.accepted(sent)?;
+        Ok(())
     }
 
-    fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
-        let request = self.agent.get(format!("{}{path}", self.url));
-        let answer = request.config().timeout_global(Some(AT_HAND)).build().call();
-        let answer = answer.with_context(|| format!("no answer from {}", self.url))?;
-        let bytes = expect_success(answer)?;
-        serde_json::from_slice(&bytes).with_context(|| format!("{}{path} did not answer in JSON", self.url))
+    /// The process on this machine that listens on the server's port. None when it cannot be told: the server
+    /// is remote, another user's, or in a container.
+    pub fn process_id(&self) -> Option<u32> {
+        let address = self.address().ok()?;
+        is_of_this_machine(address).then(|| process_listening_on(address))?
     }
 
-    fn send(&self, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Result<Response<Body>> {
-        let mut request = self.agent.post(format!("{}{path}", self.url));
-        for (name, value) in headers {
-            request = request.header(*name, *value);
+    fn of_model(&self, model: &str, version: Option<&str>, what: &str) -> Result<Value> {
+        let path = model_path(model, version, what);
+        let sent = self.agent.get(self.at(&path)).config().timeout_global(Some(QUERY_TIMEOUT)).build().call();
+        let mut response = self.answered(sent)?;
+        if response.status().is_success() {
+            return self.json(&mut response, &path);
         }
-        let answer = request.config().timeout_global(Some(AT_LEISURE)).build().send(body);
-        answer.with_context(|| format!("no answer from {}", self.url))
+        let version = version.filter(|version| !version.is_empty());
+        let version = version.map(|version| format!(", version {version},")).unwrap_or_default();
+        bail!(
+            "the server at {} does not serve model '{model}'{version} ({}); {}",
+            self.url,
+            refusal(&mut response),
+            self.models()
+        )
+    }
+
+    /// What a person who named the wrong model wants to know.
+    fn models(&self) -> String {
+        let sent = self.agent.post(self.at(INDEX)).config();
+        let sent = sent.timeout_global(Some(QUERY_TIMEOUT)).build().send("{}");
+        let index = self.accepted(sent).ok().and_then(|mut response| self.json(&mut response, INDEX).ok());
+        let index = index.as_ref().and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+        let of = |entry: &Value, key: &str| entry[key].as_str().unwrap_or_default().to_owned();
+        let mut models: Vec<String> = index
+            .iter()
+            .map(|entry| match of(entry, "state").as_str() {
+                "" => format!("{} (not loaded)", of(entry, "name")),
+                "READY" => of(entry, "name"),
+                state => format!("{} ({state})", of(entry, "name")),
+            })
+            .collect();
+        models.dedup();
+        match models.is_empty() {
+            true => "check the name, and that the model is loaded".to_owned(),
+            false => format!("it has: {}", models.join(", ")),
+        }
+    }
+
+    fn get(&self, path: &str) -> Result<Value> {
+        let sent = self.agent.get(self.at(path)).config().timeout_global(Some(QUERY_TIMEOUT)).build().call();
+        let mut response = self.accepted(sent)?;
+        self.json(&mut response, path)
+    }
+
+    fn post(&self, path: &str, body: &Value, timeout: Option<Duration>) -> Result<()> {
+        let request = self.agent.post(self.at(path)).config().timeout_global(timeout).build();
+        self.accepted(request.send(body.to_string()))?;
+        Ok(())
+    }
+
+    fn at(&self, path: &str) -> String {
+        format!("{}{path}", self.url)
+    }
+
+    fn json(&self, response: &mut Response<Body>, path: &str) -> Result<Value> {
+        let cannot = || format!("the answer of {} to {path} is no JSON; is it Triton's HTTP port?", self.url);
+        let text = response.body_mut().read_to_vec().with_context(cannot)?;
+        serde_json::from_slice(&text).with_context(cannot)
+    }
+
+    fn accepted(&self, sent: Result<Response<Body>, ureq::Error>) -> Result<Response<Body>> {
+        let mut response = self.answered(sent)?;
+        match response.status().is_success() {
+            true => Ok(response),
+            false => Err(anyhow!(refusal(&mut response))),
+        }
+    }
+
+    fn answered(&self, sent: Result<Response<Body>, ureq::Error>) -> Result<Response<Body>> {
+        sent.map_err(|error| {
+            anyhow!(
+                "the server at {} does not answer ({error}); is it running, and is this its HTTP port?",
+                self.url
+            )
+        })
     }
 }
 
-/// The body of a good answer; else the server's own words.
-fn expect_success(mut answer: Response<Body>) -> Result<Vec<u8>> {
-    let status = answer.status();
-    let bytes =
-        answer.body_mut().with_config().limit(1 << 32).read_to_vec().context("the answer breaks off")?;
-    if status == 200 {
-        return Ok(bytes);
-    }
-    let json: Option<Value> = serde_json::from_slice(&bytes).ok();
-    match json.as_ref().and_then(|json| json["error"].as_str()) {
-        Some(words) => bail!("HTTP {}: {words}", status.as_u16()),
-        None => bail!(
-            "HTTP {}: {}",
-            status.as_u16(),
-            String::from_utf8_lossy(&bytes[..bytes.len().min(300)]).trim()
-        ),
-    }
-}
-
-fn model_path(model: &str, version: Option<&str>, rest: &str) -> String {
+fn model_path(model: &str, version: Option<&str>, what: &str) -> String {
     match version {
-        Some(version) => format!("/v2/models/{model}/versions/{version}{rest}"),
-        None => format!("/v2/models/{model}{rest}"),
+        Some(version) if !version.is_empty() => format!("/v2/models/{model}/versions/{version}{what}"),
+        _ => format!("/v2/models/{model}{what}"),
     }
+}
+
+/// The server's own words, or the little there is instead.
+fn refusal(response: &mut Response<Body>) -> String {
+    let text = response.body_mut().read_to_string().unwrap_or_default();
+    let error = serde_json::from_str::<Value>(&text).ok().and_then(|value| {
+        let message = value["error"].as_str()?.trim();
+        (!message.is_empty()).then(|| message.to_owned())
+    });
+    let shown = || text.trim().chars().take(SHOWN_CHARACTERS).collect::<String>();
+    error.unwrap_or_else(|| format!("{} {}", response.status(), shown()).trim().to_owned())
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
+    use std::io::{BufRead, BufReader, Read, Write};
+    use std::net::TcpListener;
+
     use super::*;
 
-    #[test]
-    fn addresses_are_taken_as_people_write_them() {
-        for (given, expected) in [
-            ("localhost", "http://localhost:8000"),
-            ("localhost:9000", "http://localhost:9000"),
-            ("http://10.0.0.1:80/", "http://10.0.0.1:80"),
-            ("[::1]", "http://[::1]:8000"),
-            ("[::1]:81", "http://[::1]:81"),
-        ] {
-            assert_eq!(Control::new(given).unwrap().url(), expected);
-        }
-        for wrong in ["https://localhost", "grpc://localhost", "", "a b", "localhost:8000/v2"] {
-            assert!(Control::new(wrong).is_err(), "{wrong}");
-        }
+    /// A server that answers each request by method and path, as in "GET /v2", with a status and a body.
+    pub fn stub(answer: impl Fn(&str) -> (u16, String) + Send + 'static) -> Control {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = listener.local_addr().unwrap().to_string();
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = BufReader::new(stream.unwrap());
+                let lines: Vec<String> =
+                    stream.by_ref().lines().map(Result::unwrap).take_while(|line| !line.is_empty()).collect();
+                let length = lines.iter().find_map(|line| {
+                    line.to_ascii_lowercase().strip_prefix("content-length:")?.trim().parse().ok()
+                });
+                stream.read_exact(&mut vec![0; length.unwrap_or(0)]).unwrap();
+                let request = lines[0].strip_suffix(" HTTP/1.1").unwrap();
+                let (status, body) = answer(request);
+                let head = format!("HTTP/1.1 {status} Status\r\nContent-Length: {}\r\n\r\n", body.len());
+                stream.get_mut().write_all((head + &body).as_bytes()).unwrap();
+            }
+        });
+        Control::new(&url).unwrap()
     }
 
     #[test]
-    fn this_machine_is_known() {
-        assert!(Control::new("127.0.0.1:1").unwrap().is_local());
-        // Kept for documentation, so nobody's own.
-        assert!(!Control::new("192.0.2.1:1").unwrap().is_local());
+    fn health_is_the_status() {
+        let control =
+            stub(|request| (if request == "GET /v2/health/ready" { 200 } else { 400 }, String::new()));
+        assert!(control.is_server_ready());
+        assert!(control.is_local());
+        assert!(!stub(|_| (503, String::new())).is_server_ready());
+    }
+
+    #[test]
+    fn a_web_server_is_not_taken_for_triton() {
+        let control = stub(|_| (200, "<html>".to_owned()));
+        let error = control.metadata().unwrap_err().to_string();
+        assert!(error.contains(control.url()) && error.contains("no JSON"), "{error}");
+        let control = stub(|_| (200, "{}".to_owned()));
+        let error = control.metadata().unwrap_err().to_string();
+        assert!(error.contains("no inference server"), "{error}");
+        let control = stub(|_| (404, "<html>nothing</html>".to_owned()));
+        let error = control.metadata().unwrap_err().to_string();
+        assert!(error.contains("404") && error.contains("<html>nothing"), "{error}");
+    }
+
+    #[test]
+    fn an_unknown_model_is_answered_with_those_there_are() {
+        let control = stub(|request| match request {
+            "POST /v2/repository/index" => {
+                (200, r#"[{"name":"a","version":"1","state":"READY"},{"name":"b"}]"#.to_owned())
+            }
+            _ => (400, r#"{"error":"no 'm' here"}"#.to_owned()),
+        });
+        let error = control.model_config("m", None).unwrap_err().to_string();
+        let expected = format!(
+            "the server at {} does not serve model 'm' (no 'm' here); it has: a, b (not loaded)",
+            control.url()
+        );
+        assert_eq!(error, expected);
+
+        let silent = stub(|_| (400, r#"{"error":"no 'm' here"}"#.to_owned()));
+        assert!(
+            silent.model_config("m", None).unwrap_err().to_string().ends_with("that the model is loaded")
+        );
+    }
+
+    #[test]
+    fn a_failed_inference_is_told_in_the_servers_words_alone() {
+        let control = stub(|_| (400, r#"{"error":"wrong shape"}"#.to_owned()));
+        assert_eq!(
+            control.infer_once("/v2/models/m/infer", 2, b"{}", QUERY_TIMEOUT).unwrap_err().to_string(),
+            "wrong shape"
+        );
+    }
+
+    #[test]
+    fn a_server_that_is_not_there_does_not_answer() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let control = Control::new(&listener.local_addr().unwrap().to_string()).unwrap();
+        drop(listener);
+        let error = control.model_metadata("m", None).unwrap_err().to_string();
+        assert!(error.contains(control.url()) && error.contains("does not answer"), "{error}");
+        assert!(!control.is_server_ready());
     }
 }

@@ -1,12 +1,18 @@
 //! Everything but the load: metadata, statistics, configurations, a server of its own.
+//!
+//! All of it is blocking, one request at a time, and meant for the moments before, between and after loads.
 
+mod address;
 pub mod configuration;
 mod control;
 mod listener;
-mod pbtxt;
+mod metadata;
+pub mod pbtxt;
 mod process;
+mod repository;
 mod statistics;
 
-pub use control::{Control, ModelMetadata, ServerMetadata, TensorMetadata};
+pub use control::Control;
+pub use metadata::{ModelMetadata, ServerMetadata, TensorMetadata};
 pub use process::{ServerOptions, ServerProcess};
 pub use statistics::ModelStatistics;

@@ -133,7 +133,7 @@ fn its_own_server_that_dies_ends_the_run_with_the_reason() {
     kill(server as i32, Signal::KILL);
     let (code, errors) = run.end();
     assert_eq!(code, Some(1), "{errors}");
-    assert!(errors.contains("the server ended while it was measured"), "{errors}");
+    assert!(errors.contains("while it was measured, the server has ended"), "{errors}");
     assert!(!is_running(server));
 }
 
