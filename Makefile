@@ -41,7 +41,7 @@ export TL_TEST_MODELS ?= $(CURDIR)/target/test-models
 help: ## this list
 	@echo "make TARGET, where TARGET is one of"
 	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/  \1|\2/p' $(MAKEFILE_LIST) | \
-	  awk -F'|' '{ printf "%-16s %s\n", $$1, $$2 }'
+	  awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'
 
 setup: $(READY) ## installs TensorFlow, the client and a Triton server into .venv (2 GB, once)
 	@echo "Set up: $(VENV)"

@@ -18,6 +18,8 @@
 //! | [`results`], [`store`] | what a run leaves, and where |
 //! | [`report`] | tables and plots of it |
 
+#![deny(unsafe_code)]
+
 pub mod agreement;
 pub mod cli;
 pub mod clock;
