@@ -88,7 +88,9 @@ def perf_analyzer(program, url, concurrency, shared, seconds):
     out = subprocess.run(
         [program, "-m", ONE_OP, "-u", url, "-i", "http", "-b", "1", "--concurrency-range", str(concurrency),
          "--shared-memory", "system" if shared else "none", "--output-shared-memory-size", "4096",
-         "--measurement-interval", str(int(seconds * 1000 / 3)), "--max-trials", "5"],
+         "--measurement-interval", str(int(seconds * 1000 / 3)), "--max-trials", "5",
+         # It fails when its last windows differ by more, which they do on a busy machine.
+         "--stability-percentage", "50"],
         check=True, text=True, stdout=subprocess.PIPE).stdout
     return float(re.search(r"Throughput: ([0-9.]+) infer/sec", out).group(1))
 

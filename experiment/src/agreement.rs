@@ -3,18 +3,40 @@
 use crate::record::{SERVER_VALUES, Window};
 use crate::results::StatisticsGrowth;
 
+/// Failures of the client's side alone: the server may have answered, and counted, such a request.
+const UNHEARD: [&str; 3] = ["timeout", "connection closed", "bad response"];
+
 /// Holds all requests of a point against the growth of the server's statistics meanwhile. What came of it, and in
 /// words.
 pub fn check(all: &Window, growth: &StatisticsGrowth) -> (bool, String) {
     let answered = all.latency.count();
-    if growth.success_count != answered {
+    let counted = growth.success_count;
+    let unheard: u64 =
+        UNHEARD.iter().filter_map(|kind| all.failures.get(*kind)).map(|(count, _)| count).sum();
+    if !(answered..=answered + unheard).contains(&counted) {
+        let why = match counted > answered {
+            true => "does another client use the model?",
+            false => "does the server count other requests than this tool sends?",
+        };
         return (
             false,
-            format!(
-                "{answered} requests were answered, and the statistics grew by {}: does another client use the model?",
-                growth.success_count
-            ),
+            format!("{answered} requests were answered, and the statistics grew by {counted}: {why}"),
         );
+    }
+    if counted > answered {
+        let words = format!(
+            "{answered} requests were answered and {} more counted, of {unheard} whose answers did not arrive; their \
+             times cannot be compared",
+            counted - answered
+        );
+        return (true, words);
+    }
+    if growth.cache_hit_count > 0 {
+        let words = format!(
+            "{answered} requests in both, {} of them out of the response cache, whose times are not compared",
+            growth.cache_hit_count
+        );
+        return (true, words);
     }
     let sums = [
         ("compute_input_ns", growth.compute_input_ns),
@@ -72,6 +94,26 @@ mod tests {
                 "compute_infer_ns: the responses add up to 700, and the statistics grew by 701".to_owned()
             )
         );
+    }
+
+    #[test]
+    fn answers_that_did_not_arrive_are_no_other_client() {
+        let mut window = window(&[300]);
+        window.failures.insert("timeout".to_owned(), (2, "no answer".to_owned()));
+        let grown = |success_count| StatisticsGrowth { success_count, ..Default::default() };
+        assert!(!check(&window, &grown(0)).0, "an answer that was not counted");
+        assert!(!check(&window, &grown(1)).0, "the times differ");
+        assert!(check(&window, &grown(2)).0);
+        assert!(check(&window, &grown(3)).0);
+        assert!(!check(&window, &grown(4)).0);
+    }
+
+    #[test]
+    fn answers_out_of_the_cache_carry_the_times_of_others() {
+        let growth = StatisticsGrowth { success_count: 1, cache_hit_count: 1, ..Default::default() };
+        let (agrees, words) = check(&window(&[300]), &growth);
+        assert!(agrees);
+        assert!(words.contains("response cache"), "{words}");
     }
 
     #[test]

@@ -99,7 +99,8 @@ struct Measuring {
     /// triton-experiment-DATE-TIME, in UTC].
     #[arg(long, short, value_name = "FOLDER")]
     output: Option<PathBuf>,
-    /// Go on with the run in this folder, by its own plan.
+    /// Go on with the run in this folder, by its own plan. Of the settings only --url and --server-pid may be given
+    /// beside it, for a server that has moved.
     #[arg(long, value_name = "FOLDER", conflicts_with_all = ["plan", "output"])]
     resume: Option<PathBuf>,
     /// Print nothing but errors and, at the end, where the report is.
@@ -148,20 +149,29 @@ fn done(result: Result<ExitCode>) -> ExitCode {
 fn prepare(measuring: &Measuring, comparing: Option<(Vec<String>, Option<Way>)>) -> Result<Run> {
     let quiet = measuring.quiet;
     if let Some(folder) = &measuring.resume {
-        let store = Store::open(folder)?;
-        let compared = !store.results().plan.configurations.is_empty();
+        let mut settings = measuring.settings.clone();
+        let (url, server_pid) = (settings.url.take(), settings.server_pid.take());
+        let others = serde_json::to_value(&settings)?.as_object().is_some_and(|given| !given.is_empty());
+        let configured = comparing.as_ref().is_some_and(|(texts, way)| !texts.is_empty() || way.is_some());
         ensure!(
-            compared == comparing.is_some(),
-            "{} holds a {}: go on with `triton-experiment {0} --resume`",
-            if compared { "compare" } else { "sweep" },
+            !others && !configured,
+            "--resume goes on by the run's own plan: of the settings only --url and --server-pid may be given"
+        );
+        let store = Store::resume(folder)?;
+        let mut plan = store.results().plan.clone();
+        let (kind, fits) = match plan.configurations.is_empty() {
+            true => ("sweep", comparing.is_none()),
+            false => ("compare", comparing.is_some()),
+        };
+        ensure!(fits, "{} holds a {kind}: go on with `triton-experiment {kind} --resume`", folder.display());
+        ensure!(
+            url.is_none() || plan.own_server.is_none(),
+            "--url: the run in {} starts a server of its own",
             folder.display()
         );
-        return Ok(Run {
-            plan: store.results().plan.clone(),
-            folder: folder.clone(),
-            earlier: Some(store),
-            quiet,
-        });
+        plan.url = url.or(plan.url);
+        plan.server_pid = server_pid.or(plan.server_pid);
+        return Ok(Run { plan, folder: folder.clone(), earlier: Some(store), quiet });
     }
     let plan = plan(measuring, comparing)?;
     let folder = measuring.output.clone().unwrap_or_else(|| {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Result, bail, ensure};
@@ -15,6 +15,9 @@ use serde_json::Value;
 use crate::power::PowerChoice;
 use crate::results::PointKey;
 use crate::server::configuration::Way;
+
+/// Connections that one process can reasonably have.
+const MOST_IN_FLIGHT: usize = 10_000;
 
 /// How requests are offered at a point.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -66,7 +69,10 @@ impl fmt::Display for Load {
                 };
                 write!(f, "{} requests/s, {arrivals}", *milli_requests_per_s as f64 / 1e3)
             }
-            Self::Trace { file } => write!(f, "trace {file}"),
+            Self::Trace { file } => {
+                let name = Path::new(file).file_name().unwrap_or_default();
+                write!(f, "trace {}", name.display())
+            }
         }
     }
 }
@@ -225,9 +231,29 @@ impl Plan {
         points
     }
 
+    /// Whether the arrivals are replayed once, whole: those of a trace, and in a comparison those of a rate, for
+    /// `max_time_s`, so that all configurations get the very same.
+    pub fn is_replayed(&self, load: &Load) -> bool {
+        match load {
+            Load::Trace { .. } => true,
+            Load::Rate { .. } => !self.configurations.is_empty(),
+            Load::Concurrency { .. } | Load::MaxThroughput => false,
+        }
+    }
+
     /// The configuration of that name.
     pub fn configuration(&self, name: &str) -> Option<&Configuration> {
         self.configurations.iter().find(|configuration| configuration.name == name)
+    }
+
+    /// The most requests in flight at any point.
+    pub fn most_in_flight(&self) -> usize {
+        let of = |load: &Load| match load {
+            Load::Concurrency { concurrency } => *concurrency,
+            Load::MaxThroughput => self.max_concurrency,
+            Load::Rate { .. } | Load::Trace { .. } => self.max_connections,
+        };
+        self.loads.iter().map(of).max().unwrap_or(1)
     }
 
     /// # Errors
@@ -294,10 +320,24 @@ impl Plan {
                 "{name}: expected {least} to 1e9, found {value}"
             );
         }
+        ensure!(
+            self.warm_up_s < self.max_time_s,
+            "--warm-up {} leaves nothing of --max-time {}",
+            self.warm_up_s,
+            self.max_time_s
+        );
         ensure!(self.repeats > 0, "--repeats: expected at least 1, found 0");
         ensure!(self.window_requests > 0, "--window-requests: expected at least 1, found 0");
-        ensure!(self.max_concurrency > 0, "--max-concurrency: expected at least 1, found 0");
-        ensure!(self.max_connections > 0, "--max-connections: expected at least 1, found 0");
+        for (name, value) in [
+            ("--max-concurrency", self.max_concurrency),
+            ("--max-connections", self.max_connections),
+            ("--concurrency", self.most_in_flight()),
+        ] {
+            ensure!(
+                (1..=MOST_IN_FLIGHT).contains(&value),
+                "{name}: expected 1 to {MOST_IN_FLIGHT}, found {value}"
+            );
+        }
         Ok(())
     }
 }

@@ -18,8 +18,14 @@ use crate::target::Target;
 /// Growth of the throughput, as a fraction, below which the search for the highest stops.
 const WORTH_DOUBLING: f64 = 0.03;
 
+/// Doublings in a row without growth that end the search.
+const PATIENCE: usize = 2;
+
 /// The client's CPU time over the server's that is worth a warning.
-const BUSY_CLIENT: f64 = 0.1;
+const BUSY_SHARE: f64 = 0.1;
+
+/// How that warning begins.
+pub const BUSY_CLIENT: &str = "this client used";
 
 /// How often interruption and the server's health are looked at while a window runs.
 const LOOK: Duration = Duration::from_millis(200);
@@ -38,11 +44,16 @@ pub fn measure(target: &Target, plan: &Plan, key: &PointKey, visit: usize) -> Re
         Load::Rate { milli_requests_per_s, arrivals } => {
             let rate = *milli_requests_per_s as f64 / 1e3;
             // The same for each configuration and batch size, another one in each repeat.
-            let seed = plan.seed + u64::from(key.repeat);
+            let seed = plan.seed.wrapping_add(key.repeat.into());
+            let endless: Box<dyn Iterator<Item = Duration> + Send> = match arrivals {
+                Arrivals::Poisson => Box::new(load::poisson(rate, seed)),
+                Arrivals::Constant => Box::new(load::constant(rate)),
+            };
+            let end = duration(plan.max_time_s);
             let pacing = Pacing::Open {
-                arrivals: match arrivals {
-                    Arrivals::Poisson => Box::new(load::poisson(rate, seed)),
-                    Arrivals::Constant => Box::new(load::constant(rate)),
+                arrivals: match plan.is_replayed(&key.load) {
+                    true => Box::new(endless.take_while(move |due| *due < end)),
+                    false => endless,
                 },
                 max_connections: plan.max_connections,
             };
@@ -57,29 +68,37 @@ pub fn measure(target: &Target, plan: &Plan, key: &PointKey, visit: usize) -> Re
     }
 }
 
-/// Doubles the concurrency until throughput stops growing.
+/// Doubles the concurrency until throughput has not grown twice in a row: a dynamic batcher runs one request while
+/// another waits, and only the third makes its batches grow.
 fn search(target: &Target, plan: &Plan, key: &PointKey, visit: usize) -> Result<Point> {
     let mut search: Vec<SearchStep> = Vec::new();
     let mut best: Option<Point> = None;
+    let mut without_growth = 0;
     let mut concurrency = 1;
-    while concurrency <= plan.max_concurrency {
+    while concurrency <= plan.max_concurrency && without_growth < PATIENCE {
         let point = measure_at(target, plan, key, visit, concurrency)?;
         search.push(SearchStep {
             concurrency,
             inferences_per_s: point.inferences_per_s,
             latency_p50_ns: point.client_latency.as_ref().map(|latency| latency.p50_ns),
+            warnings: point.warnings.clone(),
         });
         let reached = best.as_ref().map_or(0.0, |best| best.inferences_per_s);
         let grows = point.inferences_per_s > reached * (1.0 + WORTH_DOUBLING);
+        without_growth = if grows { 0 } else { without_growth + 1 };
         if best.is_none() || point.inferences_per_s > reached {
             best = Some(point);
-        }
-        if !grows {
-            break;
         }
         concurrency *= 2;
     }
     let mut best = best.context("--max-concurrency leaves nothing to try")?;
+    if without_growth == 0 {
+        best.warnings.push(format!(
+            "throughput still grew at concurrency {}, the last that --max-concurrency {} allows: it is not the highest",
+            concurrency / 2,
+            plan.max_concurrency
+        ));
+    }
     best.search = search;
     Ok(best)
 }
@@ -105,7 +124,7 @@ fn measure_with(
     pacing: Pacing,
     slots: usize,
 ) -> Result<Point> {
-    let replayed = matches!(key.load, Load::Trace { .. });
+    let replayed = plan.is_replayed(&key.load);
     let open_loop = matches!(pacing, Pacing::Open { .. });
     let requests = Requests::make(target, plan, key.batch, slots)?;
     let idle = statistics(target, plan);
@@ -125,19 +144,13 @@ fn measure_with(
     summarise(target, plan, key, visit, started, &watched)
 }
 
-/// A trace is measured from its first request, so the server is warmed up before. How many requests it answered.
+/// What is replayed is measured from its first request, so the server is warmed up before. How many requests it answered.
 fn warm_up(target: &Target, plan: &Plan, requests: &Requests) -> Result<u64> {
     let rule = WindowRule { warm_up_ns: 0, min_ns: u64::MAX, min_requests: 1, late_ns: 0 };
     let running = load::start(requests.workload(target, plan, Pacing::Closed { concurrency: 1 }, rule)?)?;
     target.rest(plan.warm_up_s)?;
     running.stop();
-    running
-        .events()
-        .iter()
-        .find_map(
-            |event| if let Event::Ended(totals) = event { Some(totals.all.latency.count()) } else { None },
-        )
-        .context("the warm-up ended without a result")
+    Ok(running.ended(|| target.check())?.all.latency.count())
 }
 
 /// What a load left behind.
@@ -145,6 +158,8 @@ struct Watched {
     windows: Vec<Window>,
     /// The windows from here on are the measured part.
     measured_from: usize,
+    /// Whether the measured part is all there was.
+    from_the_start: bool,
     settled: Option<bool>,
     open_loop: bool,
     totals: Totals,
@@ -162,20 +177,17 @@ fn watch(
 ) -> Result<Watched> {
     let start = Instant::now();
     let mut windows: Vec<Window> = Vec::new();
-    // The statistics at the edges of the windows.
-    let mut edges = Vec::new();
+    // The statistics at the edges of the windows. Without a warm-up the first opens at once.
+    let mut edges = if plan.warm_up_s == 0.0 { vec![before.clone()] } else { Vec::new() };
     let mut settled = false;
     let mut stopping = false;
     let totals = loop {
         target.check()?;
-        if !replayed && edges.is_empty() && start.elapsed() >= duration(plan.warm_up_s) {
-            edges.push(statistics(target, plan));
-        }
         match running.events().recv_timeout(LOOK) {
             Ok(Event::Ended(totals)) => break *totals,
+            Ok(Event::Opened) => edges.push(statistics(target, plan)),
             Ok(Event::Window(_)) if stopping => {}
             Ok(Event::Window(window)) => {
-                edges.resize(windows.len() + 1, None);
                 edges.push(statistics(target, plan));
                 windows.push(*window);
                 settled = is_settled(&windows, open_loop, plan.tolerance);
@@ -193,8 +205,12 @@ fn watch(
     let mut measured_from = windows.len().saturating_sub(WINDOWS);
     let mut measured_statistics =
         edges.get(measured_from).cloned().flatten().zip(edges.last().cloned().flatten());
+    let mut from_the_start = replayed;
     if windows.is_empty() {
-        windows.extend(totals.rest.clone());
+        // A single answer opens a window and closes none: then it is all there is.
+        let rest = totals.rest.clone().filter(|rest| rest.latency.count() + rest.failed() > 0);
+        from_the_start |= rest.is_none();
+        windows.push(rest.unwrap_or_else(|| totals.all.clone()));
         measured_statistics = before.clone().zip(after.clone());
         measured_from = 0;
     }
@@ -205,7 +221,7 @@ fn watch(
         Statistics { measured, executions_by_batch_size, agrees: Some(agrees), agreement }
     });
     let settled = (!replayed).then_some(settled);
-    Ok(Watched { windows, measured_from, settled, open_loop, totals, statistics })
+    Ok(Watched { windows, measured_from, from_the_start, settled, open_loop, totals, statistics })
 }
 
 /// None of a server that keeps none.
@@ -245,13 +261,8 @@ fn summarise(
     }
     let seconds = measured.seconds();
     let requests = measured.latency.count();
-    if requests + measured.failed() == 0 || seconds == 0.0 {
-        bail!(
-            "no request was answered within {} s (batch {}, {}): give a longer --max-time",
-            plan.max_time_s,
-            key.batch,
-            key.load
-        );
+    if seconds == 0.0 {
+        bail!("nothing was due or answered (batch {}, {})", key.batch, key.load);
     }
     let inferences = requests * u64::from(key.batch);
     let consumption = target.sampler.between(measured.start_ns, measured.end_ns)?;
@@ -312,7 +323,7 @@ fn summarise(
         consumption,
         warnings: Vec::new(),
     };
-    point.warnings = warnings(plan, &point, &watched.totals);
+    point.warnings = warnings(plan, &point, watched);
     Ok(point)
 }
 
@@ -332,32 +343,46 @@ fn summaries(watched: &Watched, batch: u32) -> Vec<WindowSummary> {
 }
 
 /// What a reader has to know before trusting the numbers.
-fn warnings(plan: &Plan, point: &Point, totals: &Totals) -> Vec<String> {
+fn warnings(plan: &Plan, point: &Point, watched: &Watched) -> Vec<String> {
     let mut warnings = Vec::new();
-    if point.settled == Some(false) {
+    let failed: u64 = point.errors.iter().map(|error| error.count).sum();
+    if let Some(most) = point.errors.iter().max_by_key(|error| error.count) {
         warnings.push(format!(
-            "did not settle within {} s: the last windows differ by more than {} %",
-            plan.max_time_s,
-            plan.tolerance * 100.0
+            "{failed} of {} requests failed, most with {}: {}",
+            failed + point.requests,
+            most.kind,
+            most.first_message
         ));
     }
-    let failed: u64 = point.errors.iter().map(|error| error.count).sum();
-    if point.requests == 0 {
-        warnings.push("every request failed".to_owned());
+    let failed_before_or_after = watched.totals.all.failed() - failed;
+    if failed_before_or_after > 0 {
+        warnings.push(format!("{failed_before_or_after} requests failed outside of the measured part"));
     }
-    if totals.all.failed() > failed {
-        warnings
-            .push(format!("{} requests failed outside of the measured part", totals.all.failed() - failed));
+    if point.settled == Some(false) && point.requests > 0 {
+        let windows = watched.windows.len();
+        warnings.push(match windows < WINDOWS {
+            true => format!("did not settle: only {windows} windows in {} s", plan.max_time_s),
+            false => format!(
+                "did not settle within {} s: the last windows differ by more than {} % of their mean, or do not keep up",
+                plan.max_time_s,
+                plan.tolerance * 100.0
+            ),
+        });
+        if watched.from_the_start {
+            warnings.push(
+                "measured from the start of the load, for want of answers after the warm-up".to_owned(),
+            );
+        }
     }
     if let Some(reason) = &point.consumption.energy_missing {
         warnings.push(format!("no energy: {reason}"));
     }
     let client = point.consumption.client_cpu_s;
     if let Some(server) = point.consumption.server_cpu_s
-        && client > server * BUSY_CLIENT
+        && client > server * BUSY_SHARE
     {
         warnings.push(format!(
-            "this client used {client:.3} CPU seconds, over a tenth of the server's {server:.3}: on one machine it \
+            "{BUSY_CLIENT} {client:.3} CPU seconds, over a tenth of the server's {server:.3}: on one machine it \
              takes part in what it measures"
         ));
     }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::point::BUSY_CLIENT;
 use crate::results::{Point, PointKey, Results};
 
 /// Hidden without a terminal, and when asked to be quiet.
@@ -54,6 +55,14 @@ impl Progress {
     pub fn finish(&self, results: &Results) {
         self.bar.finish_and_clear();
         let unsettled = results.points.iter().filter(|point| point.settled == Some(false)).count();
+        let busy = |point: &&Point| point.warnings.iter().any(|warning| warning.starts_with(BUSY_CLIENT));
+        let busy = results.points.iter().filter(busy).count();
+        if busy > 0 {
+            self.say(&format!(
+                "warning: at {busy} of {} points {BUSY_CLIENT} over a tenth of the server's CPU time; see the report",
+                results.points.len()
+            ));
+        }
         if unsettled > 0 {
             self.say(&format!("{unsettled} of {} points did not settle", results.points.len()));
         }
@@ -83,6 +92,8 @@ fn line(point: &Point) -> String {
     } else if let Some(seconds) = point.cpu_s_per_inference {
         parts.push(format!("{:.3} CPU ms/inference", seconds * 1e3));
     }
-    parts.extend(point.warnings.iter().map(|warning| format!("\n    warning: {warning}")));
+    // That of the client's own CPU time comes at the end, once: with a fast model every point has it.
+    let others = point.warnings.iter().filter(|warning| !warning.starts_with(BUSY_CLIENT));
+    parts.extend(others.map(|warning| format!("\n    warning: {warning}")));
     parts.join("  ").replace("  \n", "\n")
 }

@@ -215,6 +215,11 @@ impl Recorder {
         Self { rule, opens_at_ns: start_ns.saturating_add(rule.warm_up_ns), window, totals: empty }
     }
 
+    /// Whether the warm-up is over.
+    pub fn is_open(&self) -> bool {
+        self.window.is_some()
+    }
+
     /// A request has become due (open loop).
     pub fn scheduled(&mut self) {
         self.totals.scheduled += 1;

@@ -1,13 +1,14 @@
 //! Makes the requests of a point out of the model's metadata: shapes, data, shared memory.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::iter;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use bytes::Bytes;
 use serde_json::Value;
 
 use crate::load::{
-    self, Fill, Input, InputData, Output, Pacing, PreparedRequest, Region, SharedRange, Workload,
+    self, Fill, Input, InputData, Output, Pacing, PreparedRequest, Region, SharedRange, Workload, unique_name,
 };
 use crate::plan::{Data, Plan, SharedMemory, duration};
 use crate::record::{SERVER_VALUES, WindowRule};
@@ -95,13 +96,18 @@ impl<'a> Requests<'a> {
     /// Sends one request and waits for the answer: what is wrong with all of them shows here.
     ///
     /// # Errors
-    /// The server's, in its words.
+    /// The server's, in its words; or the run was interrupted.
     pub fn probe(&self, target: &Target, plan: &Plan) -> Result<()> {
-        let request = &self.prepared[0];
-        target
-            .control()
-            .infer_once(&request.path, request.header_length, &request.body, duration(plan.timeout_s))
-            .context("the server does not answer a request of this point")
+        let once = Pacing::Open { arrivals: Box::new(iter::once(Duration::ZERO)), max_connections: 1 };
+        let rule = WindowRule { warm_up_ns: 0, min_ns: u64::MAX, min_requests: 1, late_ns: 0 };
+        let running = load::start(self.workload(target, plan, once, rule)?)?;
+        let totals = running.ended(|| target.check())?;
+        match totals.all.failures.into_iter().next() {
+            None => Ok(()),
+            Some((kind, (_, message))) => {
+                bail!("the server does not answer a request of this point: {kind}: {message}")
+            }
+        }
     }
 
     /// The load of these requests.
@@ -126,24 +132,42 @@ impl<'a> Requests<'a> {
     }
 }
 
-/// A region that the server has registered, until it is dropped.
+/// Whether requests of `batch` rows can be made for the model, under its configuration with a merge patch.
+///
+/// # Errors
+/// As [`Requests::make`].
+pub fn check(target: &Target, plan: &Plan, batch: u32, patch: Option<&Value>) -> Result<()> {
+    let model = target.control().model_metadata(&plan.model, plan.version.as_deref())?;
+    let mut config = target.control().model_config(&plan.model, plan.version.as_deref())?;
+    let was_batched = is_batched(&config, &plan.model, 1)?;
+    if let Some(patch) = patch {
+        json_patch::merge(&mut config, patch);
+    }
+    check_names(plan, &model.inputs)?;
+    let batched = is_batched(&config, &plan.model, batch)?;
+    // Where the batch dimension comes or goes, shapes are known only when the server has loaded the model so.
+    if batched == was_batched {
+        for input in &model.inputs {
+            filled(input, plan, batched.then_some(batch))?;
+        }
+    }
+    Ok(())
+}
+
+/// Shared memory that the server has registered, until this is dropped.
 struct Registered<'a> {
     control: &'a Control,
     name: String,
-    _region: Region,
 }
 
 impl<'a> Registered<'a> {
+    /// The server keeps its own mapping, so the region goes at once: a run that is killed leaves no file behind.
     fn new(control: &'a Control, region: Region) -> Result<Self> {
-        // Unlike the key, the name has to differ from those of tools on other machines with the same server only
-        // by chance; the process id and a counter are enough on one.
-        static COUNTER: AtomicU64 = AtomicU64::new(0);
-        let number = COUNTER.fetch_add(1, Ordering::Relaxed);
-        let name = format!("triton-experiment-{}-{number}", std::process::id());
+        let name = unique_name("region");
         control
             .register_system_memory(&name, &region.key(), 0, region.len() as u64)
             .context("without --shared-memory, tensors go over HTTP")?;
-        Ok(Self { control, name, _region: region })
+        Ok(Self { control, name })
     }
 }
 
@@ -215,7 +239,7 @@ fn filled(input: &TensorMetadata, plan: &Plan, batch: Option<u32>) -> Result<Inp
             let bytes = std::fs::read(file)
                 .with_context(|| format!("--input-file: {} cannot be read", file.display()))?;
             if input.datatype != "BYTES" {
-                let expected = load::tensor(&input.datatype, &row, Fill::Zeros)?.len();
+                let expected = load::tensor_size(&input.datatype, &row)?.unwrap_or(0);
                 ensure!(
                     bytes.len() == expected,
                     "--input-file: {} has {} bytes, and a row of '{name}' ({} {row:?}) has {expected}",
@@ -233,11 +257,11 @@ fn filled(input: &TensorMetadata, plan: &Plan, batch: Option<u32>) -> Result<Inp
 /// Bytes that an output takes in shared memory, rounded up; none where that is not known before the answer, and
 /// for the server's times, which the tool reads.
 fn output_size(output: &TensorMetadata, batch: Option<u32>) -> Option<usize> {
-    if output.datatype == "BYTES" || SERVER_VALUES.contains(&output.name.as_str()) {
+    if SERVER_VALUES.contains(&output.name.as_str()) {
         return None;
     }
     let row = &output.shape[usize::from(batch.is_some()).min(output.shape.len())..];
     let shape: Vec<i64> = batch.map(i64::from).into_iter().chain(row.iter().copied()).collect();
-    let bytes = load::tensor(&output.datatype, &shape, Fill::Zeros).ok()?.len();
+    let bytes = load::tensor_size(&output.datatype, &shape).ok()??;
     Some(bytes.next_multiple_of(ALIGNMENT))
 }

@@ -36,6 +36,8 @@ pub struct Results {
     pub server: Server,
     /// The model.
     pub model: Model,
+    /// In a comparison: the model's configuration before the first change, which is brought back at the end.
+    pub original_configuration: Option<Value>,
     /// The configurations of the model, as the server reported them while they were in force.
     pub configurations: BTreeMap<String, Value>,
     /// How energy was measured.
@@ -147,7 +149,7 @@ pub struct Point {
     pub key: PointKey,
     /// Its place in the order of visits, from 0.
     pub visit: usize,
-    /// When its measured part began, RFC 3339 in UTC.
+    /// When its load began, warm-up included, RFC 3339 in UTC.
     pub started: String,
     /// Whether the last three windows agreed. A trace is replayed once, and not asked to settle.
     pub settled: Option<bool>,
@@ -239,6 +241,9 @@ pub struct SearchStep {
     pub inferences_per_s: f64,
     /// Client latency.
     pub latency_p50_ns: Option<u64>,
+    /// As in [`Point`].
+    #[serde(default)]
+    pub warnings: Vec<String>,
 }
 
 /// Errors of one kind.
@@ -295,8 +300,8 @@ pub struct Latency {
 /// Growth of the server's statistics of the model.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Statistics {
-    /// Over the measured part, read at its edges. Requests in flight at an edge make it differ from the
-    /// client's count by at most their number.
+    /// Over the measured part, read a moment after its edges: it differs from the client's count by what was in
+    /// flight and what came in these moments.
     pub measured: StatisticsGrowth,
     /// Batches that ran in the measured part, by size; absent where the server does not tell.
     pub executions_by_batch_size: BTreeMap<u64, u64>,
@@ -314,6 +319,9 @@ pub struct StatisticsGrowth {
     pub success_count: u64,
     /// Requests failed.
     pub fail_count: u64,
+    /// Requests answered out of the server's response cache.
+    #[serde(default)]
+    pub cache_hit_count: u64,
     /// Inferences.
     pub inference_count: u64,
     /// Batches run.

@@ -6,14 +6,18 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, Result, bail, ensure};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
-use crate::plan::Plan;
+use crate::plan::{Load, Plan};
 use crate::progress::Progress;
 use crate::results::{PointKey, Results, SCHEMA_VERSION};
 use crate::store::Store;
 use crate::target::{Configurations, Interrupted, Target};
-use crate::{host, point, report};
+use crate::{host, load, point, report, requests};
+
+/// Files that a run opens beside its connections: results, pipes, the control plane.
+const FILES_BESIDE: u64 = 100;
 
 /// What to do, and where to keep it.
 pub struct Run {
@@ -44,21 +48,25 @@ pub fn run(run: Run) -> Result<Ending> {
     let interrupted = watch_signals()?;
     let points = plan.points();
     let progress = Progress::start(points.len(), quiet);
-    let ending = match attempt(&plan, &folder, earlier, &points, &progress, interrupted) {
-        Ok(()) => Ending::Complete,
-        Err(error) if error.is::<Interrupted>() => Ending::Interrupted,
-        Err(error) => bail!("{error:#}. {}", kept(&folder)),
-    };
-    match ending {
-        Ending::Complete => {
-            let store = Store::open(&folder)?;
-            let report = report::write(store.results(), &folder)?;
-            progress.finish(store.results());
-            println!("Report: {}", report.display());
-        }
-        Ending::Interrupted => eprintln!("Interrupted. {}", kept(&folder)),
+    let outcome = attempt(&plan, &folder, earlier, &points, &progress, interrupted);
+    // Of an unfinished run as well: what was measured is worth a look.
+    let store = Store::open(&folder);
+    if let Ok(store) = &store {
+        let report = report::write(store.results(), &folder)?;
+        progress.finish(store.results());
+        println!("Report: {}", report.display());
     }
-    Ok(ending)
+    match outcome {
+        Ok(()) => {}
+        Err(error) if error.is::<Interrupted>() => {
+            eprintln!("Interrupted. {}", kept(&folder));
+            return Ok(Ending::Interrupted);
+        }
+        Err(error) => bail!("{error:#}. {}", kept(&folder)),
+    }
+    let unanswered = store?.results().points.iter().filter(|point| point.requests == 0).count();
+    ensure!(unanswered == 0, "at {unanswered} of {} points every request failed", points.len());
+    Ok(Ending::Complete)
 }
 
 /// Where an unfinished run stands.
@@ -106,14 +114,16 @@ fn attempt(
         plan.model,
         target.sampler.source().name
     ));
+    if let Some(store) = &earlier {
+        check_same(store, &target, plan)?;
+    }
+    let original = earlier.as_ref().and_then(|store| store.results().original_configuration.clone());
+    let mut configurations = Configurations::new(&target, plan, original.as_ref())?;
+    check_points(plan, &target)?;
     let mut store = match earlier {
-        Some(store) => {
-            check_same(&store, &target, plan)?;
-            store
-        }
-        None => Store::create(folder, begin(plan, &target))?,
+        Some(store) => store,
+        None => Store::create(folder, begin(plan, &target, &configurations))?,
     };
-    let mut configurations = Configurations::new(&target, plan)?;
     let outcome = measure_all(plan, points, &target, &mut configurations, &mut store, progress);
     let outcome = outcome.map_err(|error| target.explain(error));
     let restored = configurations.restore();
@@ -121,7 +131,44 @@ fn attempt(
     store.update(|results| results.complete = true)
 }
 
-fn begin(plan: &Plan, target: &Target) -> Results {
+/// What would keep a point from being measured is better found before the first than after hours.
+fn check_points(plan: &Plan, target: &Target) -> Result<()> {
+    raise_file_limit(plan.most_in_flight())?;
+    for load in &plan.loads {
+        if let Load::Trace { file } = load {
+            load::read_trace(file.as_ref())?;
+        }
+    }
+    for &batch in &plan.batches {
+        if plan.configurations.is_empty() {
+            requests::check(target, plan, batch, None)?;
+        }
+        for configuration in &plan.configurations {
+            requests::check(target, plan, batch, Some(&configuration.merge_patch()))
+                .with_context(|| format!("configuration '{}'", configuration.name))?;
+        }
+    }
+    Ok(())
+}
+
+/// Each request in flight is a connection, and a connection is a file.
+fn raise_file_limit(connections: usize) -> Result<()> {
+    let needed = connections as u64 + FILES_BESIDE;
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current.is_some_and(|current| current < needed) {
+        ensure!(
+            limit.maximum.is_none_or(|maximum| needed <= maximum),
+            "{connections} requests in flight need {needed} open files, and this process may have {}: ask for fewer, \
+             or raise the limit (ulimit -Hn)",
+            limit.maximum.unwrap_or(0)
+        );
+        setrlimit(Resource::Nofile, Rlimit { current: Some(needed), ..limit })
+            .context("the limit of open files cannot be raised")?;
+    }
+    Ok(())
+}
+
+fn begin(plan: &Plan, target: &Target, configurations: &Configurations) -> Results {
     Results {
         schema_version: SCHEMA_VERSION,
         tool: format!("triton-experiment {}", env!("TENSORFLOW_LATENCY_VERSION")),
@@ -132,6 +179,7 @@ fn begin(plan: &Plan, target: &Target) -> Results {
         host: host::describe(),
         server: target.describe_server(),
         model: target.describe_model(plan),
+        original_configuration: configurations.original().cloned(),
         configurations: BTreeMap::new(),
         power: target.sampler.source().clone(),
         idle: None,
@@ -143,11 +191,7 @@ fn begin(plan: &Plan, target: &Target) -> Results {
 fn check_same(store: &Store, target: &Target, plan: &Plan) -> Result<()> {
     let (earlier, now) = (store.results(), target.describe_server());
     let pairs = [
-        (
-            "server",
-            format!("{} {}", earlier.server.name, earlier.server.version),
-            format!("{} {}", now.name, now.version),
-        ),
+        ("server's version", earlier.server.version.clone(), now.version),
         ("model", earlier.model.metadata.to_string(), target.describe_model(plan).metadata.to_string()),
         ("power source", earlier.power.name.clone(), target.sampler.source().name.clone()),
         ("machine", earlier.host.name.clone(), host::describe().name),
@@ -179,6 +223,18 @@ fn measure_all(
     for key in points.iter().filter(|key| !measured.contains(key)) {
         progress.begin(key);
         let in_force = configurations.choose(&key.configuration)?;
+        if let Some(earlier) = store.results().configurations.get(&key.configuration) {
+            ensure!(
+                *earlier == in_force,
+                "the model's configuration{} is another one than at the points so far: bring it back, or start a new \
+                 run",
+                if key.configuration.is_empty() {
+                    String::new()
+                } else {
+                    format!(" '{}'", key.configuration)
+                }
+            );
+        }
         target.rest(plan.cool_down_s)?;
         let visit = store.results().points.len();
         let point = point::measure(target, plan, key, visit)?;

@@ -1,7 +1,7 @@
 //! Settings as they are given: by flags, in a TOML plan file, or both.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
@@ -52,7 +52,7 @@ pub struct Settings {
     #[arg(long, short, value_name = "N,N,...", value_delimiter = ',', help_heading = "Batch size and load")]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub concurrency: Vec<usize>,
-    /// Closed loop: double the concurrency until throughput grows by less than 3 %, and report the best.
+    /// Closed loop: double the concurrency until throughput has grown by less than 3 % twice in a row, and report the best.
     /// What is done when no load is given.
     #[arg(long, help_heading = "Batch size and load", num_args = 0, default_missing_value = "true")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -95,7 +95,7 @@ pub struct Settings {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tolerance: Option<f64>,
     /// Longest time in seconds for a point (for each concurrency that --max-throughput tries); it is then
-    /// reported as not settled [default: 60].
+    /// reported as not settled. In `compare`, how long --rate goes on for each configuration [default: 60].
     #[arg(long, value_name = "SECONDS", help_heading = "Measuring")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_time: Option<f64>,
@@ -119,7 +119,7 @@ pub struct Settings {
     #[arg(long, value_name = "MS", help_heading = "Measuring")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub late: Option<f64>,
-    /// A request without a response after this many seconds has failed [default: 300].
+    /// A request without a response after this many seconds has failed [default: 3600].
     #[arg(long, value_name = "SECONDS", help_heading = "Measuring")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout: Option<f64>,
@@ -187,6 +187,26 @@ impl Settings {
     /// # Errors
     /// None in practice: both are settings.
     pub fn or(&self, defaults: &Self) -> Result<Self> {
+        let mut defaults = defaults.clone();
+        // What excludes one another is taken from one side only: the server, and the loads.
+        if self.url.is_some() {
+            defaults =
+                Self { tritonserver: None, model_repository: None, server_arg: Vec::new(), ..defaults };
+        }
+        if self.tritonserver.is_some() {
+            defaults.url = None;
+        }
+        if self.max_throughput.is_some()
+            || !(self.concurrency.is_empty() && self.rate.is_empty() && self.trace.is_empty())
+        {
+            defaults = Self {
+                concurrency: Vec::new(),
+                rate: Vec::new(),
+                trace: Vec::new(),
+                max_throughput: None,
+                ..defaults
+            };
+        }
         let mut merged = serde_json::to_value(defaults)?;
         json_patch::merge(&mut merged, &serde_json::to_value(self)?);
         Ok(serde_json::from_value(merged)?)
@@ -202,19 +222,23 @@ impl Settings {
             self.concurrency.iter().map(|&concurrency| Load::Concurrency { concurrency }).collect();
         for rate in &self.rate {
             ensure!(
-                rate.is_finite() && (0.001..=1e9).contains(rate),
-                "--rate: expected 0.001 to 1e9 requests per second, found {rate}"
+                rate.is_finite() && (0.001..=1e6).contains(rate),
+                "--rate: expected 0.001 to 1000000 requests per second, found {rate}"
             );
             loads.push(Load::Rate { milli_requests_per_s: (rate * 1e3).round() as u64, arrivals });
         }
-        loads.extend(self.trace.iter().map(|file| Load::Trace { file: file.clone() }));
+        for file in &self.trace {
+            loads.push(Load::Trace { file: absolute(file.as_ref())?.display().to_string() });
+        }
         if self.max_throughput == Some(true) || loads.is_empty() {
             loads.push(Load::MaxThroughput);
         }
         let own_server = match (self.tritonserver, self.model_repository) {
-            (Some(tritonserver), Some(model_repository)) => {
-                Some(OwnServer { tritonserver, model_repository, arguments: self.server_arg })
-            }
+            (Some(tritonserver), Some(model_repository)) => Some(OwnServer {
+                tritonserver: absolute(&tritonserver)?,
+                model_repository: absolute(&model_repository)?,
+                arguments: self.server_arg,
+            }),
             (None, None) => {
                 ensure!(self.server_arg.is_empty(), "--server-arg goes with --tritonserver");
                 None
@@ -240,13 +264,13 @@ impl Settings {
             max_concurrency: self.max_concurrency.unwrap_or(64),
             max_connections: self.max_connections.unwrap_or(256),
             late_ms: self.late.unwrap_or(1.0),
-            timeout_s: self.timeout.unwrap_or(300.0),
+            timeout_s: self.timeout.unwrap_or(3600.0),
             seed: self.seed.unwrap_or(1),
             shuffle: self.in_order != Some(true),
             shared_memory: self.shared_memory.unwrap_or_default(),
             data: self.data.unwrap_or_default(),
             input_files: pairs(&self.input_file, "--input-file", "INPUT=FILE", |file| {
-                Ok(PathBuf::from(file))
+                absolute(file.as_ref())
             })?,
             shapes: pairs(&self.shape, "--shape", "INPUT=D,D,...", dims)?,
             power: self.power.unwrap_or_default(),
@@ -274,6 +298,11 @@ fn pairs<T>(
         ensure!(all.insert(name.to_owned(), value).is_none(), "{flag}: '{name}' is given twice");
     }
     Ok(all)
+}
+
+/// A run is gone on with from another folder, too.
+fn absolute(path: &Path) -> Result<PathBuf> {
+    std::path::absolute(path).with_context(|| format!("'{}' is no path", path.display()))
 }
 
 fn dims(text: &str) -> Result<Vec<i64>> {

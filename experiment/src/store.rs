@@ -6,6 +6,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
+use rustix::fs::{FlockOperation, flock};
 use serde_json::Value;
 
 use crate::record::{EXECUTED_BATCH_SIZE, SERVER_VALUES};
@@ -19,6 +20,8 @@ const CSV: &str = "results.csv";
 pub struct Store {
     folder: PathBuf,
     results: Results,
+    /// Held by who measures: two runs in one folder would overwrite each other's points.
+    lock: Option<File>,
 }
 
 impl Store {
@@ -42,9 +45,20 @@ impl Store {
     pub fn create(folder: &Path, results: Results) -> Result<Self> {
         fs::create_dir_all(folder)
             .with_context(|| format!("the folder {} cannot be made", folder.display()))?;
-        let store = Self { folder: folder.to_owned(), results };
+        let lock = lock(folder)?;
+        Self::check_unused(folder)?;
+        let store = Self { folder: folder.to_owned(), results, lock: Some(lock) };
         store.write()?;
         Ok(store)
+    }
+
+    /// The results of an earlier run, to go on with.
+    ///
+    /// # Errors
+    /// As [`Store::open`], or another process measures into the folder.
+    pub fn resume(folder: &Path) -> Result<Self> {
+        let lock = lock(folder)?;
+        Ok(Self { lock: Some(lock), ..Self::open(folder)? })
     }
 
     /// The results of an earlier run.
@@ -66,7 +80,7 @@ impl Store {
             None => bail!(not_ours()),
         }
         let results = serde_json::from_value(value).with_context(not_ours)?;
-        Ok(Self { folder: folder.to_owned(), results })
+        Ok(Self { folder: folder.to_owned(), results, lock: None })
     }
 
     /// What was measured so far.
@@ -79,11 +93,12 @@ impl Store {
         self.results.points.iter().map(|point| point.key.clone()).collect()
     }
 
-    /// Changes the results and writes them.
+    /// Changes the results of a run of this process, and writes them.
     ///
     /// # Errors
     /// The folder cannot be written.
     pub fn update(&mut self, change: impl FnOnce(&mut Results)) -> Result<()> {
+        debug_assert!(self.lock.is_some(), "only who measures writes");
         change(&mut self.results);
         self.write()
     }
@@ -94,6 +109,15 @@ impl Store {
         replace(&self.folder.join(JSON), &json)?;
         replace(&self.folder.join(CSV), &table(&self.results.points)?)
     }
+}
+
+/// Taken until the file is dropped, or the process ends in whatever way.
+fn lock(folder: &Path) -> Result<File> {
+    let opened = File::open(folder)
+        .with_context(|| format!("no results: the folder {} cannot be read", folder.display()))?;
+    flock(&opened, FlockOperation::NonBlockingLockExclusive)
+        .with_context(|| format!("another run measures into {}: wait for it", folder.display()))?;
+    Ok(opened)
 }
 
 /// Replaces a file's contents so that, whatever happens meanwhile, the old or the new ones are there.

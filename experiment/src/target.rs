@@ -11,7 +11,7 @@ use anyhow::{Context, Error, Result, anyhow, bail, ensure};
 
 use crate::clock::now_ns;
 use crate::plan::{Plan, SharedMemory, duration};
-use crate::power::{self, Sampler, Surroundings};
+use crate::power::{self, PowerChoice, Sampler, Surroundings};
 use crate::results::{Consumption, Model, Server};
 use crate::server::configuration::{Change, Reconfigurer};
 use crate::server::{Control, ModelMetadata, ServerMetadata, ServerOptions, ServerProcess};
@@ -55,12 +55,13 @@ impl Target {
     pub fn open(plan: &Plan, interrupted: Arc<AtomicBool>) -> Result<Self> {
         let (own, control) = match (&plan.own_server, &plan.url) {
             (Some(server), _) => {
-                let process = ServerProcess::start(&ServerOptions {
+                let options = ServerOptions {
                     tritonserver: server.tritonserver.clone(),
                     model_repository: server.model_repository.clone(),
                     models: vec![plan.model.clone()],
                     arguments: server.arguments.clone(),
-                })?;
+                };
+                let process = ServerProcess::start(&options, || check_interruption(&interrupted))?;
                 let control = Control::new(process.control().url())?;
                 (Some(process), control)
             }
@@ -87,7 +88,9 @@ impl Target {
             &Surroundings {
                 metrics_url,
                 server_pid,
-                server_is_local: control.is_local(),
+                // An address of this machine may lead elsewhere: through ssh, a container's proxy, kubectl.
+                server_is_local: server_pid.is_some()
+                    || (plan.power != PowerChoice::Auto && control.is_local()),
                 powercap_root: PathBuf::from(POWERCAP),
                 gpus: plan.gpus.clone(),
             },
@@ -153,9 +156,7 @@ impl Target {
     /// # Errors
     /// [`Interrupted`], or the server is gone.
     pub fn check(&self) -> Result<()> {
-        if self.interrupted.load(Ordering::Relaxed) {
-            return Err(Interrupted.into());
-        }
+        check_interruption(&self.interrupted)?;
         self.check_server()
     }
 
@@ -186,6 +187,13 @@ impl Target {
     }
 }
 
+fn check_interruption(interrupted: &AtomicBool) -> Result<()> {
+    match interrupted.load(Ordering::Relaxed) {
+        true => Err(Interrupted.into()),
+        false => Ok(()),
+    }
+}
+
 /// The host without the port.
 fn host_name(host: &str) -> &str {
     host.rsplit_once(':').map_or(host, |(name, _)| name)
@@ -201,18 +209,25 @@ pub struct Configurations<'a> {
 }
 
 impl<'a> Configurations<'a> {
-    /// The model's own is in force.
+    /// Changes start from `original`, the model's own configuration by an earlier part of the run; without, from what
+    /// is in force.
     ///
     /// # Errors
     /// There are configurations to compare, and the server is not one whose models can be configured.
-    pub fn new(target: &'a Target, plan: &'a Plan) -> Result<Self> {
+    pub fn new(target: &'a Target, plan: &'a Plan, original: Option<&Value>) -> Result<Self> {
+        // The tool's own server has just started with what the repository says.
+        let original = original.filter(|_| target.own.is_none());
+        let own = target.own.as_ref();
         let reconfigurer = match plan.configurations.as_slice() {
             [] => None,
-            _ => {
-                Some(Reconfigurer::new(&target.control, target.own.as_ref(), &plan.model, plan.reconfigure)?)
-            }
+            _ => Some(Reconfigurer::new(&target.control, own, &plan.model, plan.reconfigure, original)?),
         };
         Ok(Self { target, plan, reconfigurer, in_force: String::new() })
+    }
+
+    /// In a comparison: what changes start from.
+    pub fn original(&self) -> Option<&Value> {
+        self.reconfigurer.as_ref().map(Reconfigurer::original)
     }
 
     /// Brings the configuration of that name into force, if it is not; without a name, in a sweep, the model's own

@@ -73,7 +73,7 @@ impl Folders {
     }
 
     fn start(&self) -> ServerProcess {
-        ServerProcess::start(&self.options()).unwrap()
+        ServerProcess::start(&self.options(), || Ok(())).unwrap()
     }
 }
 
@@ -85,7 +85,14 @@ fn infer(control: &Control, batch: usize, width: usize) -> anyhow::Result<()> {
         }],
     });
     let body = body.to_string();
-    control.infer_once("/v2/models/add_one/infer", body.len(), body.as_bytes(), Duration::from_secs(30))
+    let agent = ureq::Agent::config_builder().http_status_as_error(false).build().new_agent();
+    let mut answer = agent.post(format!("{}/v2/models/add_one/infer", control.url())).send(&body)?;
+    let text = answer.body_mut().read_to_string()?;
+    if answer.status() != 200 {
+        let told: Value = serde_json::from_str(&text)?;
+        anyhow::bail!("{}", told["error"].as_str().unwrap_or_default());
+    }
+    Ok(())
 }
 
 fn change(patch: Value) -> Change {
@@ -215,7 +222,7 @@ fn configurations_come_into_force_by_either_way() {
     let control = server.control();
     let original = control.model_config(MODEL, None).unwrap();
     for way in [Way::Api, Way::Rewrite, Way::Auto, Way::Rewrite, Way::Api] {
-        let mut reconfigurer = Reconfigurer::new(control, Some(&server), MODEL, way).unwrap();
+        let mut reconfigurer = Reconfigurer::new(control, Some(&server), MODEL, way, None).unwrap();
 
         let reported = reconfigurer.apply(&change(json!({ "dynamic_batching": null }))).unwrap();
         assert!(reported.get("dynamic_batching").is_none(), "{way:?}: {reported}");
@@ -255,7 +262,7 @@ fn a_bad_patch_is_refused_and_the_original_stays() {
             json!({ "instance_group": [{ "count": "many" }] }),
             json!({ "input": [{ "name": "z", "data_type": "TYPE_FP32", "dims": [16] }] }),
         ] {
-            let mut reconfigurer = Reconfigurer::new(control, Some(&server), MODEL, way).unwrap();
+            let mut reconfigurer = Reconfigurer::new(control, Some(&server), MODEL, way, None).unwrap();
             let error = format!("{:#}", reconfigurer.apply(&change(patch.clone())).unwrap_err());
             assert!(error.contains("configuration 'changed' of model 'add_one'"), "{way:?} {patch}: {error}");
             assert!(!error.contains("could not be restored"), "{way:?} {patch}: {error}");
@@ -273,10 +280,10 @@ fn rewriting_needs_a_server_of_ones_own() {
     let server = folders.start();
     let control = Control::new(server.control().url()).unwrap();
 
-    let error = Reconfigurer::new(&control, None, MODEL, Way::Rewrite).unwrap_err().to_string();
+    let error = Reconfigurer::new(&control, None, MODEL, Way::Rewrite, None).unwrap_err().to_string();
     assert!(error.contains("this tool starts"), "{error}");
 
-    let mut reconfigurer = Reconfigurer::new(&control, None, MODEL, Way::Auto).unwrap();
+    let mut reconfigurer = Reconfigurer::new(&control, None, MODEL, Way::Auto, None).unwrap();
     reconfigurer
         .apply(&change(json!({ "dynamic_batching": { "max_queue_delay_microseconds": 7 } })))
         .unwrap();
@@ -350,15 +357,15 @@ fn a_server_that_cannot_start_says_why() {
 
     let mut options = folders.options();
     options.models = vec!["nope".to_owned()];
-    let error = ServerProcess::start(&options).unwrap_err().to_string();
+    let error = ServerProcess::start(&options, || Ok(())).unwrap_err().to_string();
     assert!(error.contains("no folder 'nope'; it has: add_one"), "{error}");
 
     let mut options = folders.options();
     options.tritonserver = folders.0.path().join("tritonserver");
-    let error = ServerProcess::start(&options).unwrap_err().to_string();
+    let error = ServerProcess::start(&options, || Ok(())).unwrap_err().to_string();
     assert!(error.contains("no Triton server at"), "{error}");
 
     fs::write(folders.repository().join(MODEL).join("config.pbtxt"), "max_batch_size: many").unwrap();
-    let error = ServerProcess::start(&folders.options()).unwrap_err().to_string();
+    let error = ServerProcess::start(&folders.options(), || Ok(())).unwrap_err().to_string();
     assert!(error.contains("did not start") && error.contains("config.pbtxt"), "{error}");
 }

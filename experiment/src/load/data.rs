@@ -31,7 +31,12 @@ pub fn tensor(datatype: &str, shape: &[i64], fill: Fill) -> Result<Bytes> {
     let Some(size) = element_size(datatype)? else {
         return Ok(strings(elements, fill));
     };
-    let mut bytes = vec![0; elements.checked_mul(size).context("a tensor larger than the memory")?];
+    let byte_size = byte_size(elements, size)?;
+    let mut bytes = Vec::new();
+    bytes
+        .try_reserve_exact(byte_size)
+        .with_context(|| format!("shape {shape:?}: there is no memory for its {byte_size} bytes"))?;
+    bytes.resize(byte_size, 0);
     if let Fill::Random { seed } = fill {
         let random = &mut ChaCha8Rng::seed_from_u64(seed);
         for element in bytes.chunks_exact_mut(size) {
@@ -46,6 +51,20 @@ pub fn tensor(datatype: &str, shape: &[i64], fill: Fill) -> Result<Bytes> {
         }
     }
     Ok(bytes.into())
+}
+
+/// Bytes of a tensor; none of BYTES, where each element has its own size.
+///
+/// # Errors
+///
+/// When the datatype is unknown or a dimension is not given (negative).
+pub fn tensor_size(datatype: &str, shape: &[i64]) -> Result<Option<usize>> {
+    let elements = elements(shape)?;
+    element_size(datatype)?.map(|size| byte_size(elements, size)).transpose()
+}
+
+fn byte_size(elements: usize, size: usize) -> Result<usize> {
+    elements.checked_mul(size).context("a tensor larger than the memory")
 }
 
 /// Elements of a tensor of this shape.

@@ -20,18 +20,18 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::panic;
 use std::rc::Rc;
-use std::sync::mpsc;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use tokio::runtime;
 use tokio::sync::watch;
 use tokio::task::{JoinSet, LocalSet};
 
 pub use arrivals::{constant, poisson, read_trace};
-pub use data::{Fill, tensor};
-pub use region::Region;
+pub use data::{Fill, tensor, tensor_size};
+pub use region::{Region, unique_name};
 pub use request::{Input, InputData, Output, PreparedRequest, SharedRange};
 pub use response::ServerValuesFrom;
 
@@ -40,6 +40,12 @@ use crate::record::{Recorder, Window, WindowRule};
 use connection::Connection;
 use pacer::Pacer;
 use worker::{Shared, Turns, work};
+
+/// Requests that are handed over in one go; between, the workers and orders get their turn.
+const MOST_AT_ONCE: usize = 256;
+
+/// How often who waits for the end of a load looks whether to go on.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// What is to be sent, where, and how.
 pub struct Workload {
@@ -76,6 +82,8 @@ pub enum Pacing {
 /// What happened.
 #[derive(Debug)]
 pub enum Event {
+    /// The warm-up is over and the first window has begun.
+    Opened,
     /// A window is over.
     Window(Box<Window>),
     /// The load is over; nothing follows.
@@ -141,6 +149,22 @@ impl Running {
     /// Windows as they close; [`Event::Ended`] is the last.
     pub fn events(&self) -> &mpsc::Receiver<Event> {
         &self.events
+    }
+
+    /// Waits for the end; looks every moment whether to `go_on`.
+    ///
+    /// # Errors
+    ///
+    /// That of `go_on`, or the load failed.
+    pub fn ended(&self, go_on: impl Fn() -> Result<()>) -> Result<Totals> {
+        loop {
+            go_on()?;
+            match self.events.recv_timeout(LOOK) {
+                Ok(Event::Ended(totals)) => return Ok(*totals),
+                Ok(_) | Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => bail!("the load ended without a result"),
+            }
+        }
     }
 
     /// No more requests. Those in flight are awaited, at most for the timeout, before [`Event::Ended`] comes;
@@ -253,7 +277,8 @@ impl Driver {
     /// Hands over all that is due; takes on a worker for each that finds none idle.
     fn hand_over(&mut self, shared: &Rc<Shared>, workers: &mut JoinSet<()>) {
         let Some(pacer) = &mut self.pacer else { return };
-        while let Some(due_ns) = pacer.due() {
+        for _ in 0..MOST_AT_ONCE {
+            let Some(due_ns) = pacer.due() else { return };
             if shared.is_due(due_ns)
                 && let Some(connection) = self.connections.pop()
             {

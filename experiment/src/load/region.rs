@@ -10,10 +10,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use anyhow::{Context, Result};
 use rustix::fs::{FallocateFlags, fallocate};
 
+use crate::clock::now_ns;
+
 /// Where Linux keeps what `shm_open` names.
 const DIRECTORY: &str = "/dev/shm";
 
-static COUNTER: AtomicU64 = AtomicU64::new(0);
+/// A name that no other run has: a process id alone is not enough where containers share memory or a server.
+pub fn unique_name(label: &str) -> String {
+    static COUNTER: AtomicU64 = AtomicU64::new(0);
+    let number = COUNTER.fetch_add(1, Ordering::Relaxed);
+    format!("triton-experiment-{}-{:x}-{number}-{label}", process::id(), now_ns())
+}
 
 /// A POSIX shared memory object, gone when this is dropped. A server that has registered it keeps its mapping
 /// until it unregisters it, so it may be dropped as soon as it is registered.
@@ -47,8 +54,7 @@ impl Region {
 
     fn with(label: &str, len: usize, fill: impl FnOnce(&File) -> std::io::Result<()>) -> Result<Self> {
         let label: String = label.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
-        let number = COUNTER.fetch_add(1, Ordering::Relaxed);
-        let name = format!("triton-experiment-{}-{number}-{label}", process::id());
+        let name = unique_name(&label);
         let path = Path::new(DIRECTORY).join(name);
         let failed = || {
             format!(

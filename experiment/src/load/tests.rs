@@ -47,6 +47,7 @@ fn run(workload: Workload, length: Duration) -> (Vec<Window>, Totals) {
     let running = start(workload).unwrap();
     let mut windows = Vec::new();
     let mut take = |event| match event {
+        Event::Opened => None,
         Event::Window(window) => {
             windows.push(*window);
             None

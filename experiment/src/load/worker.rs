@@ -106,8 +106,13 @@ impl Shared {
     fn record(&self, outcome: &Outcome, from: Option<ServerValuesFrom>) {
         let state = &mut *self.0.borrow_mut();
         state.from = state.from.max(from);
+        let was_open = state.recorder.is_open();
+        // Who has stopped listening does not want to know.
         if let Some(window) = state.recorder.record(outcome) {
             let _ = state.events.send(Event::Window(Box::new(window)));
+        }
+        if !was_open && state.recorder.is_open() {
+            let _ = state.events.send(Event::Opened);
         }
     }
 }

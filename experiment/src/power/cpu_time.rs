@@ -102,7 +102,7 @@ impl NoEnergy {
     pub fn cpu_time(server_pid: Option<u32>) -> Result<Self> {
         let pid = server_pid.context(
             "--power cpu-time needs the server's process id: the server must run on this machine, and either be \
-             started by this tool or be named by its process id",
+             started by this tool, be found by its port as a process called tritonserver, or be named by --server-pid",
         )?;
         process_cpu_s(pid).with_context(|| {
             format!(

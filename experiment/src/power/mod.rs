@@ -115,8 +115,8 @@ pub fn open(choice: PowerChoice, around: &Surroundings) -> Result<Box<dyn Meter>
 fn ensure_local(name: &str, around: &Surroundings) -> Result<()> {
     ensure!(
         around.server_is_local,
-        "--power {name} measures this machine, but the server runs on another: use --power metrics, or run the \
-         tool beside the server"
+        "--power {name} measures this machine, and the server is not known to run here: use --power metrics, or \
+         name its process by --server-pid"
     );
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! Configurations of one model, put into force one after the other.
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Result, anyhow, bail};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -44,7 +44,10 @@ pub struct Reconfigurer<'a> {
 }
 
 impl<'a> Reconfigurer<'a> {
-    /// For a model that is loaded. `server` is given when the tool started it.
+    /// For a model that is loaded. `server` is given when the tool started it. `original` is what [`restore`] brings
+    /// back and changes start from; without, it is what is in force now.
+    ///
+    /// [`restore`]: Reconfigurer::restore
     ///
     /// # Errors
     ///
@@ -54,6 +57,7 @@ impl<'a> Reconfigurer<'a> {
         server: Option<&'a ServerProcess>,
         model: &str,
         way: Way,
+        original: Option<&Value>,
     ) -> Result<Self> {
         if way == Way::Rewrite && server.is_none() {
             bail!(
@@ -62,8 +66,15 @@ impl<'a> Reconfigurer<'a> {
                 control.url()
             );
         }
-        let original = control.model_config(model, None)?;
-        Ok(Self { control, server, model: model.to_owned(), way, original, tried: None })
+        let in_force = control.model_config(model, None)?;
+        let original = original.unwrap_or(&in_force).clone();
+        let tried = (original != in_force).then_some(Way::Api);
+        Ok(Self { control, server, model: model.to_owned(), way, original, tried })
+    }
+
+    /// The configuration that changes start from.
+    pub fn original(&self) -> &Value {
+        &self.original
     }
 
     /// Puts the original configuration with this change into force, and returns what the server then reports.
@@ -87,11 +98,13 @@ impl<'a> Reconfigurer<'a> {
         match (self.way, self.server) {
             (Way::Api, _) => self.apply_by(Way::Api, &wanted, &change.patch),
             (Way::Rewrite, _) => self.apply_by(Way::Rewrite, &wanted, &change.patch),
-            (Way::Auto, None) => self.apply_by(Way::Api, &wanted, &change.patch).context(
-                "it was tried through the repository API, which needs --model-control-mode=explicit and a Triton \
-                 that knows the parameter 'config'; the other way, rewriting config.pbtxt, needs a server that \
-                 this tool starts",
-            ),
+            (Way::Auto, None) => self.apply_by(Way::Api, &wanted, &change.patch).map_err(|error| {
+                anyhow!(
+                    "{error:#} (tried through the repository API, which needs --model-control-mode=explicit and a \
+                     Triton that knows the parameter 'config'; rewriting config.pbtxt needs a server that this \
+                     tool starts)"
+                )
+            }),
             (Way::Auto, Some(_)) => {
                 let by_api = self.apply_by(Way::Api, &wanted, &change.patch);
                 let Err(first) = by_api else { return by_api };
@@ -334,7 +347,7 @@ mod tests {
             (200, answer)
         });
         for way in [Way::Api, Way::Auto] {
-            let mut reconfigurer = Reconfigurer::new(&control, None, "m", way).unwrap();
+            let mut reconfigurer = Reconfigurer::new(&control, None, "m", way, None).unwrap();
             let change = Change { name: "small".to_owned(), patch: json!({ "max_batch_size": 4 }) };
             let error = format!("{:#}", reconfigurer.apply(&change).unwrap_err());
             assert!(error.starts_with("configuration 'small' of model 'm'"), "{error}");

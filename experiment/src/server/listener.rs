@@ -3,24 +3,9 @@
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-/// Programs that listen for a server that runs somewhere else, often in a container: their CPU time is not the
-/// server's.
-const FORWARDERS: [&str; 10] = [
-    "docker-proxy",
-    "rootlessport",
-    "slirp4netns",
-    "pasta",
-    "conmon",
-    "ssh",
-    "sshd",
-    "kubectl",
-    "socat",
-    "nginx",
-];
-
-/// The process that listens on `address`. None when it cannot be told: it is not on this machine, belongs to
-/// another user, is out of sight in a container, or forwards to one.
-pub fn process_listening_on(address: SocketAddr) -> Option<u32> {
+/// The process that listens on `address`, and its program's name. None when it cannot be told: it is not on this
+/// machine, belongs to another user, or is out of sight in a container.
+pub fn process_listening_on(address: SocketAddr) -> Option<(u32, String)> {
     let inodes: BTreeSet<u64> = ["/proc/net/tcp", "/proc/net/tcp6"]
         .iter()
         .filter_map(|file| std::fs::read_to_string(file).ok())
@@ -30,7 +15,7 @@ pub fn process_listening_on(address: SocketAddr) -> Option<u32> {
     // Children may have inherited the socket; the process that opened it is the one whose parent has it not.
     let opener = holders.iter().find(|pid| parent(**pid).is_none_or(|parent| !holders.contains(&parent)))?;
     let name = std::fs::read_to_string(format!("/proc/{opener}/comm")).ok()?;
-    (!FORWARDERS.contains(&name.trim())).then_some(*opener)
+    Some((*opener, name.trim().to_owned()))
 }
 
 /// Inodes of the sockets in a `/proc/net/tcp` or `tcp6` that accept connections to `address`.
@@ -99,7 +84,7 @@ mod tests {
             let listener = TcpListener::bind(host).unwrap();
             let port = listener.local_addr().unwrap().port();
             let found = process_listening_on(SocketAddr::from(([127, 0, 0, 1], port)));
-            assert_eq!(found, Some(std::process::id()), "listening on {host}");
+            assert_eq!(found.map(|(pid, _)| pid), Some(std::process::id()), "listening on {host}");
         }
     }
 

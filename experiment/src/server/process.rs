@@ -82,13 +82,14 @@ pub struct ServerProcess {
 }
 
 impl ServerProcess {
-    /// Starts a server and waits until it has loaded the models, at most two minutes.
+    /// Starts a server and waits until it has loaded the models, at most two minutes and as long as `go_on` has no
+    /// error.
     ///
     /// # Errors
     ///
-    /// When it cannot be started, a model is not there or cannot be loaded, or it is not ready in time. The
+    /// That of `go_on`. When it cannot be started, a model is not there or cannot be loaded, or it is not ready in time. The
     /// message holds the end of its log.
-    pub fn start(options: &ServerOptions) -> Result<Self> {
+    pub fn start(options: &ServerOptions, go_on: impl Fn() -> Result<()>) -> Result<Self> {
         ensure!(
             options.tritonserver.is_file(),
             "there is no Triton server at '{}'; name the executable 'tritonserver'",
@@ -96,7 +97,7 @@ impl ServerProcess {
         );
         for attempt in 1.. {
             let mut server = Self::spawn(options)?;
-            match server.wait_until_ready() {
+            match server.wait_until_ready(&go_on) {
                 Ok(()) => return Ok(server),
                 // Between the choice of a port and the server's binding it, somebody else may have taken it.
                 Err(_) if attempt < PORT_ATTEMPTS && server.log().contains("already in use") => {}
@@ -158,9 +159,10 @@ impl ServerProcess {
         Ok(Self { guard: Mutex::new(guard), pid, id, command, control, metrics_port, repository, folder })
     }
 
-    fn wait_until_ready(&mut self) -> Result<()> {
+    fn wait_until_ready(&mut self, go_on: &impl Fn() -> Result<()>) -> Result<()> {
         let deadline = Instant::now() + READY_TIMEOUT;
         while Instant::now() < deadline {
+            go_on()?;
             if let Some(how) = self.ended() {
                 bail!("the server did not start: {how}");
             }
@@ -307,7 +309,7 @@ mod tests {
             models: Vec::new(),
             arguments: vec!["-c".to_owned(), script.to_owned()],
         };
-        ServerProcess::start(&options).unwrap_err().to_string()
+        ServerProcess::start(&options, || Ok(())).unwrap_err().to_string()
     }
 
     #[test]

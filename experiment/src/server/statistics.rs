@@ -35,6 +35,7 @@ impl ModelStatistics {
             (&mut sums.success_count, &times["success"]["count"]),
             (&mut sums.success_ns, &times["success"]["ns"]),
             (&mut sums.fail_count, &times["fail"]["count"]),
+            (&mut sums.cache_hit_count, &times["cache_hit"]["count"]),
             (&mut sums.queue_ns, &times["queue"]["ns"]),
             (&mut sums.compute_input_ns, &times["compute_input"]["ns"]),
             (&mut sums.compute_infer_ns, &times["compute_infer"]["ns"]),
@@ -55,6 +56,7 @@ impl ModelStatistics {
         let growth = StatisticsGrowth {
             success_count: now.success_count.saturating_sub(then.success_count),
             fail_count: now.fail_count.saturating_sub(then.fail_count),
+            cache_hit_count: now.cache_hit_count.saturating_sub(then.cache_hit_count),
             inference_count: now.inference_count.saturating_sub(then.inference_count),
             execution_count: now.execution_count.saturating_sub(then.execution_count),
             success_ns: now.success_ns.saturating_sub(then.success_ns),
@@ -117,6 +119,7 @@ mod tests {
             compute_input_ns: 90,
             compute_infer_ns: 120,
             compute_output_ns: 150,
+            cache_hit_count: 0,
         };
         assert_eq!(growth, expected);
         assert_eq!(executions, BTreeMap::from([(4, 5), (8, 9)]));

@@ -89,6 +89,70 @@ fn killed_and_interrupted_and_resumed_a_run_is_complete() {
     assert!(folder.join("report.html").exists());
 }
 
+#[test]
+fn a_run_goes_on_only_as_it_began() {
+    let place = Place::with(&[ADD_ONE]);
+    let server = place.server(&["add_one"]);
+    let folder = place.path().join("results");
+    let mut run = Running::start(
+        quick("sweep")
+            .args(["--url", server.control().url(), "--model=add_one", "--concurrency=1,2,4", "--output"])
+            .arg(&folder),
+    );
+    run.wait_for("inferences/s");
+
+    let resume = || {
+        let mut resume = command(["sweep", "--resume"]);
+        resume.arg(&folder);
+        resume
+    };
+    let (code, errors) = fail(&mut resume());
+    assert_eq!(code, 2);
+    assert!(errors.contains("another run measures into"), "{errors}");
+    run.signal(Signal::INT);
+    assert_eq!(run.end().0, Some(130));
+
+    let (code, errors) = fail(resume().args(["--rate=7"]));
+    assert_eq!(code, 2);
+    assert!(errors.contains("only --url and --server-pid"), "{errors}");
+
+    let config = server.control().model_config("add_one", None).unwrap();
+    let mut other = config.clone();
+    other["dynamic_batching"] = serde_json::json!({ "max_queue_delay_microseconds": 9 });
+    server.control().load("add_one", Some(&other)).unwrap();
+    let (code, errors) = fail(&mut resume());
+    assert_eq!(code, 1);
+    assert!(errors.contains("configuration is another one"), "{errors}");
+    server.control().load("add_one", Some(&config)).unwrap();
+
+    // The server has moved to another port.
+    let moved = place.server(&["add_one"]);
+    server.control().load("add_one", Some(&config)).unwrap();
+    drop(server);
+    succeed(resume().args(["--url", moved.control().url()]));
+    assert_eq!(points(&results(&folder)).len(), 3);
+}
+
+#[test]
+fn ctrl_c_is_heard_while_a_request_hangs() {
+    let place = Place::with(&[("slow", "max_batch_size: 1")]);
+    let server = place.server(&["slow"]);
+    let long = place.path().join("long.bin");
+    std::fs::write(&long, 5_000_000_f32.to_le_bytes()).unwrap();
+    let mut run = Running::start(
+        quick("sweep")
+            .args(["--url", server.control().url(), "--model=slow", "--timeout=3000", "--output"])
+            .arg(place.path().join("results"))
+            .arg(format!("--input-file=x={}", long.display())),
+    );
+    run.wait_for("power: cpu-time");
+    std::thread::sleep(Duration::from_millis(300));
+    run.signal(Signal::INT);
+    assert_eq!(run.end().0, Some(130));
+    // It would work on that request for over an hour.
+    kill(server.pid() as i32, Signal::KILL);
+}
+
 /// The server of a run that was killed ends by itself.
 fn wait_until_gone(url: &str) {
     let address = url.trim_start_matches("http://");

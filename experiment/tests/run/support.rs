@@ -54,13 +54,13 @@ impl Place {
 
     /// A server for this place, with these models loaded.
     pub fn server(&self, models: &[&str]) -> ServerProcess {
-        ServerProcess::start(&ServerOptions {
+        let options = ServerOptions {
             tritonserver: place("TL_TRITONSERVER"),
             model_repository: self.path().join("models"),
             models: models.iter().map(|model| (*model).to_owned()).collect(),
             arguments: self.server_arguments(),
-        })
-        .expect("the server starts")
+        };
+        ServerProcess::start(&options, || Ok(())).expect("the server starts")
     }
 
     fn server_arguments(&self) -> Vec<String> {

@@ -1,10 +1,14 @@
 //! `sweep`: what is measured and what is left behind.
 
+use std::time::Duration;
+
+use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::support::{Place, points, quick, results, succeed};
+use crate::support::{Place, Running, fail, kill, points, quick, results, succeed};
 
 const ADD_ONE: &str = "max_batch_size: 16";
+const ADD_ONE_MODEL: (&str, &str) = ("add_one", ADD_ONE);
 
 /// The latency of `slow` is as many milliseconds as its input says.
 fn milliseconds(place: &Place, milliseconds: f32) -> String {
@@ -97,11 +101,92 @@ fn max_throughput_reports_the_search_and_its_best() {
     let point = &points(&results)[0];
     let search = point["search"].as_array().unwrap();
     // One instance, one request at a time: at most 50 requests per second, which two in flight nearly reach.
-    assert!(search.len() >= 2, "{search:?}");
+    assert_eq!(search.len(), 3, "{search:?}");
     assert!(number(&point["inferences_per_s"]) <= 50.5, "{}", point["inferences_per_s"]);
     let best = search.iter().map(|step| number(&step["inferences_per_s"])).fold(0.0, f64::max);
     assert_eq!(number(&point["inferences_per_s"]), best);
     assert!(results["server"]["command"].is_array());
+}
+
+/// A dynamic batcher runs one request while another waits: two in flight are no faster than one, and eight are.
+#[test]
+fn the_search_for_the_highest_throughput_gets_over_a_plateau() {
+    let place = Place::with(&[("slow", "max_batch_size: 8 dynamic_batching {}")]);
+    let folder = place.path().join("results");
+    succeed(
+        quick("sweep")
+            .args(["--model=slow", "--max-throughput", "--max-concurrency=8", "--output"])
+            .arg(&folder)
+            .arg(milliseconds(&place, 30.0))
+            .args(place.own_server()),
+    );
+    let results = results(&folder);
+    let point = &points(&results)[0];
+    // A batch takes 30 ms whatever its size, so 33 batches per second; with eight in flight they hold up to eight.
+    assert!(number(&point["inferences_per_s"]) > 80.0, "{}", point["search"]);
+    assert!(point["warnings"].to_string().contains("still grew"), "{}", point["warnings"]);
+}
+
+#[test]
+fn answers_slower_than_the_longest_time_for_a_point_are_measured_all_the_same() {
+    let place = Place::with(&[("slow", "max_batch_size: 1")]);
+    let folder = place.path().join("results");
+    succeed(
+        quick("sweep")
+            .args(["--model=slow", "--concurrency=1", "--max-time=0.5", "--output"])
+            .arg(&folder)
+            .arg(milliseconds(&place, 1500.0))
+            .args(place.own_server()),
+    );
+    let results = results(&folder);
+    let point = &points(&results)[0];
+    assert_eq!(point["settled"], false);
+    assert!(number(&point["client_latency"]["max_ns"]) > 1.5e9, "{}", point["client_latency"]);
+}
+
+#[test]
+fn failures_in_the_measured_part_are_told() {
+    let place = Place::with(&[("failing", "max_batch_size: 4"), ADD_ONE_MODEL]);
+    let server = place.server(&["failing", "add_one"]);
+    let url = server.control().url();
+    let not_a_number = place.path().join("nan.bin");
+    std::fs::write(&not_a_number, f32::NAN.to_le_bytes().repeat(4)).unwrap();
+    let (code, errors) = fail(
+        quick("sweep")
+            .args(["--url", url, "--model=failing", "--concurrency=1"])
+            .arg(format!("--input-file=x={}", not_a_number.display()))
+            .arg(format!("--output={}", place.path().join("refused").display())),
+    );
+    assert_eq!(code, 1);
+    assert!(errors.contains("planted failure"), "the server's own words: {errors}");
+
+    // A model that goes away in the middle of a point.
+    let folder = place.path().join("results");
+    let run = Running::start(
+        quick("sweep")
+            .args([
+                "--url",
+                url,
+                "--model=add_one",
+                "--concurrency=2",
+                "--tolerance=0",
+                "--max-time=3",
+                "--output",
+            ])
+            .arg(&folder),
+    );
+    std::thread::sleep(Duration::from_millis(1500));
+    let unload = format!("{url}/v2/repository/models/add_one/unload");
+    ureq::post(unload).send("{}").expect("the model is unloaded");
+    let (_, errors) = run.end();
+    let results = results(&folder);
+    let point = &points(&results)[0];
+    assert!(point["errors"].as_array().is_some_and(|errors| !errors.is_empty()), "{errors}");
+    assert!(
+        point["warnings"].to_string().contains("requests failed, most with HTTP 4"),
+        "{}",
+        point["warnings"]
+    );
 }
 
 #[test]
@@ -154,12 +239,6 @@ fn response_parameters_serve_as_well_as_outputs() {
 /// report a single slow request.
 #[test]
 fn a_stalled_server_shows_in_the_open_loop_percentiles() {
-    use std::time::Duration;
-
-    use rustix::process::Signal;
-
-    use crate::support::{Running, kill};
-
     let place = Place::with(&[("add_one", ADD_ONE)]);
     let server = place.server(&["add_one"]);
     let folder = place.path().join("results");

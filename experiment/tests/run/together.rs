@@ -1,6 +1,8 @@
 //! `compare`: configurations of one model under the very same arrivals.
 
-use crate::support::{Place, points, quick, results, succeed};
+use rustix::process::Signal;
+
+use crate::support::{Place, Running, command, points, quick, results, succeed};
 
 const CONFIGURATIONS: [&str; 3] = [
     r#"--configuration=none={}"#,
@@ -16,7 +18,7 @@ fn configurations_take_effect_under_the_same_arrivals() {
         let folder = place.path().join("results");
         succeed(
             quick("compare")
-                .args(["--model=add_one", "--rate=100", "--window=0.5", "--reconfigure", way])
+                .args(["--model=add_one", "--rate=100", "--max-time=3", "--reconfigure", way])
                 .args(CONFIGURATIONS)
                 .args(place.own_server())
                 .arg("--output")
@@ -36,6 +38,8 @@ fn configurations_take_effect_under_the_same_arrivals() {
         assert_eq!(mean("none"), 1.0, "{way}");
         // At 100 requests per second four gather in 40 ms, long before the delay ends.
         assert!(mean("wait") > 3.5, "{way}: {}", mean("wait"));
+        let scheduled: Vec<_> = points.iter().map(|point| &point["pacing"]["scheduled"]).collect();
+        assert!(scheduled.windows(2).all(|pair| pair[0] == pair[1]), "the very same arrivals: {scheduled:?}");
         let p50 = |name: &str| point(name)["client_latency"]["p50_ns"].as_f64().unwrap();
         assert!(p50("wait") > 5.0 * p50("none"), "{way}: {} and {}", p50("wait"), p50("none"));
         let text = std::fs::read_to_string(place.path().join("models/add_one/config.pbtxt")).unwrap();
@@ -59,5 +63,33 @@ fn a_server_that_runs_gets_its_configuration_back() {
             .arg("--output")
             .arg(place.path().join("results")),
     );
+    assert_eq!(server.control().model_config("add_one", None).unwrap(), before);
+}
+
+/// Killed while another configuration was in force, a comparison goes on from the model's own, and brings that back.
+#[test]
+fn a_killed_comparison_knows_the_original_configuration() {
+    let place = Place::with(&[("add_one", "max_batch_size: 8")]);
+    let server = place.server(&["add_one"]);
+    let before = server.control().model_config("add_one", None).unwrap();
+    let folder = place.path().join("results");
+    let mut run = Running::start(
+        quick("compare")
+            .args(["--url", server.control().url(), "--model=add_one", "--concurrency=2", "--in-order"])
+            .args(["--repeats=3"])
+            .args(&CONFIGURATIONS[1..])
+            .args(&CONFIGURATIONS[..1])
+            .arg("--output")
+            .arg(&folder),
+    );
+    run.wait_for("inferences/s");
+    run.signal(Signal::KILL);
+    run.end();
+    assert_ne!(server.control().model_config("add_one", None).unwrap(), before, "it was killed in between");
+
+    succeed(command(["compare", "--resume"]).arg(&folder));
+    let results = results(&folder);
+    assert_eq!(points(&results).len(), 9);
+    assert!(results["configurations"]["none"]["dynamic_batching"].is_null(), "{}", results["configurations"]);
     assert_eq!(server.control().model_config("add_one", None).unwrap(), before);
 }
