@@ -339,24 +339,24 @@ pub struct StatisticsGrowth {
 }
 
 impl Point {
-    /// Inferences per executed batch, by the server's statistics; else the mean over the responses' own
-    /// `executed_batch_size`, each weighted so that a batch counts once.
-    pub fn mean_executed_batch_size(&self) -> Option<f64> {
-        if let Some(statistics) = &self.statistics {
-            let growth = &statistics.measured;
-            if growth.execution_count > 0 {
-                return Some(growth.inference_count as f64 / growth.execution_count as f64);
+    /// Inferences by the size of the batch that ran them: from the server's statistics, else from the responses.
+    pub fn inferences_by_executed_size(&self) -> BTreeMap<u64, u64> {
+        let statistics = self.statistics.as_ref().map(|statistics| &statistics.executions_by_batch_size);
+        match statistics.filter(|batches| !batches.is_empty()) {
+            Some(batches) => batches.iter().map(|(size, batches)| (*size, size * batches)).collect(),
+            None => {
+                let batch = u64::from(self.key.batch);
+                self.executed_batch_sizes.iter().map(|(size, requests)| (*size, requests * batch)).collect()
             }
         }
-        let requests: u64 = self.executed_batch_sizes.values().sum();
-        // A batch of size s that serves k requests shows up k times: each stands for batch / s of an execution.
-        let executions: f64 = self
-            .executed_batch_sizes
-            .iter()
-            .filter(|(size, _)| **size > 0)
-            .map(|(size, count)| *count as f64 * f64::from(self.key.batch) / *size as f64)
-            .sum();
-        (executions > 0.0).then(|| requests as f64 * f64::from(self.key.batch) / executions)
+    }
+
+    /// Inferences for each batch that ran.
+    pub fn mean_executed_batch_size(&self) -> Option<f64> {
+        let by_size = self.inferences_by_executed_size();
+        let batches: f64 =
+            by_size.iter().filter(|(size, _)| **size > 0).map(|(size, n)| *n as f64 / *size as f64).sum();
+        (batches > 0.0).then(|| by_size.values().sum::<u64>() as f64 / batches)
     }
 }
 
@@ -378,5 +378,25 @@ impl Latency {
             max_ns: times.max_ns,
             histogram: times.encode(),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::report::fixtures::sweep_with_energy;
+
+    #[test]
+    fn sizes_count_inferences_not_batches() {
+        let mut point = sweep_with_energy().points.remove(0);
+        point.key.batch = 2;
+        point.statistics = None;
+        point.executed_batch_sizes = [(2, 10), (8, 20)].into();
+        assert_eq!(point.inferences_by_executed_size(), [(2, 20), (8, 40)].into());
+        assert_eq!(point.mean_executed_batch_size(), Some(60.0 / 15.0));
+        point.statistics = Some(Default::default());
+        assert_eq!(point.mean_executed_batch_size(), Some(4.0));
+        point.statistics.as_mut().unwrap().executions_by_batch_size = [(1, 30), (10, 3)].into();
+        assert_eq!(point.inferences_by_executed_size(), [(1, 30), (10, 30)].into());
+        assert_eq!(point.mean_executed_batch_size(), Some(60.0 / 33.0));
     }
 }

@@ -27,7 +27,7 @@ impl Pacer {
             timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC)?;
         #[expect(
             deprecated,
-            reason = "only for types that may close their descriptor, and its successor is unsafe"
+            reason = "meant for types that may close their descriptor meanwhile, which an OwnedFd does not"
         )]
         let timer = AsyncFd::with_interest(timer, Interest::READABLE)?;
         Ok(Self { arrivals: arrivals.peekable(), start_ns: 0, timer })

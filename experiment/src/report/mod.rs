@@ -13,7 +13,7 @@ mod figure;
 mod findings;
 mod fit;
 #[cfg(test)]
-mod fixtures;
+pub(crate) mod fixtures;
 mod number;
 mod page;
 mod plots;

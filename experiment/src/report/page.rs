@@ -6,7 +6,6 @@ use askama::Template;
 use super::cells::load_name;
 use super::findings::findings;
 use super::number::{ABSENT, count, or_absent, significant, three, time};
-use super::plots::sizes::mean_size;
 use crate::results::{Latency, Point, Results};
 
 /// A plot on the page.
@@ -213,7 +212,7 @@ fn main_table(points: &[&Point]) -> Table {
             latency(|l| l.max_ns),
             compute(|l| l.p50_ns),
             compute(|l| l.p99_ns),
-            or_absent(mean_size(p)),
+            or_absent(p.mean_executed_batch_size()),
             or_absent(p.consumption.average_power_w),
             or_absent(p.inferences_per_j),
             p.cpu_s_per_inference.map_or_else(|| ABSENT.into(), |s| time(s * 1e9)),

@@ -87,7 +87,7 @@ fn batch_axis(sizes: &[u32]) -> Dimension {
 /// Why nothing is plotted over batch size.
 fn few_batches(cells: &[Cell]) -> String {
     match batches(cells).first() {
-        None => "No request was answered.".into(),
+        None => "No point with an answered request was measured.".into(),
         Some(batch) => format!("Only batch size {batch} was measured: nothing to plot it over."),
     }
 }

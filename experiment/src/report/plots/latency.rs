@@ -132,7 +132,7 @@ pub fn distribution(cells: &[Cell]) -> Result<Vec<Plot>> {
         }
     }
     if curves.is_empty() {
-        return Ok(vec![Plot::absent(TITLE, "No request was answered.")]);
+        return Ok(vec![Plot::absent(TITLE, "No point with an answered request was measured.")]);
     }
     let unit = TimeUnit::for_range(curves.iter().flat_map(|(_, _, c)| c.points.iter().map(|p| p.0)));
     let (title, names) = titles(cells, &groups, TITLE);

@@ -5,7 +5,7 @@ mod compare;
 mod cpu;
 pub mod efficiency;
 mod latency;
-pub mod sizes;
+mod sizes;
 mod visits;
 
 use super::cells::{Cell, cells, repeats_note};

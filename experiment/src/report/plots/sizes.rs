@@ -7,27 +7,6 @@ use crate::report::cells::{Cell, at_highest_load, titles};
 use crate::report::figure::{Kind, Mark, Panel, Plot, dimension};
 use crate::report::number::count;
 use crate::report::scale::Scale;
-use crate::results::Point;
-
-/// Inferences by the size of the batch that ran them: from the server's statistics, else from the responses.
-pub fn inferences_by_size(point: &Point) -> BTreeMap<u64, u64> {
-    let statistics = point.statistics.as_ref().map(|s| &s.executions_by_batch_size).filter(|s| !s.is_empty());
-    match statistics {
-        Some(batches) => batches.iter().map(|(size, batches)| (*size, size * batches)).collect(),
-        None => {
-            let batch = u64::from(point.key.batch);
-            point.executed_batch_sizes.iter().map(|(size, requests)| (*size, requests * batch)).collect()
-        }
-    }
-}
-
-/// Inferences for each batch that ran.
-pub fn mean_size(point: &Point) -> Option<f64> {
-    let by_size = inferences_by_size(point);
-    let batches: f64 =
-        by_size.iter().filter(|(size, _)| **size > 0).map(|(size, n)| *n as f64 / *size as f64).sum();
-    (batches > 0.0).then(|| by_size.values().sum::<u64>() as f64 / batches)
-}
 
 /// Plot 8: bars, for each batch or configuration at its highest load.
 pub fn executed(cells: &[Cell]) -> Vec<Plot> {
@@ -35,7 +14,7 @@ pub fn executed(cells: &[Cell]) -> Vec<Plot> {
     let mut groups: Vec<(&Cell, BTreeMap<u64, u64>)> = Vec::new();
     for cell in at_highest_load(cells) {
         let mut sum = BTreeMap::new();
-        for (size, inferences) in cell.repeats.iter().flat_map(|p| inferences_by_size(p)) {
+        for (size, inferences) in cell.repeats.iter().flat_map(|p| p.inferences_by_executed_size()) {
             *sum.entry(size).or_insert(0) += inferences;
         }
         sum.retain(|_, inferences| *inferences > 0);
@@ -74,25 +53,4 @@ pub fn executed(cells: &[Cell]) -> Vec<Plot> {
     let caption =
         "Share of inferences that ran in a batch of each size; sizes that no panel has are left out.";
     figures(("executed-batch-sizes", &title, caption.into()), panels, true, true)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::report::fixtures::sweep_with_energy;
-
-    #[test]
-    fn sizes_count_inferences_not_batches() {
-        let mut point = sweep_with_energy().points.remove(0);
-        point.key.batch = 2;
-        point.statistics = None;
-        point.executed_batch_sizes = [(2, 10), (8, 20)].into();
-        assert_eq!(inferences_by_size(&point), [(2, 20), (8, 40)].into());
-        assert_eq!(mean_size(&point), Some(60.0 / 15.0));
-        point.statistics = Some(Default::default());
-        assert_eq!(mean_size(&point), Some(4.0));
-        point.statistics.as_mut().unwrap().executions_by_batch_size = [(1, 30), (10, 3)].into();
-        assert_eq!(inferences_by_size(&point), [(1, 30), (10, 30)].into());
-        assert_eq!(mean_size(&point), Some(60.0 / 33.0));
-    }
 }
