@@ -3,6 +3,7 @@
 //! `make test` says where server, TensorFlow, backend and models are; see `support`.
 
 mod endings;
+mod server;
 mod support;
 mod sweep;
 mod together;

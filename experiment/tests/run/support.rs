@@ -17,6 +17,11 @@ fn place(variable: &str) -> PathBuf {
         .into()
 }
 
+/// The whole `config.pbtxt` of a model of this backend.
+pub fn config_text(config: &str) -> String {
+    format!("backend: \"tensorflow_latency\"\n{config}\n")
+}
+
 /// A model repository and a backend directory, in a temporary folder.
 pub struct Place {
     folder: TempDir,
@@ -52,15 +57,24 @@ impl Place {
         self.folder.path()
     }
 
-    /// A server for this place, with these models loaded.
-    pub fn server(&self, models: &[&str]) -> ServerProcess {
-        let options = ServerOptions {
+    /// The model repository.
+    pub fn models(&self) -> PathBuf {
+        self.path().join("models")
+    }
+
+    /// What starts a server for this place, with these models loaded.
+    pub fn options(&self, models: &[&str]) -> ServerOptions {
+        ServerOptions {
             tritonserver: place("TL_TRITONSERVER"),
-            model_repository: self.path().join("models"),
+            model_repository: self.models(),
             models: models.iter().map(|model| (*model).to_owned()).collect(),
             arguments: self.server_arguments(),
-        };
-        ServerProcess::start(&options, || Ok(())).expect("the server starts")
+        }
+    }
+
+    /// A server for this place, with these models loaded.
+    pub fn server(&self, models: &[&str]) -> ServerProcess {
+        ServerProcess::start(&self.options(models), || Ok(())).expect("the server starts")
     }
 
     fn server_arguments(&self) -> Vec<String> {
@@ -75,7 +89,7 @@ impl Place {
     pub fn own_server(&self) -> Vec<String> {
         let mut flags = vec![
             format!("--tritonserver={}", place("TL_TRITONSERVER").display()),
-            format!("--model-repository={}", self.path().join("models").display()),
+            format!("--model-repository={}", self.models().display()),
         ];
         flags.extend(self.server_arguments().iter().map(|argument| format!("--server-arg={argument}")));
         flags

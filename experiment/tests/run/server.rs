@@ -2,22 +2,21 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::symlink;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use serde_json::{Value, json};
-use tempfile::TempDir;
 use triton_experiment::results::StatisticsGrowth;
 use triton_experiment::server::configuration::{Change, Reconfigurer, Way};
-use triton_experiment::server::{Control, ServerOptions, ServerProcess, TensorMetadata};
+use triton_experiment::server::{Control, ServerProcess, TensorMetadata};
+
+use crate::support::{Place, config_text};
 
 const MODEL: &str = "add_one";
 const CONFIG: &str = r#"
 name: "add_one"
-backend: "tensorflow_latency"
 max_batch_size: 8
 input [ { name: "x" data_type: TYPE_FP32 dims: [ 16 ] } ]
 output [ { name: "y" data_type: TYPE_FP32 dims: [ 16 ] } ]
@@ -26,55 +25,9 @@ dynamic_batching { max_queue_delay_microseconds: 100 }
 instance_group [ { kind: KIND_CPU count: 1 } ]
 "#;
 
-/// Says which path an environment variable names, made absolute: the server works in a folder of its own.
-fn path(variable: &str) -> PathBuf {
-    let value = std::env::var_os(variable).unwrap_or_else(|| {
-        panic!("{variable} is not set; `make test` sets everything up and runs the tests")
-    });
-    let path = std::path::absolute(value).unwrap();
-    assert!(path.exists(), "{variable} is '{}', which is not there; `make test` makes it", path.display());
-    path
-}
-
-/// A repository with one model, and a backend folder.
-struct Folders(TempDir);
-
-impl Folders {
-    fn new() -> Self {
-        let folders = Self(tempfile::tempdir().unwrap());
-        let model = folders.repository().join(MODEL);
-        fs::create_dir_all(model.join("1")).unwrap();
-        let saved_model = path("TL_TEST_MODELS").join(MODEL).join("model.savedmodel");
-        symlink(saved_model, model.join("1/model.savedmodel")).unwrap();
-        fs::write(model.join("config.pbtxt"), CONFIG).unwrap();
-        let backend = folders.0.path().join("backends/tensorflow_latency");
-        fs::create_dir_all(&backend).unwrap();
-        symlink(path("TL_BACKEND"), backend.join("libtriton_tensorflow_latency.so")).unwrap();
-        folders
-    }
-
-    fn repository(&self) -> PathBuf {
-        self.0.path().join("repository")
-    }
-
-    fn options(&self) -> ServerOptions {
-        ServerOptions {
-            tritonserver: path("TL_TRITONSERVER"),
-            model_repository: self.repository(),
-            models: vec![MODEL.to_owned()],
-            arguments: vec![
-                format!("--backend-directory={}", self.0.path().join("backends").display()),
-                format!(
-                    "--backend-config=tensorflow_latency,tensorflow-dir={}",
-                    path("TL_TENSORFLOW_DIR").display()
-                ),
-            ],
-        }
-    }
-
-    fn start(&self) -> ServerProcess {
-        ServerProcess::start(&self.options(), || Ok(())).unwrap()
-    }
+/// A place with one model.
+fn add_one() -> Place {
+    Place::with(&[(MODEL, CONFIG)])
 }
 
 /// An inference of `batch` rows of `width` numbers.
@@ -121,8 +74,8 @@ fn becomes_true(mut condition: impl FnMut() -> bool) -> bool {
 
 #[test]
 fn a_server_tells_about_itself_and_its_model() {
-    let folders = Folders::new();
-    let server = folders.start();
+    let place = add_one();
+    let server = place.server(&[MODEL]);
     let control = server.control();
     assert!(control.is_local());
     assert!(server.ended().is_none());
@@ -150,8 +103,8 @@ fn a_server_tells_about_itself_and_its_model() {
 
 #[test]
 fn statistics_grow_with_inferences() {
-    let folders = Folders::new();
-    let server = folders.start();
+    let place = add_one();
+    let server = place.server(&[MODEL]);
     let control = server.control();
     let before = control.statistics(MODEL, None).unwrap();
     for batch in [1, 4, 4] {
@@ -173,8 +126,8 @@ fn statistics_grow_with_inferences() {
 
 #[test]
 fn refusals_are_the_servers_words() {
-    let folders = Folders::new();
-    let server = folders.start();
+    let place = add_one();
+    let server = place.server(&[MODEL]);
     let control = server.control();
 
     let error = infer(control, 1, 15).unwrap_err().to_string();
@@ -197,8 +150,8 @@ fn refusals_are_the_servers_words() {
 
 #[test]
 fn shared_memory_is_registered_once() {
-    let folders = Folders::new();
-    let server = folders.start();
+    let place = add_one();
+    let server = place.server(&[MODEL]);
     let control = server.control();
     let name = format!("triton-experiment-test-{}", std::process::id());
     let file = Path::new("/dev/shm").join(&name);
@@ -217,8 +170,8 @@ fn shared_memory_is_registered_once() {
 
 #[test]
 fn configurations_come_into_force_by_either_way() {
-    let folders = Folders::new();
-    let server = folders.start();
+    let place = add_one();
+    let server = place.server(&[MODEL]);
     let control = server.control();
     let original = control.model_config(MODEL, None).unwrap();
     for way in [Way::Api, Way::Rewrite, Way::Auto, Way::Rewrite, Way::Api] {
@@ -248,13 +201,16 @@ fn configurations_come_into_force_by_either_way() {
         assert_eq!(control.model_config(MODEL, None).unwrap(), original, "{way:?}");
         reconfigurer.restore().unwrap();
     }
-    assert_eq!(fs::read_to_string(folders.repository().join(MODEL).join("config.pbtxt")).unwrap(), CONFIG);
+    assert_eq!(
+        fs::read_to_string(place.models().join(MODEL).join("config.pbtxt")).unwrap(),
+        config_text(CONFIG)
+    );
 }
 
 #[test]
 fn a_bad_patch_is_refused_and_the_original_stays() {
-    let folders = Folders::new();
-    let server = folders.start();
+    let place = add_one();
+    let server = place.server(&[MODEL]);
     let control = server.control();
     for way in [Way::Api, Way::Rewrite, Way::Auto] {
         for patch in [
@@ -276,8 +232,8 @@ fn a_bad_patch_is_refused_and_the_original_stays() {
 
 #[test]
 fn rewriting_needs_a_server_of_ones_own() {
-    let folders = Folders::new();
-    let server = folders.start();
+    let place = add_one();
+    let server = place.server(&[MODEL]);
     let control = Control::new(server.control().url()).unwrap();
 
     let error = Reconfigurer::new(&control, None, MODEL, Way::Rewrite, None).unwrap_err().to_string();
@@ -295,8 +251,8 @@ fn rewriting_needs_a_server_of_ones_own() {
 
 #[test]
 fn a_killed_server_tells_its_end() {
-    let folders = Folders::new();
-    let server = folders.start();
+    let place = add_one();
+    let server = place.server(&[MODEL]);
     kill_process(pid(&server), Signal::KILL).unwrap();
     assert!(becomes_true(|| server.ended().is_some()));
     let end = server.ended().unwrap();
@@ -309,15 +265,15 @@ fn a_killed_server_tells_its_end() {
 
 #[test]
 fn a_dropped_server_is_gone_with_its_folder() {
-    let folders = Folders::new();
-    let server = folders.start();
+    let place = add_one();
+    let server = place.server(&[MODEL]);
     let process = pid(&server);
     let folder = fs::read_link(format!("/proc/{}/cwd", server.pid())).unwrap();
     assert!(folder.join("server.log").is_file());
     drop(server);
     assert!(test_kill_process(process).is_err(), "the process is gone");
     assert!(!folder.exists(), "its folder is gone");
-    assert!(folders.repository().join(MODEL).join("1/model.savedmodel").exists(), "the models are not");
+    assert!(place.models().join(MODEL).join("1/model.savedmodel").exists(), "the models are not");
 }
 
 /// The test process starts itself once more, with this variable set, to be killed.
@@ -325,17 +281,17 @@ const TO_BE_KILLED: &str = "TRITON_EXPERIMENT_TEST_TO_BE_KILLED";
 
 #[test]
 fn a_server_does_not_outlive_a_tool_that_is_killed() {
-    let folders = Folders::new();
+    let place = add_one();
     if let Some(answer) = std::env::var_os(TO_BE_KILLED) {
-        let server = folders.start();
+        let server = place.server(&[MODEL]);
         fs::write(&answer, server.pid().to_string()).unwrap();
         std::thread::sleep(Duration::from_secs(3600));
     }
-    let answer = folders.0.path().join("pid");
+    let answer = place.path().join("pid");
     let mut tool = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "a_server_does_not_outlive_a_tool_that_is_killed"])
+        .args(["--exact", "server::a_server_does_not_outlive_a_tool_that_is_killed"])
         .env(TO_BE_KILLED, &answer)
-        .env("TMPDIR", folders.0.path())
+        .env("TMPDIR", place.path())
         .spawn()
         .unwrap();
     let mut server = None;
@@ -353,19 +309,19 @@ fn a_server_does_not_outlive_a_tool_that_is_killed() {
 
 #[test]
 fn a_server_that_cannot_start_says_why() {
-    let folders = Folders::new();
+    let place = add_one();
 
-    let mut options = folders.options();
+    let mut options = place.options(&[MODEL]);
     options.models = vec!["nope".to_owned()];
     let error = ServerProcess::start(&options, || Ok(())).unwrap_err().to_string();
     assert!(error.contains("no folder 'nope'; it has: add_one"), "{error}");
 
-    let mut options = folders.options();
-    options.tritonserver = folders.0.path().join("tritonserver");
+    let mut options = place.options(&[MODEL]);
+    options.tritonserver = place.path().join("tritonserver");
     let error = ServerProcess::start(&options, || Ok(())).unwrap_err().to_string();
     assert!(error.contains("no Triton server at"), "{error}");
 
-    fs::write(folders.repository().join(MODEL).join("config.pbtxt"), "max_batch_size: many").unwrap();
-    let error = ServerProcess::start(&folders.options(), || Ok(())).unwrap_err().to_string();
+    fs::write(place.models().join(MODEL).join("config.pbtxt"), "max_batch_size: many").unwrap();
+    let error = ServerProcess::start(&place.options(&[MODEL]), || Ok(())).unwrap_err().to_string();
     assert!(error.contains("did not start") && error.contains("config.pbtxt"), "{error}");
 }
