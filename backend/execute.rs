@@ -43,7 +43,7 @@ fn execute_batch(model: &Model, requests: Vec<Request>) {
     let outputs = scatter::to_compute(model, members.iter().map(|member| &*member.wanted));
 
     let compute_start = now_ns();
-    let result = model.session.run(&gathered.tensors, &outputs);
+    let result = model.session.run(&gathered.tensors, &outputs, model.calling_thread.run_options(rows));
     let compute_end = now_ns();
 
     let times = BatchTimes { exec_start, compute_start, compute_end, executed_batch_size: rows };

@@ -14,12 +14,14 @@
 //!
 //! and what they rest on, made once at load: [`library`] finds and opens TensorFlow, [`config`] reads
 //! the model's configuration, [`complete`] fills in what it leaves out, [`model`] holds it against the
-//! SavedModel's signature; [`datatype`] has the element types.
+//! SavedModel's signature, [`calling_thread`] measures where its operations run best; [`datatype`] has the
+//! element types.
 
 #![deny(unsafe_code)]
 // The library's only public items are its C entry points: the documentation is for who works on it.
 #![allow(rustdoc::private_intra_doc_links)]
 
+mod calling_thread;
 mod complete;
 mod config;
 mod datatype;
