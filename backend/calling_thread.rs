@@ -52,10 +52,14 @@ impl Measured {
 /// Decides for a model, measuring if its configuration leaves that open, and tells the log.
 pub fn choose(model: &Model, setting: CallingThread, max_batch_size: u32) -> CallingThreadRows {
     let name = &model.name;
-    match setting {
-        CallingThread::Always => return CallingThreadRows::ALL,
-        CallingThread::Never => return CallingThreadRows::NONE,
-        CallingThread::Measured => {}
+    let told = match setting {
+        CallingThread::Always => Some(CallingThreadRows::ALL),
+        CallingThread::Never => Some(CallingThreadRows::NONE),
+        CallingThread::Measured => None,
+    };
+    if let Some(rows) = told {
+        log::info!("model '{name}': {}, as TF_RUN_IN_CALLING_THREAD says", choice(rows));
+        return rows;
     }
     let max_rows = max_batch_size.max(1) as usize;
     match measure(model, max_rows) {
@@ -82,14 +86,17 @@ fn decide(measured: &[Measured], max_rows: usize) -> CallingThreadRows {
     }
 }
 
-fn describe(rows: CallingThreadRows, measured: &[Measured]) -> String {
-    let choice = match rows {
+fn choice(rows: CallingThreadRows) -> String {
+    match rows {
         CallingThreadRows::ALL => "runs in the calling thread".into(),
         CallingThreadRows::NONE => "runs in TensorFlow's threads".into(),
         CallingThreadRows(rows) => {
             format!("runs in the calling thread with a batch of up to {rows}, in TensorFlow's with more")
         }
-    };
+    }
+}
+
+fn describe(rows: CallingThreadRows, measured: &[Measured]) -> String {
     let us = |time: Duration| time.as_nanos() as f64 / 1e3;
     let figures: Vec<String> = measured
         .iter()
@@ -102,7 +109,7 @@ fn describe(rows: CallingThreadRows, measured: &[Measured]) -> String {
             )
         })
         .collect();
-    format!("{choice} (medians measured at load: {})", figures.join("; "))
+    format!("{} (medians measured at load: {})", choice(rows), figures.join("; "))
 }
 
 /// Runs the model on zeros, with one row and with as many as a batch may have, as far as that is quick.
