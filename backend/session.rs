@@ -5,6 +5,7 @@
 mod inspect;
 mod tensor;
 
+use std::borrow::Cow;
 use std::path::Path;
 
 use once_cell::sync::OnceCell;
@@ -16,6 +17,7 @@ pub use tensor::Tensor;
 
 use crate::config::Threads;
 use crate::datatype::DataType;
+use crate::few::Few;
 use crate::triton::{Code, Error, Result};
 
 /// Shows the crate the library that `TENSORFLOW_DIR` names now.
@@ -132,7 +134,12 @@ impl Session {
     ///
     /// # Errors
     /// TensorFlow's own, with its message.
-    pub fn run(&self, inputs: &[Tensor], wanted: &[usize], options: RunOptions) -> Result<Vec<Tensor>> {
+    pub fn run<'i>(
+        &self,
+        inputs: &'i [Tensor],
+        wanted: &[usize],
+        options: RunOptions,
+    ) -> Result<Few<Cow<'i, Tensor>>> {
         let mut args = SessionRunArgs::new();
         if options != RunOptions::DEFAULT {
             args.set_run_options(options.0);
@@ -141,7 +148,7 @@ impl Session {
             tensor.feed(&mut args, endpoint);
         }
         // TensorFlow does not fetch what it was fed, so an output that is an input is handed back here.
-        let fetches: Vec<Fetch<'_>> = wanted
+        let fetches: Few<Fetch<'_>> = wanted
             .iter()
             .map(|&index| &self.outputs[index])
             .map(|output| match self.inputs.iter().position(|input| input.is_same_tensor(output)) {
@@ -155,8 +162,8 @@ impl Session {
         fetches
             .into_iter()
             .map(|fetch| match fetch {
-                Fetch::Input(input) => Ok(inputs[input].clone()),
-                Fetch::Output(token, output) => Tensor::fetch(&mut args, token, output),
+                Fetch::Input(input) => Ok(Cow::Borrowed(&inputs[input])),
+                Fetch::Output(token, output) => Tensor::fetch(&mut args, token, output).map(Cow::Owned),
             })
             .collect()
     }
