@@ -140,7 +140,13 @@ fn measure_rows(model: &Model, rows: usize) -> Result<Measured> {
     // In the first run TensorFlow optimises the graph.
     run(RunOptions::LIMITED)?;
     run(RunOptions::CALLING_THREAD)?;
-    let time = run(RunOptions::DEFAULT)?;
+    // On a busy machine a single run may take any time.
+    let mut time = run(RunOptions::DEFAULT)?;
+    for _ in 0..2 {
+        if time > LONGEST_RUN {
+            time = time.min(run(RunOptions::DEFAULT)?);
+        }
+    }
     if time > LONGEST_RUN {
         return Err(Error::unsupported(format!(
             "a run takes {} ms, so that handing it to other threads is nothing beside it",

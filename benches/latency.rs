@@ -286,7 +286,7 @@ fn allocations() {
         let request = add_one_request(&[1.5; 16]);
         let infer = || server.client().infer("bench_heap", &request).expect("the server answers");
         infer();
-        let (start, end) = server.place_of_library(LIBRARY);
+        let (start, end) = place_of_library(&server, LIBRARY);
         let numbers: Vec<u8> = [start, end, 0, 0].into_iter().flat_map(u64::to_ne_bytes).collect();
         // In place: the server has this very file in its memory.
         let write = |bytes: &[u8]| {
@@ -307,6 +307,20 @@ fn allocations() {
             number(3) as f64 / REQUESTS as f64
         );
     }
+}
+
+/// From where to where a library lies in the server's memory.
+fn place_of_library(server: &Server, name: &str) -> (u64, u64) {
+    let maps = std::fs::read_to_string(server.proc("maps")).expect("the server runs");
+    let address = |hex| u64::from_str_radix(hex, 16).expect("an address");
+    let places: Vec<(u64, u64)> = maps
+        .lines()
+        .filter(|line| line.ends_with(name))
+        .filter_map(|line| line.split_once(' ')?.0.split_once('-'))
+        .map(|(start, end)| (address(start), address(end)))
+        .collect();
+    let (first, last) = (places.first(), places.last());
+    (first.expect("the library is loaded").0, last.expect("the library is loaded").1)
 }
 
 /// Sorts, and returns the middle.

@@ -16,6 +16,8 @@ fn told(server: &Server, model: &str) -> String {
 
 #[test]
 fn a_small_graph_runs_in_the_calling_thread_and_the_log_says_why() {
+    // Both ways are timed: not while another test has every core.
+    let _turn = heavy_turn();
     let server = shared_server();
     let model = "calling_small";
     server.load(&add_one_config(model, 8), SavedModel::Small("add_one"));

@@ -276,20 +276,6 @@ impl Server {
         std::fs::read_dir(self.proc("task")).expect("the server runs").count()
     }
 
-    /// From where to where a library lies in the server's memory.
-    pub fn place_of_library(&self, name: &str) -> (u64, u64) {
-        let maps = std::fs::read_to_string(self.proc("maps")).expect("the server runs");
-        let places: Vec<(u64, u64)> = maps
-            .lines()
-            .filter(|line| line.ends_with(name))
-            .filter_map(|line| line.split_once(' ')?.0.split_once('-'))
-            .map(|(start, end)| [start, end].map(|hex| u64::from_str_radix(hex, 16).expect("an address")))
-            .map(|[start, end]| (start, end))
-            .collect();
-        let (first, last) = (places.first(), places.last());
-        (first.expect("the library is loaded").0, last.expect("the library is loaded").1)
-    }
-
     /// The server's threads, and the clock ticks of CPU time that each took so far.
     pub fn ticks_of_threads(&self) -> HashMap<OsString, u64> {
         let threads = std::fs::read_dir(self.proc("task")).expect("the server runs").flatten();
@@ -315,7 +301,8 @@ impl Server {
             .is_some_and(|ended| !ended)
     }
 
-    fn proc(&self, file: &str) -> PathBuf {
+    /// A file or folder in which the kernel tells of the server's process.
+    pub fn proc(&self, file: &str) -> PathBuf {
         Path::new("/proc").join(self.pid.as_raw_nonzero().to_string()).join(file)
     }
 
