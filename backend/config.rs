@@ -12,13 +12,14 @@ use crate::triton::{Error, Result};
 const LATENCY_PARAMETERS: &str = "latency-parameters";
 
 /// The model parameters that this backend knows; others are the user's own and only logged.
-const MODEL_PARAMETERS: [&str; 7] = [
+const MODEL_PARAMETERS: [&str; 8] = [
     LATENCY_PARAMETERS,
     "TF_GRAPH_TAG",
     "TF_SIGNATURE_DEF",
     "TF_NUM_INTRA_THREADS",
     "TF_NUM_INTER_THREADS",
     "TF_USE_PER_SESSION_THREADS",
+    "TF_RUN_IN_CALLING_THREAD",
     // For this project's own tests: panics in the named step for a request whose id is "panic".
     "test_panic",
 ];
@@ -77,6 +78,18 @@ pub struct Threads {
     pub per_session: bool,
 }
 
+/// `TF_RUN_IN_CALLING_THREAD`: whether operations run in the thread that the server calls with, in place of
+/// TensorFlow's pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CallingThread {
+    /// As is faster when both are tried at load.
+    Measured,
+    /// In any case.
+    Always,
+    /// In no case.
+    Never,
+}
+
 /// A tensor as config.pbtxt declares it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TensorConfig {
@@ -116,6 +129,8 @@ pub struct ModelConfig {
     pub signature: String,
     /// The thread counts.
     pub threads: Threads,
+    /// Whether operations run in the calling thread.
+    pub calling_thread: CallingThread,
     /// The latency values go into the response's parameters too.
     pub latency_parameters: bool,
     /// All instances are of kind KIND_CPU.
@@ -151,6 +166,7 @@ impl ModelConfig {
             graph_tag: "serve".into(),
             signature: "serving_default".into(),
             threads: Threads::default(),
+            calling_thread: CallingThread::Measured,
             latency_parameters: options.latency_parameters,
             cpu_only: cpu_only(config),
             response_cache: flag(config.get("response_cache"), "enable"),
@@ -177,6 +193,14 @@ impl ModelConfig {
             "TF_NUM_INTRA_THREADS" => self.threads.intra = Some(setting.count()?),
             "TF_NUM_INTER_THREADS" => self.threads.inter = Some(setting.count()?),
             "TF_USE_PER_SESSION_THREADS" => self.threads.per_session = setting.boolean()?,
+            "TF_RUN_IN_CALLING_THREAD" => {
+                self.calling_thread = match (setting.value.to_ascii_lowercase().as_str(), setting.boolean()) {
+                    ("auto", _) => CallingThread::Measured,
+                    (_, Ok(true)) => CallingThread::Always,
+                    (_, Ok(false)) => CallingThread::Never,
+                    _ => return Err(setting.wrong("auto, true or false")),
+                };
+            }
             "TF_INIT_OPS_FILE" => {
                 let advice = "export a SavedModel whose main op initialises it";
                 return Err(unsupported("the parameter 'TF_INIT_OPS_FILE'", advice));
@@ -336,6 +360,7 @@ mod tests {
             ("TF_NUM_INTRA_THREADS", "-1", "expected a whole number"),
             ("TF_NUM_INTER_THREADS", "4.5", "expected a whole number"),
             ("TF_USE_PER_SESSION_THREADS", "", "expected true or false, found ''"),
+            ("TF_RUN_IN_CALLING_THREAD", "maybe", "expected auto, true or false, found 'maybe'"),
             ("test_panic", "never", "expected execute, gather or scatter"),
         ] {
             let error = model(&parameter(name, value)).unwrap_err().message;

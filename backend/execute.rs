@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use crate::config::Step;
+use crate::few::Few;
 use crate::gather::gather;
 use crate::model::{Model, Selection};
 use crate::scatter::{self, Computed};
@@ -20,16 +21,16 @@ struct Member<'m> {
 }
 
 /// Executes requests and answers every one of them.
-pub fn execute(model: &Model, requests: Vec<Request>) {
+pub fn execute(model: &Model, requests: Few<Request>) {
     if model.batching {
         execute_batch(model, requests);
     } else {
         // Without a batch dimension there is nothing to put two requests into.
-        requests.into_iter().for_each(|request| execute_batch(model, vec![request]));
+        requests.into_iter().for_each(|request| execute_batch(model, Few::from_iter([request])));
     }
 }
 
-fn execute_batch(model: &Model, requests: Vec<Request>) {
+fn execute_batch(model: &Model, requests: Few<Request>) {
     let exec_start = now_ns();
     planted_panic(model, Step::Execute, &requests);
 
@@ -43,12 +44,12 @@ fn execute_batch(model: &Model, requests: Vec<Request>) {
     let outputs = scatter::to_compute(model, members.iter().map(|member| &*member.wanted));
 
     let compute_start = now_ns();
-    let result = model.session.run(&gathered.tensors, &outputs);
+    let result = model.session.run(&gathered.tensors, &outputs, model.calling_thread.run_options(rows));
     let compute_end = now_ns();
 
     let times = BatchTimes { exec_start, compute_start, compute_end, executed_batch_size: rows };
     let computed = result.and_then(|tensors| {
-        let computed = Computed { outputs, tensors, rows };
+        let computed = Computed { outputs: &outputs, tensors, rows };
         scatter::check(model, &computed).map(|()| computed)
     });
     match computed {
@@ -68,8 +69,8 @@ fn execute_batch(model: &Model, requests: Vec<Request>) {
 }
 
 /// Keeps the requests that can run together and answers the others with their error.
-fn admit(model: &Model, requests: Vec<Request>, rows: Vec<Result<Range<usize>>>) -> Vec<Member<'_>> {
-    let mut members = Vec::with_capacity(requests.len());
+fn admit(model: &Model, requests: Few<Request>, rows: Few<Result<Range<usize>>>) -> Few<Member<'_>> {
+    let mut members = Few::with_capacity(requests.len());
     for (mut request, rows) in requests.into_iter().zip(rows) {
         match rows.and_then(|rows| Ok((rows, scatter::wanted(model, &request)?))) {
             Ok((rows, wanted)) => members.push(Member { request, rows, wanted }),
@@ -81,7 +82,12 @@ fn admit(model: &Model, requests: Vec<Request>, rows: Vec<Result<Range<usize>>>)
 
 /// Writes a request's outputs, takes its end, attaches its times, sends the response. Returns the
 /// request's stamps, or nothing when it got an error instead.
-fn answer(model: &Model, computed: &Computed, times: &BatchTimes, member: &mut Member<'_>) -> Option<Stamps> {
+fn answer(
+    model: &Model,
+    computed: &Computed<'_>,
+    times: &BatchTimes,
+    member: &mut Member<'_>,
+) -> Option<Stamps> {
     let Member { request, rows, wanted } = member;
     planted_panic(model, Step::Scatter, std::slice::from_ref(request));
     let filled = request.respond().and_then(|response| {

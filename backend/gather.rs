@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use crate::datatype::DataType;
+use crate::few::{Dims, Few};
 use crate::model::{Model, TensorSpec};
 use crate::session::Tensor;
 use crate::triton::request::{Input, InputBuffer, Request};
@@ -11,9 +12,9 @@ use crate::triton::{Error, Result};
 /// The inputs of a batch.
 pub struct Gathered {
     /// One tensor for each input of the model, the requests' rows one after the other.
-    pub tensors: Vec<Tensor>,
+    pub tensors: Few<Tensor>,
     /// For each request its rows, or why it cannot be part of the batch.
-    pub rows: Vec<Result<Range<usize>>>,
+    pub rows: Few<Result<Range<usize>>>,
     /// The rows of all of them.
     pub total_rows: usize,
 }
@@ -21,13 +22,13 @@ pub struct Gathered {
 /// One input of one request, checked.
 struct Part<'r> {
     shape: &'r [i64],
-    buffers: Vec<InputBuffer<'r>>,
+    buffers: Few<InputBuffer<'r>>,
     elements: usize,
 }
 
 /// Gathers the inputs. A request that does not fit gets an error, and the others their batch.
 pub fn gather(model: &Model, requests: &[Request]) -> Gathered {
-    let mut parts: Vec<Result<Vec<Part<'_>>>> =
+    let mut parts: Few<Result<Few<Part<'_>>>> =
         requests.iter().map(|request| check_inputs(model, request)).collect();
     equal_shapes(model, &mut parts);
 
@@ -44,7 +45,7 @@ pub fn gather(model: &Model, requests: &[Request]) -> Gathered {
             Ok(start..end)
         })
         .collect();
-    let good: Vec<Vec<Part<'_>>> = parts.into_iter().flatten().collect();
+    let good: Few<Few<Part<'_>>> = parts.into_iter().flatten().collect();
     let tensors = match good.first() {
         Some(first) => (0..model.inputs.len())
             .map(|index| {
@@ -53,7 +54,7 @@ pub fn gather(model: &Model, requests: &[Request]) -> Gathered {
                 fill(Tensor::new(datatype, &shape), good.iter().map(|parts| &parts[index]))
             })
             .collect(),
-        None => Vec::new(),
+        None => Few::new(),
     };
     Gathered { tensors, rows, total_rows: total }
 }
@@ -90,8 +91,8 @@ fn too_large(shape: &[i64]) -> Error {
     Error::invalid(format!("expected a tensor of less than 2^63 bytes, found shape {shape:?}"))
 }
 
-fn batch_shape(model: &Model, shape: &[i64], total: usize) -> Vec<u64> {
-    let mut shape: Vec<u64> = shape.iter().map(|&dim| dim as u64).collect();
+fn batch_shape(model: &Model, shape: &[i64], total: usize) -> Dims<u64> {
+    let mut shape: Dims<u64> = shape.iter().map(|&dim| dim as u64).collect();
     if model.batching {
         shape[0] = total as u64;
     }
@@ -113,7 +114,7 @@ fn fill<'p, 'r: 'p>(mut tensor: Tensor, parts: impl Iterator<Item = &'p Part<'r>
     tensor
 }
 
-fn check_inputs<'r>(model: &Model, request: &'r Request) -> Result<Vec<Part<'r>>> {
+fn check_inputs<'r>(model: &Model, request: &'r Request) -> Result<Few<Part<'r>>> {
     let mut rows = None;
     model
         .inputs
@@ -178,18 +179,22 @@ fn part<'r>(input: &Input<'r>) -> Result<Part<'r>> {
 }
 
 /// The server batches only requests of equal shapes; one that differs all the same gets an error.
-fn equal_shapes(model: &Model, parts: &mut [Result<Vec<Part<'_>>>]) {
+fn equal_shapes(model: &Model, parts: &mut [Result<Few<Part<'_>>>]) {
     let skip = usize::from(model.batching);
-    let Some(first) = parts.iter().flatten().next() else { return };
-    let expected: Vec<Vec<i64>> = first.iter().map(|part| part.shape[skip..].to_vec()).collect();
-    for request in parts {
+    let Some(position) = parts.iter().position(Result::is_ok) else { return };
+    let (first, others) = parts[position..].split_at_mut(1);
+    let Ok(first) = &first[0] else { return };
+    for request in others {
         let Ok(inputs) = request else { continue };
-        let differs = inputs.iter().zip(&expected).position(|(part, shape)| part.shape[skip..] != **shape);
-        if let Some(index) = differs {
+        let differs = |(part, first): (&Part<'_>, &Part<'_>)| part.shape[skip..] != first.shape[skip..];
+        if let Some(index) = inputs.iter().zip(first).position(differs) {
             *request = Err(Error::invalid(format!(
                 "model '{}', input '{}': expected shape {:?} behind the batch dimension, as in the other \
                  requests of the batch, found {:?}",
-                model.name, model.inputs[index].name, expected[index], inputs[index].shape
+                model.name,
+                model.inputs[index].name,
+                &first[index].shape[skip..],
+                inputs[index].shape
             )));
         }
     }

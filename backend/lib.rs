@@ -14,16 +14,19 @@
 //!
 //! and what they rest on, made once at load: [`library`] finds and opens TensorFlow, [`config`] reads
 //! the model's configuration, [`complete`] fills in what it leaves out, [`model`] holds it against the
-//! SavedModel's signature; [`datatype`] has the element types.
+//! SavedModel's signature, [`calling_thread`] measures where its operations run best; [`datatype`] has the
+//! element types, [`few`] the lists that need no heap.
 
 #![deny(unsafe_code)]
 // The library's only public items are its C entry points: the documentation is for who works on it.
 #![allow(rustdoc::private_intra_doc_links)]
 
+mod calling_thread;
 mod complete;
 mod config;
 mod datatype;
 mod execute;
+mod few;
 mod gather;
 mod library;
 mod model;
@@ -36,6 +39,7 @@ mod triton;
 use std::sync::Arc;
 
 use config::BackendOptions;
+use few::Few;
 use model::Model;
 use triton::Result;
 use triton::entry::Backend;
@@ -67,7 +71,7 @@ impl Backend for TensorFlowBackend {
         Model::load(handle, &self.options)
     }
 
-    fn execute(model: &Arc<Model>, requests: Vec<Request>) {
+    fn execute(model: &Arc<Model>, requests: Few<Request>) {
         execute::execute(model, requests);
     }
 }

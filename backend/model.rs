@@ -2,8 +2,9 @@
 
 use std::ffi::CString;
 
+use crate::calling_thread::{self, CallingThreadRows};
 use crate::complete::complete;
-use crate::config::{BackendOptions, ModelConfig, Step, TensorConfig};
+use crate::config::{BackendOptions, CallingThread, ModelConfig, Step, TensorConfig};
 use crate::datatype::DataType;
 use crate::session::{Endpoint, Options, Session};
 use crate::timing::{self, Measure, QUEUE_OUTPUTS};
@@ -52,6 +53,8 @@ pub struct Model {
     pub outputs: Vec<Option<TensorSpec>>,
     /// Every output that the configuration declares.
     pub declared: Selection,
+    /// Which batches run in the calling thread.
+    pub calling_thread: CallingThreadRows,
     /// Whether the latency values go into the response's parameters too.
     pub latency_parameters: bool,
     /// For tests: where to panic for a request with the id "panic".
@@ -67,7 +70,7 @@ impl Model {
     /// The configuration asks for what is not there, or the SavedModel cannot be loaded.
     pub fn load(handle: ModelHandle<'_>, options: &BackendOptions) -> Result<Self> {
         let (name, version) = (handle.name()?, handle.version()?);
-        let load = || {
+        let load = || -> Result<Self> {
             let mut json = handle.config()?;
             let mut config = ModelConfig::from_json(&json, options)?;
             let folder = handle.folder()?.join(version.to_string()).join(&config.file_name);
@@ -78,13 +81,17 @@ impl Model {
                     signature: &config.signature,
                     threads: config.threads,
                     cpu_only: config.cpu_only,
+                    inspect: config.calling_thread == CallingThread::Measured,
                 },
             )?;
             if handle.may_complete_config()? && complete(&mut json, &config, &session, options) {
                 handle.set_config(&json)?;
                 config = ModelConfig::from_json(&json, options)?;
             }
-            Self::new(name.clone(), config, session)
+            let (setting, max_batch_size) = (config.calling_thread, config.max_batch_size);
+            let mut model = Self::new(name.clone(), config, session)?;
+            model.calling_thread = calling_thread::choose(&model, setting, max_batch_size);
+            Ok(model)
         };
         load().map_err(|e| e.context(format!("model '{name}', version {version}")))
     }
@@ -120,6 +127,7 @@ impl Model {
                 measures,
             },
             outputs,
+            calling_thread: CallingThreadRows::NONE,
             latency_parameters: config.latency_parameters,
             test_panic: config.test_panic,
             session,

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
+use crate::few::{Dims, Few};
 use crate::model::{Model, Selection, TensorSpec};
 use crate::session::Tensor;
 use crate::timing::Measure;
@@ -42,10 +43,10 @@ pub fn wanted<'m>(model: &'m Model, request: &Request) -> Result<Cow<'m, Selecti
 
 /// The outputs to compute for a batch, each once. When nobody asks for an output of the model, only for
 /// times, all of them are computed: a time has to be the time of an inference.
-pub fn to_compute<'w>(model: &Model, wanted: impl Iterator<Item = &'w Selection>) -> Vec<usize> {
-    let mut outputs: Vec<usize> = wanted.flat_map(|wanted| wanted.outputs.iter().copied()).collect();
+pub fn to_compute<'w>(model: &Model, wanted: impl Iterator<Item = &'w Selection>) -> Few<usize> {
+    let mut outputs: Few<usize> = wanted.flat_map(|wanted| wanted.outputs.iter().copied()).collect();
     if outputs.is_empty() {
-        return model.declared.outputs.clone();
+        return model.declared.outputs.iter().copied().collect();
     }
     outputs.sort_unstable();
     outputs.dedup();
@@ -53,11 +54,11 @@ pub fn to_compute<'w>(model: &Model, wanted: impl Iterator<Item = &'w Selection>
 }
 
 /// What the session computed, and for which of its outputs.
-pub struct Computed {
+pub struct Computed<'a> {
     /// As [`to_compute`] chose them.
-    pub outputs: Vec<usize>,
-    /// The tensor of each.
-    pub tensors: Vec<Tensor>,
+    pub outputs: &'a [usize],
+    /// The tensor of each; a borrowed one is an input.
+    pub tensors: Few<Cow<'a, Tensor>>,
     /// Rows in the batch.
     pub rows: usize,
 }
@@ -66,13 +67,11 @@ pub struct Computed {
 ///
 /// # Errors
 /// A shape that the configuration does not allow, or that has not a row for each row of the input.
-pub fn check(model: &Model, computed: &Computed) -> Result<()> {
+pub fn check(model: &Model, computed: &Computed<'_>) -> Result<()> {
     for (&index, tensor) in computed.outputs.iter().zip(&computed.tensors) {
         let Some(spec) = &model.outputs[index] else { continue };
-        let mut expected = spec.dims.clone();
-        if model.batching {
-            expected.insert(0, computed.rows as i64);
-        }
+        let rows = model.batching.then_some(computed.rows as i64);
+        let expected: Dims<i64> = rows.into_iter().chain(spec.dims.iter().copied()).collect();
         let found = tensor.dims();
         let fits = |(&expected, &dim): (&i64, &u64)| expected == -1 || expected == dim as i64;
         if found.len() != expected.len() || !expected.iter().zip(found).all(fits) {
@@ -92,7 +91,7 @@ pub fn check(model: &Model, computed: &Computed) -> Result<()> {
 /// The server or the client has no room for one of them.
 pub fn write(
     model: &Model,
-    computed: &Computed,
+    computed: &Computed<'_>,
     wanted: &Selection,
     rows: &Range<usize>,
     response: &Response,
@@ -101,7 +100,7 @@ pub fn write(
         let Some(spec) = model.outputs[*index].as_ref().filter(|_| wanted.outputs.contains(index)) else {
             continue;
         };
-        let mut shape: Vec<i64> = tensor.dims().iter().map(|&dim| dim as i64).collect();
+        let mut shape: Dims<i64> = tensor.dims().iter().map(|&dim| dim as i64).collect();
         let inner = if model.batching { &tensor.dims()[1..] } else { tensor.dims() };
         let row: usize = inner.iter().product::<u64>() as usize;
         let elements = if model.batching {

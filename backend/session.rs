@@ -1,19 +1,23 @@
 //! TensorFlow: a SavedModel's session and the tensors that go in and out of it.
 //!
-//! The only file that names the `tensorflow` crate.
+//! Only this file and those of its folder name the `tensorflow` crate.
 
-use std::ops::Range;
+mod inspect;
+mod tensor;
+
+use std::borrow::Cow;
 use std::path::Path;
 
-use half::f16;
 use once_cell::sync::OnceCell;
 use tensorflow::{
-    self as tf, BFloat16, FetchToken, Graph, Operation, SavedModelBundle, SessionOptions, SessionRunArgs,
-    SignatureDef, TensorType,
+    self as tf, FetchToken, Graph, Operation, SavedModelBundle, SessionOptions, SessionRunArgs, SignatureDef,
 };
+
+pub use tensor::Tensor;
 
 use crate::config::Threads;
 use crate::datatype::DataType;
+use crate::few::Few;
 use crate::triton::{Code, Error, Result};
 
 /// Shows the crate the library that `TENSORFLOW_DIR` names now.
@@ -36,6 +40,22 @@ pub struct Options<'a> {
     pub threads: Threads,
     /// Leave the machine's GPUs alone.
     pub cpu_only: bool,
+    /// Find out whether the model may be run at load.
+    pub inspect: bool,
+}
+
+/// How one run goes: TensorFlow's `RunOptions`, serialised.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RunOptions(&'static [u8]);
+
+impl RunOptions {
+    /// Operations run in TensorFlow's threads.
+    pub const DEFAULT: Self = Self(&[]);
+    /// Operations run in the thread that calls: `inter_op_thread_pool` (field 3) is -1.
+    pub const CALLING_THREAD: Self =
+        Self(&[0x18, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01]);
+    /// In TensorFlow's threads, and not for long: `timeout_in_ms` (field 2) is 500.
+    pub const LIMITED: Self = Self(&[0x10, 0xf4, 0x03]);
 }
 
 /// A tensor of the signature.
@@ -68,6 +88,8 @@ pub struct Session {
     pub inputs: Vec<Endpoint>,
     /// The signature's outputs, sorted by name.
     pub outputs: Vec<Endpoint>,
+    /// Why the model is better not run when nobody has asked for it, where that was to be found out.
+    pub objection: Option<String>,
 }
 
 impl Session {
@@ -102,8 +124,9 @@ impl Session {
         let endpoints = |infos| endpoints(&graph, infos);
         let (inputs, outputs) = (endpoints(signature.inputs())?, endpoints(signature.outputs())?);
         one_name_each(&inputs)?;
+        let objection = options.inspect.then(|| inspect::objection(&graph, &inputs, &outputs)).flatten();
         // The rest of the bundle, which may hold the weights a second time, goes here.
-        Ok(Self { session: bundle.session, inputs, outputs })
+        Ok(Self { session: bundle.session, inputs, outputs, objection })
     }
 
     /// Runs the model once: `inputs` in the order of [`Self::inputs`], `wanted` as indices into
@@ -111,13 +134,21 @@ impl Session {
     ///
     /// # Errors
     /// TensorFlow's own, with its message.
-    pub fn run(&self, inputs: &[Tensor], wanted: &[usize]) -> Result<Vec<Tensor>> {
+    pub fn run<'i>(
+        &self,
+        inputs: &'i [Tensor],
+        wanted: &[usize],
+        options: RunOptions,
+    ) -> Result<Few<Cow<'i, Tensor>>> {
         let mut args = SessionRunArgs::new();
+        if options != RunOptions::DEFAULT {
+            args.set_run_options(options.0);
+        }
         for (endpoint, tensor) in self.inputs.iter().zip(inputs) {
             tensor.feed(&mut args, endpoint);
         }
         // TensorFlow does not fetch what it was fed, so an output that is an input is handed back here.
-        let fetches: Vec<Fetch<'_>> = wanted
+        let fetches: Few<Fetch<'_>> = wanted
             .iter()
             .map(|&index| &self.outputs[index])
             .map(|output| match self.inputs.iter().position(|input| input.is_same_tensor(output)) {
@@ -131,8 +162,8 @@ impl Session {
         fetches
             .into_iter()
             .map(|fetch| match fetch {
-                Fetch::Input(input) => Ok(inputs[input].clone()),
-                Fetch::Output(token, output) => Tensor::fetch(&mut args, token, output),
+                Fetch::Input(input) => Ok(Cow::Borrowed(&inputs[input])),
+                Fetch::Output(token, output) => Tensor::fetch(&mut args, token, output).map(Cow::Owned),
             })
             .collect()
     }
@@ -271,7 +302,7 @@ fn endpoints<'a>(
             let dims = Option::<Vec<Option<i64>>>::from(info.shape().clone());
             Ok(Endpoint {
                 name: name.clone(),
-                datatype: datatype(info.dtype()),
+                datatype: tensor::datatype(info.dtype()),
                 type_name: info.dtype().to_string(),
                 dims: dims.map(|dims| dims.into_iter().map(|dim| dim.unwrap_or(-1)).collect()),
                 operation,
@@ -322,114 +353,6 @@ fn session_config(threads: Threads, cpu_only: bool) -> Vec<u8> {
     bytes
 }
 
-macro_rules! tensors {
-    ($($kind:ident($element:ty)),* $(,)?) => {
-        /// A tensor of TensorFlow's, of any type there is here.
-        #[derive(Clone)]
-        pub enum Tensor { $(#[allow(missing_docs)] $kind(tf::Tensor<$element>),)* }
-
-        fn datatype(datatype: tf::DataType) -> Option<DataType> {
-            $(if datatype == <$element>::data_type() { return Some(DataType::$kind); })*
-            None
-        }
-
-        impl Tensor {
-            /// A tensor of zeros.
-            pub fn new(datatype: DataType, dims: &[u64]) -> Self {
-                match datatype { $(DataType::$kind => Self::$kind(tf::Tensor::new(dims)),)* }
-            }
-
-            /// The shape.
-            pub fn dims(&self) -> &[u64] {
-                match self { $(Self::$kind(tensor) => tensor.dims(),)* }
-            }
-
-            /// Lets `fill` write the bytes of some of the elements.
-            pub fn write(&mut self, elements: Range<usize>, fill: impl FnOnce(&mut [u8])) {
-                match self { $(Self::$kind(tensor) => Element::write(&mut tensor[elements], fill),)* }
-            }
-
-            /// Lets `use_bytes` read the bytes of some of the elements.
-            pub fn read(&self, elements: Range<usize>, use_bytes: impl FnOnce(&[u8])) {
-                match self { $(Self::$kind(tensor) => Element::read(&tensor[elements], use_bytes),)* }
-            }
-
-            fn feed<'a>(&'a self, args: &mut SessionRunArgs<'a>, to: &Endpoint) {
-                match self {
-                    $(Self::$kind(tensor) => args.add_feed(&to.operation, to.index, tensor),)*
-                }
-            }
-
-            fn fetch(args: &mut SessionRunArgs<'_>, token: FetchToken, from: &Endpoint) -> Result<Self> {
-                let wrong = |e| failure(&format!("output '{}' cannot be read", from.name), &e);
-                match from.datatype {
-                    $(Some(DataType::$kind) => args.fetch(token).map(Self::$kind).map_err(wrong),)*
-                    None => Err(Error::unsupported(format!("output '{}' is {}", from.name, from.type_name))),
-                }
-            }
-        }
-    };
-}
-
-tensors! {
-    Bool(bool), UInt8(u8), UInt16(u16), UInt32(u32), UInt64(u64), Int8(i8), Int16(i16), Int32(i32),
-    Int64(i64), Fp16(f16), Bf16(BFloat16), Fp32(f32), Fp64(f64),
-}
-
-/// An element that bytes can be read into and written from.
-trait Element: Sized {
-    fn write(elements: &mut [Self], fill: impl FnOnce(&mut [u8]));
-    fn read(elements: &[Self], use_bytes: impl FnOnce(&[u8]));
-}
-
-/// Elements of which every bit pattern is one: their memory is the bytes.
-macro_rules! plain_elements {
-    ($($element:ty),*) => {$(
-        impl Element for $element {
-            fn write(elements: &mut [Self], fill: impl FnOnce(&mut [u8])) {
-                fill(bytemuck::cast_slice_mut(elements));
-            }
-            fn read(elements: &[Self], use_bytes: impl FnOnce(&[u8])) {
-                use_bytes(bytemuck::cast_slice(elements));
-            }
-        }
-    )*};
-}
-
-plain_elements!(u8, u16, u32, u64, i8, i16, i32, i64, f16, f32, f64);
-
-/// Not every byte is a `bool`: what is not 0 is true.
-impl Element for bool {
-    fn write(elements: &mut [Self], fill: impl FnOnce(&mut [u8])) {
-        let mut bytes = vec![0; elements.len()];
-        fill(&mut bytes);
-        elements.iter_mut().zip(bytes).for_each(|(element, byte)| *element = byte != 0);
-    }
-
-    fn read(elements: &[Self], use_bytes: impl FnOnce(&[u8])) {
-        use_bytes(bytemuck::cast_slice(elements));
-    }
-}
-
-/// The crate keeps the bits of its `BFloat16` to itself, but they are the upper half of an `f32`, and
-/// the way there and back is exact.
-impl Element for BFloat16 {
-    fn write(elements: &mut [Self], fill: impl FnOnce(&mut [u8])) {
-        let mut halves = vec![0_u16; elements.len()];
-        fill(bytemuck::cast_slice_mut(&mut halves));
-        elements
-            .iter_mut()
-            .zip(halves)
-            .for_each(|(element, half)| *element = f32::from_bits(u32::from(half) << 16).into());
-    }
-
-    fn read(elements: &[Self], use_bytes: impl FnOnce(&[u8])) {
-        let halves: Vec<u16> =
-            elements.iter().map(|&element| (f32::from(element).to_bits() >> 16) as u16).collect();
-        use_bytes(bytemuck::cast_slice(&halves));
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -442,17 +365,5 @@ mod tests {
             [0x38, 1, 0x10, 0xac, 0x02, 0x28, 1, 0x48, 1, 0x0a, 7, 0x0a, 3, b'G', b'P', b'U', 0x10, 0];
         assert_eq!(session_config(threads, true), expected);
         assert_eq!(session_config(Threads::default(), false), [0x38, 1]);
-    }
-
-    #[test]
-    fn bits_survive_the_types_that_are_not_their_bytes() {
-        let mut elements = [BFloat16::default(); 3];
-        let bytes = [0x80, 0x3f, 0x01, 0xff, 0xc0, 0x7f];
-        BFloat16::write(&mut elements, |target| target.copy_from_slice(&bytes));
-        BFloat16::read(&elements, |source| assert_eq!(source, bytes));
-
-        let mut flags = [false; 3];
-        bool::write(&mut flags, |target| target.copy_from_slice(&[0, 1, 255]));
-        bool::read(&flags, |source| assert_eq!(source, [0, 1, 1]));
     }
 }

@@ -5,6 +5,8 @@
 
 use std::ffi::CStr;
 
+use smallvec::SmallVec;
+
 use crate::datatype::DataType;
 use crate::triton::clock::now_ns;
 use crate::triton::request::Stamps;
@@ -120,7 +122,7 @@ pub fn attach(
     let buffers = measures
         .iter()
         .map(|measure| response.output(measure.name(), datatype.raw(), shape, byte_size))
-        .collect::<Result<Vec<_>>>()?;
+        .collect::<Result<SmallVec<[_; Measure::ALL.len()]>>>()?;
 
     let stamps = times.end();
 

@@ -7,6 +7,7 @@
 //!    (HTTP, system shared memory, concurrency 2), the same SavedModel and the same thread settings.
 //! 2. A one-op model, microseconds: what the backend adds to the session run of a request (gathering the
 //!    input and writing the outputs, as the responses tell), and what the six latency outputs cost.
+//! 3. The heap requests that the backend itself makes for such a request, counted by `heap.c`.
 
 #[allow(dead_code, unused_imports)]
 #[path = "../tests/integration/support/mod.rs"]
@@ -36,6 +37,7 @@ fn main() {
     link_tensorflow();
     let server = Server::start(Options::new());
     one_op(&server, if quick { 3 } else { 15 });
+    allocations();
     if !std::env::args().any(|argument| argument == "--one-op") {
         inception(&server, if quick { 2 } else { 11 });
     }
@@ -254,6 +256,71 @@ fn one_op(server: &Server, rounds: usize) {
     row("  + writing the outputs (compute_output)", us(&timed, |latency| latency.output));
     row("= added by the backend", added(&timed));
     row("of which the six latency outputs", added(&timed) - added(&plain));
+}
+
+// ---- allocations ----
+
+/// Those of the backend's own code: what TensorFlow and the server allocate in their calls is theirs.
+fn allocations() {
+    const REQUESTS: u64 = 1000;
+    const LIBRARY: &str = "libtriton_tensorflow_latency.so";
+    let folder = scratch_folder().join("heap");
+    std::fs::create_dir_all(&folder).expect("the target folder can be written");
+    let (counter, counts) = (folder.join("heap.so"), folder.join("counts"));
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/heap.c");
+    let compiled =
+        Command::new("cc").args(["-O2", "-shared", "-fPIC", "-o"]).arg(&counter).arg(source).status();
+    assert!(compiled.is_ok_and(|status| status.success()), "cc compiles benches/heap.c");
+    std::fs::write(&counts, [0; 32]).expect("the target folder can be written");
+    let path = |path: &Path| path.to_str().expect("a path in UTF-8").to_owned();
+    let options =
+        Options::new().environment("LD_PRELOAD", &path(&counter)).environment("HEAP_COUNTS", &path(&counts));
+    let server = Server::start(options);
+
+    println!("\nHeap requests of the backend for a request of the one-op model (mean of {REQUESTS})");
+    let config = add_one_config("bench_heap", 8);
+    for (config, what) in
+        [(config.clone(), "y alone"), (config.latency_outputs(), "y and the six latency outputs")]
+    {
+        server.load(&config, SavedModel::Small("add_one"));
+        let request = add_one_request(&[1.5; 16]);
+        let infer = || server.client().infer("bench_heap", &request).expect("the server answers");
+        infer();
+        let (start, end) = place_of_library(&server, LIBRARY);
+        let numbers: Vec<u8> = [start, end, 0, 0].into_iter().flat_map(u64::to_ne_bytes).collect();
+        // In place: the server has this very file in its memory.
+        let write = |bytes: &[u8]| {
+            use std::os::unix::fs::FileExt;
+            let file = std::fs::OpenOptions::new().write(true).open(&counts).expect("the counts are there");
+            file.write_all_at(bytes, 0).expect("the counts can be written");
+        };
+        write(&numbers);
+        (0..REQUESTS).for_each(|_| drop(infer()));
+        let found = std::fs::read(&counts).expect("the counts are there");
+        write(&[0; 16]);
+        let number = |index: usize| {
+            u64::from_ne_bytes(found[index * 8..index * 8 + 8].try_into().expect("eight bytes"))
+        };
+        println!(
+            "  {what:<40} {:>6.1} requests, {:>7.0} bytes",
+            number(2) as f64 / REQUESTS as f64,
+            number(3) as f64 / REQUESTS as f64
+        );
+    }
+}
+
+/// From where to where a library lies in the server's memory.
+fn place_of_library(server: &Server, name: &str) -> (u64, u64) {
+    let maps = std::fs::read_to_string(server.proc("maps")).expect("the server runs");
+    let address = |hex| u64::from_str_radix(hex, 16).expect("an address");
+    let places: Vec<(u64, u64)> = maps
+        .lines()
+        .filter(|line| line.ends_with(name))
+        .filter_map(|line| line.split_once(' ')?.0.split_once('-'))
+        .map(|(start, end)| (address(start), address(end)))
+        .collect();
+    let (first, last) = (places.first(), places.last());
+    (first.expect("the library is loaded").0, last.expect("the library is loaded").1)
 }
 
 /// Sorts, and returns the middle.

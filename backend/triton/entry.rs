@@ -15,6 +15,8 @@ use super::error::{Error, Result, check, to_raw};
 use super::model::{BackendHandle, ModelHandle};
 use super::panics::guard;
 use super::request::Request;
+use crate::few::Few;
+
 use super::{api, is_loaded, load_api, panics, server_log};
 
 /// A backend: how it starts, how it loads a model, how it executes requests. Dropping ends it.
@@ -35,7 +37,7 @@ pub trait Backend: Send + Sync + Sized + 'static {
     fn load(&self, handle: ModelHandle<'_>) -> Result<Self::Model>;
 
     /// The server hands over requests for an instance of a model. Instances execute in parallel.
-    fn execute(model: &Arc<Self::Model>, requests: Vec<Request>);
+    fn execute(model: &Arc<Self::Model>, requests: Few<Request>);
 }
 
 /// Defines the C entry points of a [`Backend`], which are all that the library exports.

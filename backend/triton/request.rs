@@ -12,6 +12,7 @@ use triton_sys::{
 use super::error::{Error, Result, check};
 use super::response::Response;
 use super::{api, clock, panics};
+use crate::few::Few;
 
 /// The stamps of one request's execution (`CLOCK_MONOTONIC`, ns), in the order they are taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -220,7 +221,7 @@ impl<'r> Input<'r> {
     ///
     /// # Errors
     /// A piece that is not in the memory of the CPU.
-    pub fn buffers(&self) -> Result<Vec<InputBuffer<'r>>> {
+    pub fn buffers(&self) -> Result<Few<InputBuffer<'r>>> {
         (0..self.buffer_count).map(|index| self.buffer(index)).collect()
     }
 

@@ -13,4 +13,5 @@ mod load_errors;
 mod odd;
 mod settings;
 mod support;
+mod threads;
 mod too_new;

@@ -16,6 +16,7 @@ dimension (-1 in front) unless the description says otherwise.
     text             x STRING [-1,1] -> y STRING [-1,1], upper case
     slow             x FP32 [-1,1] -> y = x, after as many milliseconds of work as the largest x says
     stateful         x FP32 [-1,1] -> count FP32 [-1,1]: the sum of all x so far, this run's included, in each row
+    counts_runs      x FP32 [-1,1] -> runs FP32 [-1,1]: how often it has run, this time included, in each row
     two_signatures   x FP32 [-1,4]: serving_default -> y = x + 1; double -> y = 2 x
     frozen_v1        x FP32 [-1,4] -> y FP32 [-1,2] = x W + 1, W = [[1,0],[0,1],[1,1],[2,-1]]; TensorFlow 1 format,
                      no functions, no variables
@@ -25,6 +26,7 @@ dimension (-1 in front) unless the description says otherwise.
     one_input_twice  a and b, both one placeholder FP32 [-1,4] -> y = a + 1. TensorFlow 1 format; must be refused
     with_text        x FP32 [-1,4] -> y = x + 1; label STRING [-1,4]
     scalar           x FP32 [3] -> y = x + 1; total FP32 [] (a scalar). No batch dimension
+    no_zeros         x INT32 [-1,1] -> y = 12 / x; fails where x is 0
     sparse           x FP32 sparse [-1,4] -> y FP32 [-1,4]. TensorFlow 1 format; must be refused
 """
 
@@ -145,6 +147,13 @@ def stateful(folder):
     save_signatures(folder, {"serving_default": add}, {"x": ("float32", [None, 1])}, module)
 
 
+def counts_runs(folder):
+    module = tf.Module()
+    module.runs = tf.Variable(0.0)
+    save_signatures(folder, {"serving_default": lambda x: {"runs": tf.zeros_like(x) + module.runs.assign_add(1.0)}},
+                    {"x": ("float32", [None, 1])}, module)
+
+
 def two_signatures(folder):
     functions = {"serving_default": lambda x: {"y": x + 1.0}, "double": lambda x: {"y": 2.0 * x}}
     save_signatures(folder, functions, {"x": ("float32", [None, 4])})
@@ -191,6 +200,10 @@ def scalar(folder):
     save_function(folder, lambda x: {"y": x + 1.0, "total": tf.reduce_sum(x)}, x=(tf.float32, [3]))
 
 
+def no_zeros(folder):
+    save_function(folder, lambda x: {"y": 12 // x}, x=("int32", [None, 1]))
+
+
 def sparse(folder):
     def build():
         x = tf.compat.v1.sparse_placeholder(tf.float32, [None, 4], name="x")
@@ -199,8 +212,8 @@ def sparse(folder):
     save_graph(folder, build)
 
 
-MODELS = [add_one, all_types, mixed, no_batch, fixed, failing, text, slow, stateful, two_signatures, frozen_v1,
-          any_shape, any_bytes, passthrough, one_input_twice, with_text, scalar, sparse]
+MODELS = [add_one, all_types, mixed, no_batch, fixed, failing, text, slow, stateful, counts_runs, two_signatures, frozen_v1,
+          any_shape, any_bytes, passthrough, one_input_twice, with_text, scalar, no_zeros, sparse]
 
 
 def main():

@@ -1,6 +1,8 @@
 //! A real Triton server: started in a folder of its own on free ports of this machine, stopped by its process
 //! id.
 
+use std::collections::HashMap;
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
@@ -274,6 +276,21 @@ impl Server {
         std::fs::read_dir(self.proc("task")).expect("the server runs").count()
     }
 
+    /// The server's threads, and the clock ticks of CPU time that each took so far.
+    pub fn ticks_of_threads(&self) -> HashMap<OsString, u64> {
+        let threads = std::fs::read_dir(self.proc("task")).expect("the server runs").flatten();
+        // A thread may end before it is read.
+        let stat = |path: PathBuf| std::fs::read_to_string(path.join("stat")).ok();
+        threads
+            .filter_map(|thread| Some((thread.file_name(), stat(thread.path())?)))
+            .map(|(thread, stat)| {
+                // After the name in parentheses the times in user and in kernel mode are the 12th and 13th.
+                let times = stat.rsplit_once(')').expect("a name").1.split_whitespace().skip(11).take(2);
+                (thread, times.map(|ticks| ticks.parse::<u64>().expect("a number of ticks")).sum())
+            })
+            .collect()
+    }
+
     /// Whether the server's process is there and has not ended.
     pub fn is_running(&self) -> bool {
         // After the name in parentheses comes the state; Z is a process that has ended and waits for its
@@ -284,7 +301,8 @@ impl Server {
             .is_some_and(|ended| !ended)
     }
 
-    fn proc(&self, file: &str) -> PathBuf {
+    /// A file or folder in which the kernel tells of the server's process.
+    pub fn proc(&self, file: &str) -> PathBuf {
         Path::new("/proc").join(self.pid.as_raw_nonzero().to_string()).join(file)
     }
 

@@ -1,0 +1,134 @@
+//! Where a model's operations run: in the thread that the server calls with, or in TensorFlow's.
+
+use crate::support::*;
+
+const CALLING: &str = "runs in the calling thread";
+const POOL: &str = "runs in TensorFlow's threads";
+
+/// What the log says of a model's threads; it says it once.
+fn told(server: &Server, model: &str) -> String {
+    let of_model = format!("model '{model}': runs in ");
+    let log = server.log();
+    let lines: Vec<&str> = log.lines().filter(|line| line.contains(&of_model)).collect();
+    assert_eq!(lines.len(), 1, "one line tells where {model} runs: {lines:?}");
+    lines[0].to_owned()
+}
+
+#[test]
+fn a_small_graph_runs_in_the_calling_thread_and_the_log_says_why() {
+    // Both ways are timed: not while another test has every core.
+    let _turn = heavy_turn();
+    let server = shared_server();
+    let model = "calling_small";
+    server.load(&add_one_config(model, 8), SavedModel::Small("add_one"));
+    let line = told(&server, model);
+    assert!(line.contains(CALLING) && line.contains("(medians measured at load:"), "{line}");
+    assert!(line.contains("with a batch of 1;") && line.contains("with a batch of 8)"), "{line}");
+    for rows in [1, 3, 8] {
+        let values = Random::new(rows).floats(rows as usize * 16);
+        let answer = server.client().infer(model, &add_one_request(&values)).expect("the request is good");
+        assert_eq!(answer.output("y").as_f32(), add_one_answer(&values));
+    }
+}
+
+#[test]
+fn the_parameter_decides_without_a_trial() {
+    let server = shared_server();
+    for (model, value, choice) in [("calling_told", "true", CALLING), ("calling_not", "no", POOL)] {
+        let config = add_one_config(model, 8).parameter("TF_RUN_IN_CALLING_THREAD", value);
+        server.load(&config, SavedModel::Small("add_one"));
+        let line = told(&server, model);
+        assert!(line.contains(&format!("{choice}, as TF_RUN_IN_CALLING_THREAD says")), "{line}");
+        let values = Random::new(4).floats(32);
+        let answer = server.client().infer(model, &add_one_request(&values)).expect("the request is good");
+        assert_eq!(answer.output("y").as_f32(), add_one_answer(&values));
+    }
+}
+
+/// The loop of this model keeps one thread busy, and which one that is the kernel tells: the server makes the
+/// model's own when it loads it, and TensorFlow's are there since the first model.
+#[test]
+fn operations_run_where_the_parameter_says() {
+    let server = Server::start(Options::new());
+    server.load(&slow_config("slow_first", 1), SavedModel::Small("slow"));
+    server.client().infer("slow_first", &slow_request(1.0)).expect("the request is good");
+    let ticks = |model: &str, value: &str| {
+        let there = server.ticks_of_threads();
+        let config = slow_config(model, 1).parameter("TF_RUN_IN_CALLING_THREAD", value);
+        server.load(&config, SavedModel::Small("slow"));
+        let before = server.ticks_of_threads();
+        server.client().infer(model, &slow_request(700.0)).expect("the request is good");
+        let (mut own, mut others) = (0, 0);
+        for (thread, ticks) in server.ticks_of_threads() {
+            let sum = if there.contains_key(&thread) { &mut others } else { &mut own };
+            *sum += ticks - before.get(&thread).unwrap_or(&0);
+        }
+        (own, others)
+    };
+    let (own, others) = ticks("slow_calling", "true");
+    assert!(
+        own > 2 * others,
+        "in the calling thread: {own} ticks in the model's threads, {others} in others"
+    );
+    let (own, others) = ticks("slow_pool", "false");
+    assert!(others > 2 * own, "in TensorFlow's: {own} ticks in the model's threads, {others} in others");
+}
+
+#[test]
+fn another_value_is_refused() {
+    let server = shared_server();
+    let config = add_one_config("calling_maybe", 8).parameter("TF_RUN_IN_CALLING_THREAD", "perhaps");
+    let message = server.try_load(&config, SavedModel::Small("add_one")).expect_err("it is no such value");
+    for part in ["TF_RUN_IN_CALLING_THREAD", "expected auto, true or false", "found 'perhaps'"] {
+        assert!(message.contains(part), "{part}: {message}");
+    }
+}
+
+/// Its state is a variable of a function that the graph calls.
+#[test]
+fn a_model_that_changes_something_is_not_run_at_load() {
+    let server = shared_server();
+    let model = "counts_runs";
+    let config = ModelConfig::new(model, 8).input("x", "FP32", &[1]).output("runs", "FP32", &[1]);
+    server.load(&config, SavedModel::Small("counts_runs"));
+    let line = told(&server, model);
+    assert!(line.contains(POOL) && line.contains("AssignAddVariableOp may do more than to answer"), "{line}");
+    let request = InferRequest::new(vec![Tensor::fp32("x", &[1, 1], &[0.0])]);
+    let answer = server.client().infer(model, &request).expect("the request is good");
+    assert_eq!(answer.output("runs").as_f32(), [1.0], "the first request's run is the first one");
+}
+
+/// Which time it is counts as state: TensorFlow must not take it twice the same.
+#[test]
+fn an_operation_that_may_change_something_is_enough() {
+    let server = shared_server();
+    let model = "slow_not_tried";
+    server.load(&slow_config(model, 1), SavedModel::Small("slow"));
+    let line = told(&server, model);
+    assert!(line.contains(POOL) && line.contains("Timestamp may do more than to answer"), "{line}");
+}
+
+#[test]
+fn a_model_that_fails_on_zeros_is_served() {
+    let server = shared_server();
+    let model = "no_zeros";
+    let config = ModelConfig::new(model, 8).input("x", "INT32", &[1]).output("y", "INT32", &[1]);
+    server.load(&config, SavedModel::Small("no_zeros"));
+    let line = told(&server, model);
+    assert!(line.contains(POOL) && line.contains("division by zero"), "{line}");
+    let request = InferRequest::new(vec![Tensor::int32("x", &[2, 1], &[3, -4])]);
+    let answer = server.client().infer(model, &request).expect("the request is good");
+    let expected: Vec<u8> = [4_i32, -3].iter().flat_map(|value| value.to_le_bytes()).collect();
+    assert_eq!(answer.output("y").bytes, expected);
+}
+
+#[test]
+fn open_shapes_are_not_guessed() {
+    let server = shared_server();
+    let model = "calling_any_bytes";
+    let any = [-1, -1, -1];
+    let config = ModelConfig::new(model, 8).input("x", "UINT8", &any).output("y", "UINT8", &any);
+    server.load(&config, SavedModel::Small("any_bytes"));
+    let line = told(&server, model);
+    assert!(line.contains(POOL) && line.contains("input 'x' has a dimension of any size"), "{line}");
+}
