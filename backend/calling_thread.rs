@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 
 use crate::config::CallingThread;
 use crate::model::Model;
-use crate::session::{RunOptions, Tensor};
+use crate::session::{Objection, RunOptions};
 use crate::triton::{Error, Result};
+use crate::zeros::zeros;
 
 /// A run in the calling thread has to be faster by this factor. In doubt it is the pool.
 const CLEARLY_FASTER: f64 = 1.1;
@@ -117,8 +118,8 @@ fn describe(rows: CallingThreadRows, measured: &[Measured]) -> String {
 /// # Errors
 /// Why it was not run, or not to an end.
 fn measure(model: &Model, max_rows: usize) -> Result<Vec<Measured>> {
-    if let Some(objection) = &model.session.objection {
-        return Err(Error::unsupported(objection.clone()));
+    if let Some(Objection::Acts(reason) | Objection::Large(reason)) = &model.session.objection {
+        return Err(Error::unsupported(reason.clone()));
     }
     let mut measured = vec![measure_rows(model, 1)?];
     let expected = measured[0].pool.min(measured[0].calling_thread) * max_rows as u32;
@@ -131,7 +132,7 @@ fn measure(model: &Model, max_rows: usize) -> Result<Vec<Measured>> {
 }
 
 fn measure_rows(model: &Model, rows: usize) -> Result<Measured> {
-    let inputs = zeros(model, rows)?;
+    let inputs = zeros(model, rows, MOST_BYTES)?;
     let run = |options: RunOptions| {
         let start = Instant::now();
         model.session.run(&inputs, &model.declared.outputs, options)?;
@@ -159,31 +160,6 @@ fn measure_rows(model: &Model, rows: usize) -> Result<Measured> {
         calling_thread.push(run(RunOptions::CALLING_THREAD)?);
     }
     Ok(Measured { rows, pool: median(&mut pool), calling_thread: median(&mut calling_thread) })
-}
-
-/// An input for each of the model's.
-///
-/// # Errors
-/// The configuration leaves a dimension open, or an input would be large.
-fn zeros(model: &Model, rows: usize) -> Result<Vec<Tensor>> {
-    model
-        .inputs
-        .iter()
-        .map(|spec| {
-            let batch = model.batching.then_some(rows as u64);
-            let dims: Option<Vec<u64>> =
-                batch.into_iter().map(Some).chain(spec.dims.iter().map(|&dim| dim.try_into().ok())).collect();
-            let dims = dims.ok_or_else(|| {
-                Error::unsupported(format!("input '{}' has a dimension of any size", spec.name))
-            })?;
-            let element = spec.datatype.byte_size() as u64;
-            let bytes = dims.iter().try_fold(element, |bytes, &dim| bytes.checked_mul(dim));
-            if bytes.is_none_or(|bytes| bytes > MOST_BYTES) {
-                return Err(Error::unsupported(format!("input '{}' is large", spec.name)));
-            }
-            Ok(Tensor::new(spec.datatype, &dims))
-        })
-        .collect()
 }
 
 fn median(times: &mut [Duration]) -> Duration {

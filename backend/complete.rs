@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use crate::config::{BackendOptions, ModelConfig};
+use crate::config::{BackendOptions, Batching, ModelConfig};
 use crate::session::{Endpoint, Session};
 use crate::timing::Measure;
 
@@ -19,7 +19,10 @@ pub fn complete(json: &mut Value, config: &ModelConfig, session: &Session, optio
     if !batching && nothing_declared && batchable && options.default_max_batch_size > 0 {
         batching = true;
         json["max_batch_size"] = options.default_max_batch_size.into();
-        if options.default_max_batch_size > 1 && json.get("dynamic_batching").is_none() {
+        if options.default_max_batch_size > 1
+            && config.batching == Batching::Triton
+            && json.get("dynamic_batching").is_none()
+        {
             json["dynamic_batching"] = json!({});
         }
     }
@@ -27,7 +30,8 @@ pub fn complete(json: &mut Value, config: &ModelConfig, session: &Session, optio
         json["input"] = session.inputs.iter().filter_map(|endpoint| declare(endpoint, batching)).collect();
     }
     if config.outputs.is_empty() {
-        let measures = Measure::ALL.into_iter().map(|measure| {
+        let adaptive = config.batching != Batching::Triton;
+        let measures = Measure::available(adaptive).iter().map(|measure| {
             let name = measure.name().to_string_lossy();
             json!({ "name": name, "data_type": "TYPE_INT64", "dims": [1] })
         });

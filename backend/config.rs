@@ -1,10 +1,14 @@
 //! The configuration as types: what the server's JSON says of the backend and of a model, every value
 //! that this backend acts on checked.
 
+mod batching;
+
 use std::path::PathBuf;
 use std::str::FromStr;
 
 use serde_json::{Map, Value};
+
+pub use batching::{Adaptive, Batching};
 
 use crate::triton::{Error, Result};
 
@@ -12,8 +16,12 @@ use crate::triton::{Error, Result};
 const LATENCY_PARAMETERS: &str = "latency-parameters";
 
 /// The model parameters that this backend knows; others are the user's own and only logged.
-const MODEL_PARAMETERS: [&str; 8] = [
+const MODEL_PARAMETERS: [&str; 12] = [
     LATENCY_PARAMETERS,
+    "batching",
+    "latency_target_ms",
+    "latency_percentile",
+    "max_queue_size",
     "TF_GRAPH_TAG",
     "TF_SIGNATURE_DEF",
     "TF_NUM_INTRA_THREADS",
@@ -113,7 +121,7 @@ pub enum Step {
 }
 
 /// A model's configuration.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 pub struct ModelConfig {
     /// 0: the model has no batch dimension.
     pub max_batch_size: u32,
@@ -131,6 +139,8 @@ pub struct ModelConfig {
     pub threads: Threads,
     /// Whether operations run in the calling thread.
     pub calling_thread: CallingThread,
+    /// Who makes the batches.
+    pub batching: Batching,
     /// The latency values go into the response's parameters too.
     pub latency_parameters: bool,
     /// All instances are of kind KIND_CPU.
@@ -167,6 +177,7 @@ impl ModelConfig {
             signature: "serving_default".into(),
             threads: Threads::default(),
             calling_thread: CallingThread::Measured,
+            batching: Batching::Triton,
             latency_parameters: options.latency_parameters,
             cpu_only: cpu_only(config),
             response_cache: flag(config.get("response_cache"), "enable"),
@@ -182,6 +193,7 @@ impl ModelConfig {
             let value = value.get("string_value").map_or("", text);
             model.set(&Setting { place: "the parameters of config.pbtxt", name, value })?;
         }
+        model.batching = Batching::from_json(config, parameters)?;
         Ok(model)
     }
 
@@ -201,6 +213,8 @@ impl ModelConfig {
                     _ => return Err(setting.wrong("auto, true or false")),
                 };
             }
+            // These four belong together, see [`Batching`].
+            "batching" | "latency_target_ms" | "latency_percentile" | "max_queue_size" => {}
             "TF_INIT_OPS_FILE" => {
                 let advice = "export a SavedModel whose main op initialises it";
                 return Err(unsupported("the parameter 'TF_INIT_OPS_FILE'", advice));
@@ -246,6 +260,12 @@ impl Setting<'_> {
             .ok()
             .and_then(|count| u32::try_from(count).ok())
             .ok_or_else(|| self.wrong("a whole number, 0 (TensorFlow's own choice) or more"))
+    }
+
+    /// A number that is above 0 and below `limit`.
+    fn number_below(&self, limit: f64, expected: &str) -> Result<f64> {
+        let number = f64::from_str(self.value).ok().filter(|&number| number > 0.0 && number < limit);
+        number.ok_or_else(|| self.wrong(expected))
     }
 
     fn wrong(&self, expected: &str) -> Error {

@@ -20,17 +20,30 @@ struct Member<'m> {
     wanted: Cow<'m, Selection>,
 }
 
-/// Executes requests and answers every one of them.
+/// A batch that was executed.
+#[derive(Clone, Copy, Debug)]
+pub struct Executed {
+    /// Images (rows) in it.
+    pub rows: usize,
+    /// From its start to the end of its last request, in nanoseconds.
+    pub ns: u64,
+}
+
+/// Executes requests that the server handed over together, and answers every one of them.
 pub fn execute(model: &Model, requests: Few<Request>) {
     if model.batching {
         execute_batch(model, requests);
     } else {
         // Without a batch dimension there is nothing to put two requests into.
-        requests.into_iter().for_each(|request| execute_batch(model, Few::from_iter([request])));
+        for request in requests {
+            execute_batch(model, Few::from_iter([request]));
+        }
     }
 }
 
-fn execute_batch(model: &Model, requests: Few<Request>) {
+/// Executes requests as one batch and answers every one of them. Nothing is returned where nothing was
+/// computed.
+pub fn execute_batch(model: &Model, requests: Few<Request>) -> Option<Executed> {
     let exec_start = now_ns();
     planted_panic(model, Step::Execute, &requests);
 
@@ -38,7 +51,7 @@ fn execute_batch(model: &Model, requests: Few<Request>) {
     planted_panic(model, Step::Gather, &requests);
     let mut members = admit(model, requests, gathered.rows);
     if members.is_empty() {
-        return;
+        return None;
     }
     let rows = gathered.total_rows;
     let outputs = scatter::to_compute(model, members.iter().map(|member| &*member.wanted));
@@ -52,20 +65,22 @@ fn execute_batch(model: &Model, requests: Few<Request>) {
         let computed = Computed { outputs: &outputs, tensors, rows };
         scatter::check(model, &computed).map(|()| computed)
     });
+    // At the end the members go: each one's statistics and its release, after every answer has left.
     match computed {
         Ok(computed) => {
-            let mut last = times.end();
+            let mut last = times.end(members[0].request.arrival());
             for member in &mut members {
                 last = answer(model, &computed, &times, member).unwrap_or(last);
             }
             report_batch(&members[0].request, rows as u64, last);
+            Some(Executed { rows, ns: last.request_end - exec_start })
         }
         Err(error) => {
             let error = error.context(format!("model '{}'", model.name));
             members.iter_mut().for_each(|member| member.request.fail(error.clone()));
+            None
         }
     }
-    // Here the members go: each one's statistics and its release, after every answer has left.
 }
 
 /// Keeps the requests that can run together and answers the others with their error.
@@ -93,8 +108,8 @@ fn answer(
     let filled = request.respond().and_then(|response| {
         scatter::write(model, computed, wanted, rows, &response)?;
         let own_rows = model.batching.then_some(rows.len());
-        let parameters = model.latency_parameters;
-        let stamps = timing::attach(times, &response, &wanted.measures, own_rows, parameters)?;
+        let (outputs, parameters) = (&wanted.measures, model.latency_parameters);
+        let stamps = timing::attach(times, request.arrival(), &response, own_rows, outputs, parameters)?;
         Ok((response, stamps))
     });
     match filled {

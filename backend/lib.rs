@@ -21,6 +21,7 @@
 // The library's only public items are its C entry points: the documentation is for who works on it.
 #![allow(rustdoc::private_intra_doc_links)]
 
+mod batching;
 mod calling_thread;
 mod complete;
 mod config;
@@ -35,9 +36,11 @@ mod session;
 mod timing;
 #[allow(unsafe_code)]
 mod triton;
+mod zeros;
 
 use std::sync::Arc;
 
+use batching::Worker;
 use config::BackendOptions;
 use few::Few;
 use model::Model;
@@ -54,24 +57,50 @@ const STAMP: &str = concat!("\0tensorflow_latency ", env!("TENSORFLOW_LATENCY_VE
 /// The backend as the server sees it.
 struct TensorFlowBackend {
     options: BackendOptions,
+    /// Where the server has metrics.
+    families: Option<batching::Families>,
+}
+
+/// An instance of a model: with adaptive batching, a thread.
+struct Instance {
+    model: Arc<Model>,
+    _worker: Option<Worker>,
 }
 
 impl Backend for TensorFlowBackend {
     type Model = Model;
+    type Instance = Instance;
 
     fn start(handle: BackendHandle<'_>) -> Result<Self> {
         let name = handle.name()?;
         log::info!("backend '{name}': {}", STAMP.trim_matches('\0'));
         let options = BackendOptions::from_json(&handle.config()?)?;
         library::open(&name, options.tensorflow_dir.as_deref(), &handle.folder()?)?;
-        Ok(Self { options })
+        let families = batching::Families::new()
+            .inspect_err(|reason| log::debug!("adaptive batching shows no metrics: {reason}"));
+        Ok(Self { options, families: families.ok() })
     }
 
     fn load(&self, handle: ModelHandle<'_>) -> Result<Model> {
-        Model::load(handle, &self.options)
+        Model::load(handle, &self.options, self.families.as_ref())
     }
 
-    fn execute(model: &Arc<Model>, requests: Few<Request>) {
-        execute::execute(model, requests);
+    fn start_instance(model: &Arc<Model>) -> Result<Instance> {
+        let start = |queue: &Arc<_>| Worker::start(Arc::clone(model), Arc::clone(queue));
+        let worker = model.queue.as_ref().map(start).transpose()?;
+        Ok(Instance { model: Arc::clone(model), _worker: worker })
+    }
+
+    fn execute(instance: &Instance, requests: Few<Request>) {
+        match &instance.model.queue {
+            Some(queue) => queue.accept(&instance.model, requests),
+            None => execute::execute(&instance.model, requests),
+        }
+    }
+
+    fn finish(instance: &Instance) {
+        if let Some(queue) = &instance.model.queue {
+            queue.finish();
+        }
     }
 }

@@ -1,13 +1,15 @@
 //! A loaded model: its session, and what its configuration and its SavedModel's signature agree on.
 
 use std::ffi::CString;
+use std::sync::Arc;
 
+use crate::batching::{self, Queue};
 use crate::calling_thread::{self, CallingThreadRows};
 use crate::complete::complete;
-use crate::config::{BackendOptions, CallingThread, ModelConfig, Step, TensorConfig};
+use crate::config::{BackendOptions, Batching, CallingThread, ModelConfig, Step, TensorConfig};
 use crate::datatype::DataType;
 use crate::session::{Endpoint, Options, Session};
-use crate::timing::{self, Measure, QUEUE_OUTPUTS};
+use crate::timing::{self, Measure};
 use crate::triton::model::ModelHandle;
 use crate::triton::{Error, Result};
 
@@ -55,8 +57,10 @@ pub struct Model {
     pub declared: Selection,
     /// Which batches run in the calling thread.
     pub calling_thread: CallingThreadRows,
-    /// Whether the latency values go into the response's parameters too.
-    pub latency_parameters: bool,
+    /// The latency values that go into the response's parameters.
+    pub latency_parameters: &'static [Measure],
+    /// Where requests wait, if this backend makes the batches.
+    pub queue: Option<Arc<Queue>>,
     /// For tests: where to panic for a request with the id "panic".
     pub test_panic: Option<Step>,
     /// The SavedModel's session.
@@ -68,7 +72,11 @@ impl Model {
     ///
     /// # Errors
     /// The configuration asks for what is not there, or the SavedModel cannot be loaded.
-    pub fn load(handle: ModelHandle<'_>, options: &BackendOptions) -> Result<Self> {
+    pub fn load(
+        handle: ModelHandle<'_>,
+        options: &BackendOptions,
+        families: Option<&batching::Families>,
+    ) -> Result<Self> {
         let (name, version) = (handle.name()?, handle.version()?);
         let load = || -> Result<Self> {
             let mut json = handle.config()?;
@@ -81,7 +89,8 @@ impl Model {
                     signature: &config.signature,
                     threads: config.threads,
                     cpu_only: config.cpu_only,
-                    inspect: config.calling_thread == CallingThread::Measured,
+                    inspect: config.calling_thread == CallingThread::Measured
+                        || config.batching != Batching::Triton,
                 },
             )?;
             if handle.may_complete_config()? && complete(&mut json, &config, &session, options) {
@@ -89,8 +98,13 @@ impl Model {
                 config = ModelConfig::from_json(&json, options)?;
             }
             let (setting, max_batch_size) = (config.calling_thread, config.max_batch_size);
+            let batching = config.batching;
             let mut model = Self::new(name.clone(), config, session)?;
             model.calling_thread = calling_thread::choose(&model, setting, max_batch_size);
+            if let Batching::Adaptive(adaptive) = batching {
+                let queue = batching::start(&model, version, adaptive, max_batch_size, families);
+                model.queue = Some(Arc::new(queue));
+            }
             Ok(model)
         };
         load().map_err(|e| e.context(format!("model '{name}', version {version}")))
@@ -103,7 +117,8 @@ impl Model {
         }
         let batching = config.max_batch_size > 0;
         let inputs = inputs(&config.inputs, &session.inputs, batching)?;
-        let (outputs, measures) = outputs(&config.outputs, &session.outputs, batching)?;
+        let available = Measure::available(config.batching != Batching::Triton);
+        let (outputs, measures) = outputs(&config.outputs, &session.outputs, batching, available)?;
         if outputs.iter().all(Option::is_none) {
             let known: Vec<_> = session.outputs.iter().map(named).collect();
             return Err(Error::invalid(format!(
@@ -128,7 +143,8 @@ impl Model {
             },
             outputs,
             calling_thread: CallingThreadRows::NONE,
-            latency_parameters: config.latency_parameters,
+            latency_parameters: if config.latency_parameters { available } else { &[] },
+            queue: None,
             test_panic: config.test_panic,
             session,
         })
@@ -161,12 +177,20 @@ fn outputs(
     declared: &[TensorConfig],
     signature: &[Endpoint],
     batching: bool,
+    available: &[Measure],
 ) -> Result<(Vec<Option<TensorSpec>>, Vec<Measure>)> {
     let mut specs: Vec<Option<TensorSpec>> = signature.iter().map(|_| None).collect();
     let mut measures = Vec::new();
     for tensor in declared {
         let name = &tensor.name;
         match (Measure::from_name(name), find(signature, name)) {
+            (Some(measure), None) if !available.contains(&measure) => {
+                return Err(Error::invalid(format!(
+                    "output '{name}' needs a queue that the backend holds itself, because Triton's cannot be \
+                     seen by a backend: set the parameter batching: adaptive, or remove the output and see \
+                     the queue times of the server's statistics"
+                )));
+            }
             (Some(measure), None) => {
                 timing::check_declaration(name, &tensor.data_type, &tensor.dims)?;
                 measures.push(measure);
@@ -179,13 +203,6 @@ fn outputs(
             }
             (None, Some(index)) => {
                 specs[index] = Some(agree("output", tensor, &signature[index], batching)?);
-            }
-            (None, None) if QUEUE_OUTPUTS.contains(&name.as_str()) => {
-                return Err(Error::invalid(format!(
-                    "output '{name}' needs a queue that the backend holds itself; with Triton's batcher \
-                     the queue cannot be seen by a backend: remove the output, and see the queue times \
-                     of the server's statistics"
-                )));
             }
             (None, None) => return Err(unknown_name("output", name, signature)),
         }

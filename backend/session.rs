@@ -13,6 +13,7 @@ use tensorflow::{
     self as tf, FetchToken, Graph, Operation, SavedModelBundle, SessionOptions, SessionRunArgs, SignatureDef,
 };
 
+pub use inspect::Objection;
 pub use tensor::Tensor;
 
 use crate::config::Threads;
@@ -89,7 +90,7 @@ pub struct Session {
     /// The signature's outputs, sorted by name.
     pub outputs: Vec<Endpoint>,
     /// Why the model is better not run when nobody has asked for it, where that was to be found out.
-    pub objection: Option<String>,
+    pub objection: Option<Objection>,
 }
 
 impl Session {

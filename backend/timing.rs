@@ -28,18 +28,31 @@ pub enum Measure {
     ExecutedBatchSize,
     /// The stamp of the end itself, on `CLOCK_MONOTONIC`.
     RequestEnd,
+    /// From the request's arrival to the start of the batch.
+    Queue,
+    /// From the request's arrival to its end: the queue and the compute latency.
+    RequestLatency,
 }
 
 impl Measure {
-    /// All of them.
-    pub const ALL: [Self; 6] = [
+    /// All of them; the last two only where the backend holds the queue itself.
+    const ALL: [Self; 8] = [
         Self::ComputeLatency,
         Self::ComputeInput,
         Self::ComputeInfer,
         Self::ComputeOutput,
         Self::ExecutedBatchSize,
         Self::RequestEnd,
+        Self::Queue,
+        Self::RequestLatency,
     ];
+
+    /// Those that can be had: with adaptive batching all, with Triton's not the times in its queue, which a
+    /// backend does not see.
+    pub fn available(adaptive: bool) -> &'static [Self] {
+        const WITHOUT_QUEUE: usize = 6;
+        if adaptive { &Self::ALL } else { &Self::ALL[..WITHOUT_QUEUE] }
+    }
 
     /// The name of the output and of the response parameter.
     pub fn name(self) -> &'static CStr {
@@ -50,6 +63,8 @@ impl Measure {
             Self::ComputeOutput => c"compute_output_ns",
             Self::ExecutedBatchSize => c"executed_batch_size",
             Self::RequestEnd => c"request_end_ns",
+            Self::Queue => c"queue_ns",
+            Self::RequestLatency => c"request_latency_ns",
         }
     }
 
@@ -66,14 +81,13 @@ impl Measure {
             Self::ComputeOutput => stamps.request_end - stamps.compute_end,
             Self::ExecutedBatchSize => executed_batch_size as u64,
             Self::RequestEnd => stamps.request_end,
+            Self::Queue => stamps.exec_start - stamps.arrival,
+            Self::RequestLatency => stamps.request_end - stamps.arrival,
         };
         // 2^63 ns are 292 years: the monotonic clock does not get there.
         value as i64
     }
 }
-
-/// Outputs that a backend can fill only where it holds the queue itself.
-pub const QUEUE_OUTPUTS: [&str; 2] = ["queue_ns", "request_latency_ns"];
 
 /// The times that the requests of a batch have in common.
 #[derive(Clone, Copy, Debug)]
@@ -90,8 +104,9 @@ pub struct BatchTimes {
 
 impl BatchTimes {
     /// The stamps of a request of this batch that ends now.
-    pub fn end(&self) -> Stamps {
+    pub fn end(&self, arrival: u64) -> Stamps {
         Stamps {
+            arrival,
             exec_start: self.exec_start,
             compute_start: self.compute_start,
             compute_end: self.compute_end,
@@ -102,38 +117,37 @@ impl BatchTimes {
 
 /// Takes the request's end and attaches its times to the response, whose other outputs are written.
 ///
-/// `rows` is the request's own batch size: each row gets the same value, shape `[rows, 1]`. A model
-/// without a batch dimension has none, shape `[1]`. Every buffer is obtained before the end is taken,
-/// so that after it nothing is left but to store the values and to send.
+/// `outputs` and `parameters` are what it carries. `rows` is the request's own batch size: each row gets the
+/// same value, shape `[rows, 1]`. A model without a batch dimension has none, shape `[1]`. Every buffer is
+/// obtained before the end is taken, so that after it nothing is left but to store the values and to send.
 ///
 /// # Errors
 /// The server or the client has no room for an output.
 pub fn attach(
     times: &BatchTimes,
+    arrival: u64,
     response: &Response,
-    measures: &[Measure],
     rows: Option<usize>,
-    as_parameters: bool,
+    outputs: &[Measure],
+    parameters: &[Measure],
 ) -> Result<Stamps> {
     let datatype = DataType::Int64;
     let batched = [rows.unwrap_or(1) as i64, 1];
     let shape = if rows.is_some() { &batched[..] } else { &batched[1..] };
     let byte_size = rows.unwrap_or(1) * datatype.byte_size();
-    let buffers = measures
+    let buffers = outputs
         .iter()
         .map(|measure| response.output(measure.name(), datatype.raw(), shape, byte_size))
         .collect::<Result<SmallVec<[_; Measure::ALL.len()]>>>()?;
 
-    let stamps = times.end();
+    let stamps = times.end(arrival);
 
-    for (measure, buffer) in measures.iter().zip(buffers) {
+    for (measure, buffer) in outputs.iter().zip(buffers) {
         buffer.repeat(&measure.of(&stamps, times.executed_batch_size).to_ne_bytes());
     }
-    if as_parameters {
-        for measure in Measure::ALL {
-            let value = measure.of(&stamps, times.executed_batch_size);
-            response.set_int_parameter(measure.name(), value)?;
-        }
+    for measure in parameters {
+        let value = measure.of(&stamps, times.executed_batch_size);
+        response.set_int_parameter(measure.name(), value)?;
     }
     Ok(stamps)
 }
@@ -159,6 +173,7 @@ mod tests {
     #[test]
     fn the_parts_add_up() {
         let stamps = Stamps {
+            arrival: 999_000_000,
             exec_start: 1_000_000_007,
             compute_start: 1_000_000_107,
             compute_end: 301_500_000_107,
@@ -170,6 +185,8 @@ mod tests {
         assert_eq!(of(Measure::ComputeInfer), 300_500_000_000, "five minutes are not capped");
         assert_eq!(of(Measure::RequestEnd), 301_500_000_118);
         assert_eq!(of(Measure::ExecutedBatchSize), 8);
+        assert_eq!(of(Measure::Queue), 1_000_007);
+        assert_eq!(of(Measure::RequestLatency), of(Measure::Queue) + of(Measure::ComputeLatency));
     }
 
     #[test]
@@ -178,5 +195,9 @@ mod tests {
             assert_eq!(Measure::from_name(measure.name().to_str().unwrap()), Some(measure));
         }
         assert_eq!(Measure::from_name("predictions"), None);
+        let without: Vec<_> =
+            Measure::ALL.iter().filter(|m| !Measure::available(false).contains(m)).collect();
+        assert_eq!(without, [&Measure::Queue, &Measure::RequestLatency]);
+        assert_eq!(Measure::available(true), Measure::ALL);
     }
 }

@@ -34,9 +34,18 @@ const HARMLESS: [&str; 14] = [
 /// stateful: their state is in an object that they are given, or in a file.
 const SUSPICIOUS: [&str; 4] = ["Dataset", "Debug", "Infeed", "PyFunc"];
 
+/// What speaks against running a model at load.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Objection {
+    /// The run may change something; the reason.
+    Acts(String),
+    /// It is no small graph; the reason.
+    Large(String),
+}
+
 /// Why the operations behind `outputs` are better not run at load; nothing when they may be. `inputs` are
 /// fed, so what is behind those does not run.
-pub fn objection(graph: &Graph, inputs: &[Endpoint], outputs: &[Endpoint]) -> Option<String> {
+pub fn objection(graph: &Graph, inputs: &[Endpoint], outputs: &[Endpoint]) -> Option<Objection> {
     let mut inspection =
         Inspection { graph, kinds: HashMap::new(), functions: None, called: Vec::new(), count: 0 };
     let mut seen: HashSet<String> = inputs.iter().map(|input| input.operation_name.clone()).collect();
@@ -46,8 +55,8 @@ pub fn objection(graph: &Graph, inputs: &[Endpoint], outputs: &[Endpoint]) -> Op
         if !seen.insert(name) {
             continue;
         }
-        if let Err(objection) = inspection.operation(&operation) {
-            return Some(objection);
+        if let Err(reason) = inspection.operation(&operation) {
+            return Some(Objection::Acts(reason));
         }
         open.extend((0..operation.num_inputs()).map(|index| operation.input(index).0));
         open.extend(operation.control_inputs());
@@ -57,11 +66,12 @@ pub fn objection(graph: &Graph, inputs: &[Endpoint], outputs: &[Endpoint]) -> Op
         if !seen.insert(function.clone()) {
             continue;
         }
-        if let Err(objection) = inspection.function(&function) {
-            return Some(objection);
+        if let Err(reason) = inspection.function(&function) {
+            return Some(Objection::Acts(reason));
         }
     }
-    None
+    let large = inspection.count > MOST_OPERATIONS;
+    large.then(|| Objection::Large(format!("the graph has more than {MOST_OPERATIONS} operations")))
 }
 
 /// What is known of a kind of operation.
@@ -140,9 +150,6 @@ impl Inspection<'_> {
     /// Counts an operation and tells of its kind.
     fn kind(&mut self, name: &str) -> Result<Kind, String> {
         self.count += 1;
-        if self.count > MOST_OPERATIONS {
-            return Err(format!("the graph has more than {MOST_OPERATIONS} operations"));
-        }
         let kind = match self.kinds.get(name) {
             Some(kind) => kind.clone(),
             None => {

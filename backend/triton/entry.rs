@@ -14,15 +14,17 @@ use triton_sys::{
 use super::error::{Error, Result, check, to_raw};
 use super::model::{BackendHandle, ModelHandle};
 use super::panics::guard;
-use super::request::Request;
+use super::request::{Request, Unreleased};
 use crate::few::Few;
 
-use super::{api, is_loaded, load_api, panics, server_log};
+use super::{api, clock, is_loaded, load_api, panics, server_log};
 
 /// A backend: how it starts, how it loads a model, how it executes requests. Dropping ends it.
 pub trait Backend: Send + Sync + Sized + 'static {
     /// One version of a model, shared by all its instances.
     type Model: Send + Sync + 'static;
+    /// An instance of it. Dropped after the last of the instance's requests is released.
+    type Instance: Send + Sync + 'static;
 
     /// The server has loaded the library.
     ///
@@ -36,8 +38,25 @@ pub trait Backend: Send + Sync + Sized + 'static {
     /// The model fails to load with the error.
     fn load(&self, handle: ModelHandle<'_>) -> Result<Self::Model>;
 
-    /// The server hands over requests for an instance of a model. Instances execute in parallel.
-    fn execute(model: &Arc<Self::Model>, requests: Few<Request>);
+    /// The server makes an instance of a model.
+    ///
+    /// # Errors
+    /// The model fails to load with the error.
+    fn start_instance(model: &Arc<Self::Model>) -> Result<Self::Instance>;
+
+    /// The server hands over requests for an instance. Instances execute in parallel. The requests may be
+    /// kept beyond the call and answered later, from any thread.
+    fn execute(instance: &Self::Instance, requests: Few<Request>);
+
+    /// No request follows for this instance: what it has kept is to be answered soon. Called before the
+    /// instance is dropped.
+    fn finish(instance: &Self::Instance);
+}
+
+/// An instance as the server keeps it.
+struct Kept<I> {
+    instance: I,
+    unreleased: Arc<Unreleased>,
 }
 
 /// Defines the C entry points of a [`Backend`], which are all that the library exports.
@@ -97,7 +116,7 @@ macro_rules! export_backend {
                 unsafe { entry::instance_execute::<$backend>(instance, requests, count) }
             }
 
-            /// Called when an instance goes, after its last request was released.
+            /// Called when an instance goes, which gets no further requests.
             #[unsafe(no_mangle)]
             extern "C" fn TRITONBACKEND_ModelInstanceFinalize(
                 instance: *mut TRITONBACKEND_ModelInstance,
@@ -203,7 +222,8 @@ pub unsafe fn instance_initialize<B: Backend>(
         unsafe {
             check(api().TRITONBACKEND_ModelInstanceModel(instance, &mut model))?;
             let model: &Arc<B::Model> = borrow(|state| api().TRITONBACKEND_ModelState(model, state))?;
-            hand_out(Arc::clone(model), |state| api().TRITONBACKEND_ModelInstanceSetState(instance, state))
+            let kept = Kept { instance: B::start_instance(model)?, unreleased: Arc::default() };
+            hand_out(kept, |state| api().TRITONBACKEND_ModelInstanceSetState(instance, state))
         }
     }))
 }
@@ -216,22 +236,24 @@ pub unsafe fn instance_execute<B: Backend>(
     requests: *mut *mut TRITONBACKEND_Request,
     count: u32,
 ) -> *mut TRITONSERVER_Error {
+    let arrival = clock::now_ns();
     // Until here the requests are the server's: an error gives every one of them that answer.
-    // SAFETY: the instance is valid; its state is an `Arc<B::Model>` until `instance_finalize`.
+    // SAFETY: the instance is valid; its state is a `Kept<B::Instance>` until `instance_finalize`.
     let state = guard(|| unsafe { borrow(|state| api().TRITONBACKEND_ModelInstanceState(instance, state)) });
-    let model: &Arc<B::Model> = match state {
-        Ok(model) => model,
+    let kept: &Kept<B::Instance> = match state {
+        Ok(kept) => kept,
         Err(error) => return error.into_raw(),
     };
     // From here on they are ours, and the result is success whatever happens: a `Request` sees to it
     // that it is answered and released.
-    // SAFETY: the server passes `count` requests and gives them up when the result is success.
+    // SAFETY: the server passes `count` requests and gives them up when the result is success. The instance
+    // is valid until `instance_finalize` returns, which waits for `unreleased`.
     let requests = unsafe { std::slice::from_raw_parts(requests, count as usize) }
         .iter()
-        .map(|&request| unsafe { Request::new(request, instance) })
+        .map(|&request| unsafe { Request::new(request, instance, arrival, &kept.unreleased) })
         .collect();
     let executed = guard(|| {
-        B::execute(model, requests);
+        B::execute(&kept.instance, requests);
         Ok(())
     });
     drop(executed); // a panic was logged by the hook and told to the clients by `Request::drop`
@@ -243,9 +265,19 @@ pub unsafe fn instance_execute<B: Backend>(
 pub unsafe fn instance_finalize<B: Backend>(
     instance: *mut TRITONBACKEND_ModelInstance,
 ) -> *mut TRITONSERVER_Error {
-    // SAFETY: the state was handed out in `instance_initialize` and is used no more.
-    to_raw(guard(|| unsafe {
-        take_back::<Arc<B::Model>>(|state| api().TRITONBACKEND_ModelInstanceState(instance, state))
+    to_raw(guard(|| {
+        // SAFETY: the state was handed out in `instance_initialize` and is not taken back before the end of
+        // the block.
+        unsafe {
+            let kept: &Kept<B::Instance> =
+                borrow(|state| api().TRITONBACKEND_ModelInstanceState(instance, state))?;
+            B::finish(&kept.instance);
+            kept.unreleased.wait_for_none();
+        }
+        // SAFETY: the state was handed out in `instance_initialize` and is used no more.
+        unsafe {
+            take_back::<Kept<B::Instance>>(|state| api().TRITONBACKEND_ModelInstanceState(instance, state))
+        }
     }))
 }
 

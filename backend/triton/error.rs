@@ -24,6 +24,8 @@ pub enum Code {
     Unavailable,
     /// Valid, but not something this backend does (HTTP 501).
     Unsupported,
+    /// The client has taken the request back (HTTP 499).
+    Cancelled,
     /// A code of the server's that this list does not name.
     Other(TRITONSERVER_Error_Code),
 }
@@ -36,6 +38,7 @@ impl Code {
             TRITONSERVER_Error_Code::TRITONSERVER_ERROR_INVALID_ARG => Self::InvalidArg,
             TRITONSERVER_Error_Code::TRITONSERVER_ERROR_UNAVAILABLE => Self::Unavailable,
             TRITONSERVER_Error_Code::TRITONSERVER_ERROR_UNSUPPORTED => Self::Unsupported,
+            TRITONSERVER_Error_Code::TRITONSERVER_ERROR_CANCELLED => Self::Cancelled,
             other => Self::Other(other),
         }
     }
@@ -47,6 +50,7 @@ impl Code {
             Self::InvalidArg => TRITONSERVER_Error_Code::TRITONSERVER_ERROR_INVALID_ARG,
             Self::Unavailable => TRITONSERVER_Error_Code::TRITONSERVER_ERROR_UNAVAILABLE,
             Self::Unsupported => TRITONSERVER_Error_Code::TRITONSERVER_ERROR_UNSUPPORTED,
+            Self::Cancelled => TRITONSERVER_Error_Code::TRITONSERVER_ERROR_CANCELLED,
             Self::Other(raw) => raw,
         }
     }

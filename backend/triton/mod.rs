@@ -1,13 +1,13 @@
 //! The safe layer over `triton-sys`, and the only room with unsafe code.
 //!
 //! In the order a model lives: [`entry`] is what the server calls, [`model`] what it tells at load,
-//! [`request`] and [`response`] what it hands over for each execution. [`error`], [`panics`], [`server_log`],
-//! [`clock`] and [`process`] serve them all.
+//! [`request`] and [`response`] what it hands over for each execution, [`metrics`] what it shows to others.
+//! [`error`], [`panics`], [`server_log`], [`clock`] and [`process`] serve them all.
 
 pub mod clock;
 pub mod entry;
 pub mod error;
-
+pub mod metrics;
 pub mod model;
 mod panics;
 pub mod process;
@@ -19,6 +19,7 @@ use once_cell::sync::OnceCell;
 use triton_sys::{Api, LoadError};
 
 pub use error::{Code, Error, Result};
+pub use panics::guard;
 
 static API: OnceCell<Api> = OnceCell::new();
 

@@ -29,8 +29,8 @@ pub(super) fn message() -> Option<String> {
     std::thread::panicking().then(|| LAST.with_borrow(Clone::clone)).flatten()
 }
 
-/// Runs the body of an entry point; a panic becomes an error.
-pub(super) fn guard<T>(body: impl FnOnce() -> Result<T>) -> Result<T> {
+/// Runs the body of an entry point or of a thread; a panic becomes an error.
+pub fn guard<T>(body: impl FnOnce() -> Result<T>) -> Result<T> {
     // What a panic leaves behind is dropped with the model or the requests it belongs to.
     panic::catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|_| {
         let message = LAST.take().unwrap_or_else(|| "no message".into());

@@ -3,6 +3,7 @@
 use std::ffi::{CStr, c_char};
 use std::marker::PhantomData;
 use std::ptr;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use triton_sys::{
     TRITONBACKEND_Input, TRITONBACKEND_ModelInstance, TRITONBACKEND_Request, TRITONSERVER_DataType,
@@ -14,9 +15,11 @@ use super::response::Response;
 use super::{api, clock, panics};
 use crate::few::Few;
 
-/// The stamps of one request's execution (`CLOCK_MONOTONIC`, ns), in the order they are taken.
+/// The stamps of one request (`CLOCK_MONOTONIC`, ns), in the order they are taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stamps {
+    /// Execute was handed the request.
+    pub arrival: u64,
     /// The batch that holds the request starts.
     pub exec_start: u64,
     /// The inputs are gathered; the session is about to run.
@@ -34,6 +37,33 @@ enum Outcome {
     Failed,
 }
 
+/// How many requests of an instance are not yet released.
+#[derive(Default)]
+pub(super) struct Unreleased {
+    count: Mutex<usize>,
+    none: Condvar,
+}
+
+impl Unreleased {
+    fn add(&self) {
+        *self.count.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+    }
+
+    fn remove(&self) {
+        let mut count = self.count.lock().unwrap_or_else(PoisonError::into_inner);
+        *count -= 1;
+        if *count == 0 {
+            self.none.notify_all();
+        }
+    }
+
+    /// Waits until all are.
+    pub(super) fn wait_for_none(&self) {
+        let count = self.count.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(self.none.wait_while(count, |count| *count > 0));
+    }
+}
+
 /// A request that this backend has accepted.
 ///
 /// However it goes out of scope, the client has an answer, the server's statistics know of it, and the
@@ -42,6 +72,8 @@ enum Outcome {
 pub struct Request {
     raw: *mut TRITONBACKEND_Request,
     instance: *mut TRITONBACKEND_ModelInstance,
+    unreleased: Arc<Unreleased>,
+    arrival: u64,
     outcome: Outcome,
 }
 
@@ -51,13 +83,46 @@ unsafe impl Send for Request {}
 
 impl Request {
     /// # Safety
-    /// `raw` was handed to Execute for `instance`, and nothing else owns it from now on. The server
-    /// keeps both valid until the request is released.
+    /// `raw` was handed to Execute for `instance`, and nothing else owns it from now on. The server keeps
+    /// it valid until it is released, and the instance until its Finalize returns, which has to wait until
+    /// `unreleased` knows of none.
     pub(super) unsafe fn new(
         raw: *mut TRITONBACKEND_Request,
         instance: *mut TRITONBACKEND_ModelInstance,
+        arrival: u64,
+        unreleased: &Arc<Unreleased>,
     ) -> Self {
-        Self { raw, instance, outcome: Outcome::Unanswered }
+        unreleased.add();
+        Self { raw, instance, unreleased: Arc::clone(unreleased), arrival, outcome: Outcome::Unanswered }
+    }
+
+    /// When Execute was handed it (`CLOCK_MONOTONIC`, ns).
+    pub fn arrival(&self) -> u64 {
+        self.arrival
+    }
+
+    /// Whether the client has taken it back; servers before 23.10 do not tell.
+    pub fn is_cancelled(&self) -> bool {
+        let mut cancelled = false;
+        if let Ok(is_cancelled) = &api().TRITONBACKEND_RequestIsCancelled {
+            // SAFETY: the request is ours; the answer is written to our variable.
+            if let Err(error) = check(unsafe { is_cancelled(self.raw, &mut cancelled) }) {
+                log::debug!("the server does not tell whether a request was cancelled: {error}");
+            }
+        }
+        cancelled
+    }
+
+    /// How long the client is willing to have it wait, in nanoseconds; servers before 23.12 do not tell.
+    pub fn timeout(&self) -> Option<u64> {
+        let mut timeout_us = 0;
+        if let Ok(timeout) = &api().TRITONBACKEND_InferenceRequestTimeoutMicroseconds {
+            // SAFETY: the request is ours; the number is written to our variable.
+            if let Err(error) = check(unsafe { timeout(self.raw, &mut timeout_us) }) {
+                log::debug!("the server does not tell a request's timeout: {error}");
+            }
+        }
+        (timeout_us > 0).then(|| timeout_us.saturating_mul(1000))
     }
 
     /// The id that the client gave; empty when it gave none.
@@ -148,10 +213,20 @@ impl Request {
         let (success, stamps) = match self.outcome {
             Outcome::Answered(stamps) => (true, stamps),
             // The server counts a failure with its whole duration only, so these stamps are not read.
-            _ => (false, Stamps { exec_start: now, compute_start: now, compute_end: now, request_end: now }),
+            _ => {
+                let arrival = self.arrival;
+                let stamps = Stamps {
+                    arrival,
+                    exec_start: now,
+                    compute_start: now,
+                    compute_end: now,
+                    request_end: now,
+                };
+                (false, stamps)
+            }
         };
         // SAFETY: the request is ours and not yet released, as this call needs; the instance lives
-        // until its last request is released.
+        // until its last request is released (see `new`).
         let reported = check(unsafe {
             api().TRITONBACKEND_ModelInstanceReportStatistics(
                 self.instance,
@@ -183,6 +258,7 @@ impl Drop for Request {
         if let Err(error) = check(unsafe { api().TRITONBACKEND_RequestRelease(self.raw, flags) }) {
             log::error!("a request could not be released: {error}");
         }
+        self.unreleased.remove();
     }
 }
 

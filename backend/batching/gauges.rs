@@ -1,0 +1,103 @@
+//! What adaptive batching shows of itself: metrics of the server, and lines in its verbose log.
+
+use std::sync::Arc;
+
+use super::service_times::ServiceTimes;
+use crate::triton::Result;
+use crate::triton::metrics::{Gauge, GaugeFamily};
+
+/// The names under which every model's gauges are.
+pub struct Families {
+    target_size: Arc<GaugeFamily>,
+    rate: Arc<GaugeFamily>,
+    queue: Arc<GaugeFamily>,
+    service_time: Arc<GaugeFamily>,
+}
+
+impl Families {
+    /// # Errors
+    /// The server has no metrics of backends, or was started without metrics.
+    pub fn new() -> Result<Self> {
+        Ok(Self {
+            target_size: GaugeFamily::new(
+                c"tensorflow_latency_target_batch_size",
+                c"Images that adaptive batching is waiting to have in a batch at the present rate",
+            )?,
+            rate: GaugeFamily::new(
+                c"tensorflow_latency_arrival_rate",
+                c"Images that arrive in a second, as adaptive batching estimates it",
+            )?,
+            queue: GaugeFamily::new(
+                c"tensorflow_latency_queue_size",
+                c"Images that wait in the queue of adaptive batching",
+            )?,
+            service_time: GaugeFamily::new(
+                c"tensorflow_latency_service_time_seconds",
+                c"Time that a batch of the labelled size takes, as adaptive batching has learnt it",
+            )?,
+        })
+    }
+}
+
+/// What the gauges show, but for the service times.
+#[derive(Clone, Copy, Debug)]
+pub struct Seen {
+    /// Images in a second.
+    pub rate: f64,
+    /// In images.
+    pub target_size: usize,
+    /// Images in the queue.
+    pub images: usize,
+}
+
+/// The gauges of one model.
+pub struct Gauges {
+    target_size: Gauge,
+    rate: Gauge,
+    queue: Gauge,
+    /// With the batch size.
+    service_times: Vec<(usize, Gauge)>,
+}
+
+impl Gauges {
+    /// The gauges of a model and version, service times for batches of 1, 2, 4 and so on up to the largest.
+    ///
+    /// # Errors
+    /// The server's own.
+    pub fn new(families: &Families, model: &str, version: u64, max_batch_size: usize) -> Result<Self> {
+        let version = version.to_string();
+        let labels = [("model", model), ("version", version.as_str())];
+        let service_times = sizes(max_batch_size)
+            .map(|size| {
+                let text = size.to_string();
+                let [model, version] = labels;
+                let labels = [model, version, ("batch_size", text.as_str())];
+                Ok((size, Gauge::new(&families.service_time, &labels)?))
+            })
+            .collect::<Result<_>>()?;
+        Ok(Self {
+            target_size: Gauge::new(&families.target_size, &labels)?,
+            rate: Gauge::new(&families.rate, &labels)?,
+            queue: Gauge::new(&families.queue, &labels)?,
+            service_times,
+        })
+    }
+
+    /// Shows what is now.
+    pub fn set(&self, seen: &Seen, service: &ServiceTimes) {
+        self.target_size.set(seen.target_size as f64);
+        self.rate.set(seen.rate);
+        self.queue.set(seen.images as f64);
+        for (size, gauge) in &self.service_times {
+            if let Some(ns) = service.estimate(*size) {
+                gauge.set(ns / 1e9);
+            }
+        }
+    }
+}
+
+/// 1, 2, 4 and so on, and the largest.
+pub fn sizes(max_batch_size: usize) -> impl Iterator<Item = usize> {
+    let doubled = std::iter::successors(Some(1), |size| Some(size * 2));
+    doubled.take_while(move |&size| size < max_batch_size).chain([max_batch_size])
+}

@@ -1,0 +1,326 @@
+//! The queue of a model: requests come in from the server's threads, the workers take batches out.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::arrivals::Arrivals;
+use super::gauges::{Gauges, Seen};
+use super::policy::{self, Decision, Goal, View, Waiting};
+use super::service_times::ServiceTimes;
+use crate::execute::Executed;
+use crate::few::{Dims, Few};
+use crate::model::Model;
+use crate::triton::clock::now_ns;
+use crate::triton::request::Request;
+use crate::triton::{Code, Error};
+
+/// The longest queue where the operator sets none and there is no target, in batches of the largest size. Far
+/// more than anyone waits for, and an end to the memory that requests without an answer take.
+const LONGEST_QUEUE: usize = 100;
+/// How often the gauges are set while requests come.
+const SHOW_NS: u64 = 100_000_000;
+/// How often they are set when none comes, until the rate has fallen to nothing.
+const SHOW_IDLE: Duration = Duration::from_secs(1);
+
+/// The requests that wait, and what the policy goes by.
+pub struct Queue {
+    /// The model's, for messages.
+    name: String,
+    goal: Goal,
+    max_queue_size: Option<usize>,
+    state: Mutex<State>,
+    /// Something has changed for a worker that waits.
+    changed: Condvar,
+    gauges: Option<Gauges>,
+}
+
+struct State {
+    /// What the policy is told of each request in `requests`.
+    waiting: Vec<Waiting>,
+    requests: VecDeque<Accepted>,
+    /// Images of all of them.
+    images: usize,
+    arrivals: Arrivals,
+    service: ServiceTimes,
+    workers: usize,
+    /// Workers that wait for something to do.
+    idle: usize,
+    /// Instances that get no further requests.
+    finishing: usize,
+    shown_at: u64,
+    target_size: usize,
+}
+
+struct Accepted {
+    request: Request,
+    shape: Shape,
+}
+
+/// The sizes, behind the batch dimension, of a request's inputs; empty where the model has no sizes open.
+type Shape = Dims<i64>;
+
+/// What a worker is to do.
+pub enum Next {
+    /// Execute these.
+    Batch(Few<Request>),
+    /// End.
+    Stop,
+}
+
+impl Queue {
+    /// An empty queue of a model whose service times are known as well as `service` knows them.
+    pub fn new(
+        name: String,
+        goal: Goal,
+        max_queue_size: Option<usize>,
+        service: ServiceTimes,
+        gauges: Option<Gauges>,
+    ) -> Self {
+        Self {
+            name,
+            goal,
+            max_queue_size,
+            state: Mutex::new(State {
+                waiting: Vec::new(),
+                requests: VecDeque::new(),
+                images: 0,
+                arrivals: Arrivals::new(),
+                service,
+                workers: 0,
+                idle: 0,
+                finishing: 0,
+                shown_at: 0,
+                target_size: 0,
+            }),
+            changed: Condvar::new(),
+            gauges,
+        }
+    }
+
+    /// Takes requests in; those that find the queue full are refused at once.
+    pub fn accept(&self, model: &Model, requests: Few<Request>) {
+        let described: Few<_> = requests
+            .into_iter()
+            .map(|request| {
+                let (images, shape) = describe(model, &request);
+                let waiting = Waiting { arrival: self.arrival(&request), images };
+                (waiting, Accepted { request, shape })
+            })
+            .collect();
+        let mut refused = Few::new();
+        let mut state = self.lock();
+        for (waiting, accepted) in described {
+            state.arrivals.observe(waiting.arrival, waiting.images);
+            let longest = self.longest(&state);
+            // An empty queue takes any request, or one of many images would never be answered.
+            if state.images > 0 && state.images + waiting.images > longest {
+                refused.push((accepted, state.images, longest));
+            } else {
+                state.push(waiting, accepted);
+            }
+        }
+        let wake = state.idle > 0;
+        drop(state);
+        if wake {
+            self.changed.notify_one();
+        }
+        for (mut accepted, images, longest) in refused {
+            accepted.request.fail(Error::new(
+                Code::Unavailable,
+                format!(
+                    "model '{}' has more to do than it can answer in time: {images} images wait, and no more \
+                     than {longest} may. Try again later, or send less",
+                    self.name
+                ),
+            ));
+        }
+    }
+
+    /// When the policy is to take a request as come. A client that waits for less than the target has an
+    /// earlier deadline, and so it counts as come earlier.
+    fn arrival(&self, request: &Request) -> u64 {
+        let arrival = request.arrival();
+        match (&self.goal.target, request.timeout()) {
+            (Some(target), Some(timeout)) => {
+                arrival.saturating_sub(target.latency_ns.saturating_sub(timeout))
+            }
+            _ => arrival,
+        }
+    }
+
+    fn longest(&self, state: &State) -> usize {
+        self.max_queue_size
+            .or_else(|| policy::longest_queue(&state.service, &self.goal, state.workers))
+            .unwrap_or(LONGEST_QUEUE * self.goal.max_batch_size)
+    }
+
+    /// Waits until there is a batch to execute, or until `stop` says so.
+    pub fn next(&self, stop: impl Fn() -> bool) -> Next {
+        let mut state = self.lock();
+        while !stop() {
+            let now = now_ns();
+            let wait = match state.decide(&self.goal, now) {
+                Decision::Run(count) => {
+                    let batch = state.take(count);
+                    let wake = state.idle > 0 && !state.waiting.is_empty();
+                    drop(state);
+                    if wake {
+                        self.changed.notify_one();
+                    }
+                    return Next::Batch(batch);
+                }
+                Decision::LookAgain(at) => Some(Duration::from_nanos(at.saturating_sub(now))),
+                Decision::Idle => None,
+            };
+            state = self.show(state, now);
+            state = self.wait(state, wait);
+        }
+        Next::Stop
+    }
+
+    fn wait<'q>(&'q self, mut state: MutexGuard<'q, State>, wait: Option<Duration>) -> MutexGuard<'q, State> {
+        let wait = wait.or_else(|| (self.gauges.is_some() && state.shown_at > 0).then_some(SHOW_IDLE));
+        state.idle += 1;
+        let mut state = match wait {
+            Some(time) => self.changed.wait_timeout(state, time).unwrap_or_else(PoisonError::into_inner).0,
+            None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+        };
+        state.idle -= 1;
+        state
+    }
+
+    /// Learns from a batch that was executed.
+    pub fn learn(&self, executed: Executed) {
+        let mut state = self.lock();
+        state.service.observe(executed.rows, executed.ns);
+        drop(self.show(state, now_ns()));
+    }
+
+    /// Sets the gauges and tells the log, from time to time.
+    fn show<'q>(&'q self, mut state: MutexGuard<'q, State>, now: u64) -> MutexGuard<'q, State> {
+        if now < state.shown_at + SHOW_NS {
+            return state;
+        }
+        let rate = state.arrivals.rate(now);
+        let target_size = policy::target_size(rate, &state.service, &self.goal, state.workers);
+        // 0: nothing more to tell until requests come.
+        state.shown_at = if rate < 0.01 && state.images == 0 { 0 } else { now };
+        let changed = std::mem::replace(&mut state.target_size, target_size) != target_size;
+        let seen = Seen { rate, target_size, images: state.images };
+        if changed {
+            log::debug!("model '{}': {}", self.name, describe_change(&seen, &state.service));
+        }
+        if let Some(gauges) = &self.gauges {
+            gauges.set(&seen, &state.service);
+        }
+        state
+    }
+
+    /// A worker starts.
+    pub fn join(&self) {
+        self.lock().workers += 1;
+    }
+
+    /// A worker ends; `stop`, which makes [`Self::next`] return, is called in between.
+    pub fn leave(&self, stop: impl FnOnce()) {
+        let mut state = self.lock();
+        state.workers -= 1;
+        state.finishing = state.finishing.saturating_sub(1);
+        stop();
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    /// An instance gets no further requests: nothing waits for others any more until it has left.
+    pub fn finish(&self) {
+        self.lock().finishing += 1;
+        self.changed.notify_all();
+    }
+
+    /// Gives up what waits: each request is answered with the error of one that was dropped.
+    pub fn give_up(&self) {
+        let mut state = self.lock();
+        let count = state.requests.len();
+        let requests = state.take(count);
+        drop(state);
+        drop(requests);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Queue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Queue").field("name", &self.name).field("goal", &self.goal).finish_non_exhaustive()
+    }
+}
+
+impl State {
+    fn push(&mut self, waiting: Waiting, accepted: Accepted) {
+        // Nobody overtakes: those before an urgent request are as urgent as it is.
+        for earlier in self.waiting.iter_mut().rev() {
+            if earlier.arrival <= waiting.arrival {
+                break;
+            }
+            earlier.arrival = waiting.arrival;
+        }
+        self.images += waiting.images;
+        self.waiting.push(waiting);
+        self.requests.push_back(accepted);
+    }
+
+    fn decide(&mut self, goal: &Goal, now: u64) -> Decision {
+        let alike = match self.requests.front() {
+            Some(first) => self.requests.iter().take_while(|next| next.shape == first.shape).count(),
+            None => 0,
+        };
+        policy::decide(&View {
+            now,
+            waiting: &self.waiting[..alike],
+            complete: self.finishing > 0 || alike < self.waiting.len(),
+            rate: self.arrivals.rate(now),
+            workers: self.workers,
+            service: &self.service,
+            goal,
+        })
+    }
+
+    fn take(&mut self, count: usize) -> Few<Request> {
+        self.images -= self.waiting.drain(..count).map(|waiting| waiting.images).sum::<usize>();
+        self.requests.drain(..count).map(|accepted| accepted.request).collect()
+    }
+}
+
+fn describe_change(seen: &Seen, service: &ServiceTimes) -> String {
+    let Seen { rate, target_size, images } = seen;
+    let time = service
+        .estimate(*target_size)
+        .map_or_else(|| "of unknown time".into(), |ns| format!("of {:.3} ms", ns / 1e6));
+    format!("batches of up to {target_size} images {time}, at {rate:.1} images/s, with {images} waiting")
+}
+
+/// A request's images and shape. What is wrong with a request is found, and answered, when it is executed.
+fn describe(model: &Model, request: &Request) -> (usize, Shape) {
+    let mut images = 1;
+    let mut shape = Shape::new();
+    if model.batching {
+        for (index, spec) in model.inputs.iter().enumerate() {
+            let open = spec.dims.contains(&-1);
+            if index > 0 && !open {
+                continue;
+            }
+            let Ok(input) = request.input(&spec.c_name) else { continue };
+            if index == 0 {
+                images = input.shape.first().map_or(1, |&rows| rows.max(1) as usize);
+            }
+            if open {
+                shape.extend(input.shape.iter().skip(1).copied());
+            }
+        }
+    }
+    (images, shape)
+}
