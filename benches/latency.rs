@@ -221,7 +221,10 @@ fn one_op(server: &Server, rounds: usize) {
     // cost nothing that is measured here.
     let plain = add_one_config("bench_plain", 8).parameter("latency-parameters", "true");
     let timed = add_one_config("bench_timed", 8).parameter("latency-parameters", "true").latency_outputs();
-    for config in [&plain, &timed] {
+    let adaptive = add_one_config("bench_adaptive", 8)
+        .parameter("latency-parameters", "true")
+        .parameter("batching", "adaptive");
+    for config in [&plain, &timed, &adaptive] {
         server.load(config, SavedModel::Small("add_one"));
     }
     let request = add_one_request(&[1.5; 16]);
@@ -233,14 +236,25 @@ fn one_op(server: &Server, rounds: usize) {
     for _ in 0..REQUESTS {
         infer("bench_plain");
         infer("bench_timed");
+        infer("bench_adaptive");
     }
     raw.time(&tensor, REQUESTS);
+    let client_us = |model: &str| {
+        let start = Instant::now();
+        infer(model);
+        start.elapsed().as_secs_f64() * 1e6
+    };
     let (mut session, mut plain, mut timed) = (vec![], vec![], vec![]);
+    let (mut without, mut with_hand_over) = (vec![], vec![]);
     for _ in 0..rounds {
         session.push(raw.time(&tensor, REQUESTS) / REQUESTS as f64 * 1e6);
         for _ in 0..REQUESTS {
             plain.push(infer("bench_plain"));
             timed.push(infer("bench_timed"));
+        }
+        for _ in 0..REQUESTS {
+            without.push(client_us("bench_plain"));
+            with_hand_over.push(client_us("bench_adaptive"));
         }
     }
 
@@ -256,6 +270,10 @@ fn one_op(server: &Server, rounds: usize) {
     row("  + writing the outputs (compute_output)", us(&timed, |latency| latency.output));
     row("= added by the backend", added(&timed));
     row("of which the six latency outputs", added(&timed) - added(&plain));
+    let (without, with_hand_over) = (median(&mut without), median(&mut with_hand_over));
+    row("a client's whole latency, Triton's batching", without);
+    row("the same, adaptive batching", with_hand_over);
+    row("= the hand-over to a worker", with_hand_over - without);
 }
 
 // ---- allocations ----

@@ -19,6 +19,13 @@ use crate::triton::{Code, Error};
 /// The longest queue where the operator sets none and there is no target, in batches of the largest size. Far
 /// more than anyone waits for, and an end to the memory that requests without an answer take.
 const LONGEST_QUEUE: usize = 100;
+/// An execution that takes no longer is over sooner than another thread has taken it up. It runs in the server's
+/// thread that brought it: what arrives meanwhile is seen later by no more than this.
+const QUICK_NS: u64 = 100_000;
+/// As long as no larger share of the last executions was not quick.
+const NOT_QUICK: f64 = 0.1;
+/// A new execution's weight in that share.
+const WEIGHT: f64 = 1.0 / 32.0;
 /// How often the gauges are set while requests come.
 const SHOW_NS: u64 = 100_000_000;
 /// How often they are set when none comes, until the rate has fallen to nothing.
@@ -47,6 +54,10 @@ struct State {
     workers: usize,
     /// Workers that wait for something to do.
     idle: usize,
+    /// Batches that are being executed; no more than there are workers, whatever thread they run in.
+    running: usize,
+    /// The share of the last executions that were not quick.
+    not_quick: f64,
     /// Instances that get no further requests.
     finishing: usize,
     shown_at: u64,
@@ -60,14 +71,6 @@ struct Accepted {
 
 /// The sizes, behind the batch dimension, of a request's inputs; empty where the model has no sizes open.
 type Shape = Dims<i64>;
-
-/// What a worker is to do.
-pub enum Next {
-    /// Execute these.
-    Batch(Few<Request>),
-    /// End.
-    Stop,
-}
 
 impl Queue {
     /// An empty queue of a model whose service times are known as well as `service` knows them.
@@ -90,6 +93,8 @@ impl Queue {
                 service,
                 workers: 0,
                 idle: 0,
+                running: 0,
+                not_quick: 1.0,
                 finishing: 0,
                 shown_at: 0,
                 target_size: 0,
@@ -99,8 +104,10 @@ impl Queue {
         }
     }
 
-    /// Takes requests in; those that find the queue full are refused at once.
-    pub fn accept(&self, model: &Model, requests: Few<Request>) {
+    /// Takes requests in; those that find the queue full are refused at once. What is returned is for the
+    /// calling thread to execute, see [`Self::next`].
+    #[must_use]
+    pub fn accept(&self, model: &Model, requests: Few<Request>) -> Option<Few<Request>> {
         let described: Few<_> = requests
             .into_iter()
             .map(|request| {
@@ -121,11 +128,8 @@ impl Queue {
                 state.push(waiting, accepted);
             }
         }
-        let wake = state.idle > 0;
-        drop(state);
-        if wake {
-            self.changed.notify_one();
-        }
+        let batch = (state.not_quick < NOT_QUICK).then(|| state.next(&self.goal, now_ns()).ok()).flatten();
+        self.wake(state);
         for (mut accepted, images, longest) in refused {
             accepted.request.fail(Error::new(
                 Code::Unavailable,
@@ -136,6 +140,7 @@ impl Queue {
                 ),
             ));
         }
+        batch
     }
 
     /// When the policy is to take a request as come. A client that waits for less than the target has an
@@ -156,28 +161,32 @@ impl Queue {
             .unwrap_or(LONGEST_QUEUE * self.goal.max_batch_size)
     }
 
-    /// Waits until there is a batch to execute, or until `stop` says so.
-    pub fn next(&self, stop: impl Fn() -> bool) -> Next {
+    /// Waits until there is a batch to execute, nothing when `stop` says so. [`Self::done`] has to follow.
+    pub fn next(&self, stop: impl Fn() -> bool) -> Option<Few<Request>> {
         let mut state = self.lock();
         while !stop() {
             let now = now_ns();
-            let wait = match state.decide(&self.goal, now) {
-                Decision::Run(count) => {
-                    let batch = state.take(count);
-                    let wake = state.idle > 0 && !state.waiting.is_empty();
-                    drop(state);
-                    if wake {
-                        self.changed.notify_one();
-                    }
-                    return Next::Batch(batch);
+            match state.next(&self.goal, now) {
+                Ok(batch) => {
+                    self.wake(state);
+                    return Some(batch);
                 }
-                Decision::LookAgain(at) => Some(Duration::from_nanos(at.saturating_sub(now))),
-                Decision::Idle => None,
-            };
-            state = self.show(state, now);
-            state = self.wait(state, wait);
+                Err(wait) => {
+                    state = self.show(state, now);
+                    state = self.wait(state, wait);
+                }
+            }
         }
-        Next::Stop
+        None
+    }
+
+    /// Wakes a worker if there is something for it to decide.
+    fn wake(&self, state: MutexGuard<'_, State>) {
+        let wake = state.idle > 0 && state.running < state.workers && !state.waiting.is_empty();
+        drop(state);
+        if wake {
+            self.changed.notify_one();
+        }
     }
 
     fn wait<'q>(&'q self, mut state: MutexGuard<'q, State>, wait: Option<Duration>) -> MutexGuard<'q, State> {
@@ -191,11 +200,16 @@ impl Queue {
         state
     }
 
-    /// Learns from a batch that was executed.
-    pub fn learn(&self, executed: Executed) {
+    /// A batch is over; the queue learns from it if it was computed.
+    pub fn done(&self, executed: Option<Executed>) {
         let mut state = self.lock();
-        state.service.observe(executed.rows, executed.ns);
-        drop(self.show(state, now_ns()));
+        state.running -= 1;
+        if let Some(Executed { rows, ns }) = executed {
+            state.service.observe(rows, ns);
+            state.not_quick += WEIGHT * (f64::from(u8::from(ns > QUICK_NS)) - state.not_quick);
+        }
+        let state = self.show(state, now_ns());
+        self.wake(state);
     }
 
     /// Sets the gauges and tells the log, from time to time.
@@ -271,6 +285,21 @@ impl State {
         self.images += waiting.images;
         self.waiting.push(waiting);
         self.requests.push_back(accepted);
+    }
+
+    /// A batch to execute now, or how long nothing is to be done unless something changes.
+    fn next(&mut self, goal: &Goal, now: u64) -> Result<Few<Request>, Option<Duration>> {
+        if self.running >= self.workers {
+            return Err(None);
+        }
+        match self.decide(goal, now) {
+            Decision::Run(count) => {
+                self.running += 1;
+                Ok(self.take(count))
+            }
+            Decision::LookAgain(at) => Err(Some(Duration::from_nanos(at.saturating_sub(now)))),
+            Decision::Idle => Err(None),
+        }
     }
 
     fn decide(&mut self, goal: &Goal, now: u64) -> Decision {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 
-use super::queue::{Next, Queue};
+use super::queue::Queue;
 use crate::execute::execute_batch;
 use crate::few::Few;
 use crate::model::Model;
@@ -54,15 +54,17 @@ impl Drop for Worker {
 }
 
 fn work(model: &Model, queue: &Queue, stop: &AtomicBool) -> Result<()> {
-    while let Next::Batch(requests) = queue.next(|| stop.load(Ordering::Relaxed)) {
-        let requests = still_wanted(model, requests);
-        // A panic here was logged by the hook and told to the clients as their requests were dropped.
-        let executed = guard(|| Ok(execute_batch(model, requests)));
-        if let Ok(Some(executed)) = executed {
-            queue.learn(executed);
-        }
+    while let Some(batch) = queue.next(|| stop.load(Ordering::Relaxed)) {
+        execute(model, queue, batch);
     }
     Ok(())
+}
+
+/// Executes a batch out of the queue and tells the queue of it.
+pub fn execute(model: &Model, queue: &Queue, batch: Few<Request>) {
+    // A panic here was logged by the hook and told to the clients as their requests were dropped.
+    let executed = guard(|| Ok(execute_batch(model, still_wanted(model, batch))));
+    queue.done(executed.ok().flatten());
 }
 
 /// Answers the requests that their clients wait for no more, and keeps the others.
