@@ -1,187 +1,255 @@
 //! When a free worker runs how many of the requests that wait.
+//!
+//! Without a target, whatever waits runs at once. With one, a batch waits for more images as long as they
+//! make it cheaper and the target allows it, and a backlog is cut into batches so that the fewest requests
+//! are late. Requests never overtake one another.
 
 use super::service_times::ServiceTimes;
 
+/// Of the late batches that the percentile allows, a batch of n requests may take so much times n: when a
+/// batch takes too long, it is mostly its oldest request alone that is late.
+const LATE_AT_ONCE: f64 = 0.5;
+/// How many images are kept room for, at a load near 0. The queue of a worker with random arrivals grows
+/// with 1/(1 - load), and so does the reserve. The factor is tuned with the simulation: less makes cheaper
+/// batches and more late requests.
+const RESERVE: f64 = 1.3;
+/// The load from which the reserve grows no further.
+const FULL_LOAD: f64 = 0.99;
+/// Batches that a backlog is looked ahead over, each with the most images that a batch may have.
+const BATCHES_AHEAD: usize = 3;
+
 /// What the policy is told of a request in the queue.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Waiting {
-    /// When it came, in ns of CLOCK_MONOTONIC.
+    /// When it came, in ns of `CLOCK_MONOTONIC`.
     pub arrival: u64,
-    /// Its rows.
+    /// Its images: the rows of its inputs.
     pub images: usize,
 }
 
 /// What the operator asked for.
 #[derive(Clone, Copy, Debug)]
 pub struct Goal {
-    /// In images.
+    /// In images, 1 at least.
     pub max_batch_size: usize,
-    /// None: a batch never waits.
+    /// None: no request waits for others to come.
     pub target: Option<Target>,
 }
 
-/// The latency, from arrival to the end of the execution, that `percentile` percent of the requests keep.
+/// The latency that a share of the requests is to keep, from arrival to the end of the execution.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Target {
+    /// In ns.
     pub latency_ns: u64,
-    /// From 0 to 100.
+    /// The share, from 0 to 100.
     pub percentile: f64,
 }
 
-/// The queue as a free worker sees it.
+/// The queue as a worker sees it that has nothing to do.
 pub struct View<'a> {
-    /// In ns.
+    /// In ns of `CLOCK_MONOTONIC`; not before any arrival.
     pub now: u64,
-    /// Requests of one shape, oldest first.
+    /// Requests that may share a batch, oldest first.
     pub waiting: &'a [Waiting],
-    /// Waiting cannot add to the batch.
+    /// Whether nothing that comes can join them: the next request has another shape, or the model is
+    /// being unloaded.
     pub complete: bool,
-    /// Images per second.
+    /// Images that come in a second.
     pub rate: f64,
-    /// Workers that take from this queue, busy or not.
+    /// The workers that take from this queue, busy ones too; 1 at least.
     pub workers: usize,
+    /// What is known of the time that a batch takes.
     pub service: &'a ServiceTimes,
+    /// What is asked for.
     pub goal: &'a Goal,
 }
 
+/// What the worker is to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decision {
-    /// The first so many requests.
+    /// Run the first so many requests.
     Run(usize),
-    /// At this time in ns, unless a request comes before.
+    /// Ask again at this time, which is later than now, or when a request comes.
     LookAgain(u64),
-    /// Nothing waits.
+    /// Nothing waits: ask again when a request comes.
     Idle,
 }
 
-/// Times with their margins, for one target.
-struct Times<'a> {
-    service: &'a ServiceTimes,
-    target: Target,
-    margin: f64,
-    /// Images that come in a ns.
-    rate: f64,
-    workers: f64,
-    reserve: f64,
-}
-
-impl Times<'_> {
-    fn usual(&self, images: usize) -> f64 {
-        if images == 0 { 0.0 } else { self.service.estimate(images).unwrap_or(0.0) }
-    }
-    fn safe(&self, images: usize) -> f64 {
-        self.usual(images) * self.margin
-    }
-    /// Largest batch after which those that came meanwhile are still in time.
-    fn bound(&self, max: usize) -> usize {
-        let target = self.target.latency_ns as f64;
-        let keeps = |b: usize| {
-            let s = self.usual(b);
-            let mean = s * self.rate / self.workers;
-            let meanwhile = ((mean + knobs().z * mean.sqrt() + self.reserve).ceil() as usize).clamp(1, max);
-            s / self.workers + self.safe(meanwhile) <= target
-        };
-        (1..=max).take_while(|&b| keeps(b)).last().unwrap_or(1)
-    }
-}
-
+/// What the free worker does now.
 pub fn decide(view: &View<'_>) -> Decision {
-    let max = view.goal.max_batch_size;
     let Some(oldest) = view.waiting.first() else { return Decision::Idle };
+    let max_batch_size = view.goal.max_batch_size;
+    let (count, images) = fill(view.waiting, max_batch_size);
+    let Some(pace) = Pace::new(view.rate, view.workers, view.service, view.goal, count) else {
+        return Decision::Run(count);
+    };
+    let age = age(view.now, oldest);
+    let can_grow = !view.complete && count == view.waiting.len() && images < pace.target_size();
+    if can_grow {
+        let wait = pace.latest_start(images + 1) - age;
+        // A ns is the least that a clock can tell.
+        if wait >= 1.0 {
+            return Decision::LookAgain(view.now + wait as u64);
+        }
+    }
+    if count == view.waiting.len() && age <= pace.latest_start(images) {
+        return Decision::Run(count);
+    }
+    Decision::Run(fewest_late(view, &pace, count))
+}
+
+/// The images that a batch is to have at this rate: as many as make it cheap, as come in time, and as leave
+/// room for those that come while it runs. Without a target or before the first batch it is 1: nothing is
+/// waited for.
+pub fn target_size(rate: f64, workers: usize, service: &ServiceTimes, goal: &Goal) -> usize {
+    Pace::new(rate, workers, service, goal, 1).map_or(1, |pace| pace.target_size())
+}
+
+/// The images that may wait so that the last of them can be in time even when a batch has just started; one full
+/// batch where not even a request alone can be. None without a target, and before the first batch.
+pub fn longest_queue(workers: usize, service: &ServiceTimes, goal: &Goal) -> Option<usize> {
+    let pace = Pace::new(0.0, workers, service, goal, 1)?;
+    let queue = |size: usize| {
+        // Behind the batch that has just started, so many more can start in time.
+        let starts = (pace.latest_start(size) / pace.until_next(size)).max(0.0) as usize;
+        starts * size
+    };
+    let longest = (1..=goal.max_batch_size).map(queue).max();
+    longest.map(|images| if images == 0 { goal.max_batch_size } else { images })
+}
+
+/// The requests from the front that fit into a batch, and their images. One request always does: the server
+/// hands over none that is larger than a batch.
+fn fill(waiting: &[Waiting], max_batch_size: usize) -> (usize, usize) {
     let (mut count, mut images) = (0, 0);
-    for w in view.waiting {
-        if count > 0 && images + w.images > max {
+    for request in waiting {
+        if count > 0 && images + request.images > max_batch_size {
             break;
         }
         count += 1;
-        images += w.images;
+        images += request.images;
     }
-    let Some(target) = view.goal.target else { return Decision::Run(count) };
-    if view.service.estimate(1).is_none() {
-        return Decision::Run(count);
-    }
-    let knobs = knobs();
-    let share = (100.0 - target.percentile) * (1.0f64).max(count as f64 * knobs.relax);
-    let times = Times {
-        service: view.service,
-        target,
-        margin: view.service.spread(100.0 - share.min(50.0)),
-        rate: view.rate / 1e9,
-        workers: view.workers as f64,
-        reserve: 0.0,
+    (count, images)
+}
+
+fn age(now: u64, request: &Waiting) -> f64 {
+    now.saturating_sub(request.arrival) as f64
+}
+
+/// How many of the first `count` requests to run so that the fewest of all that wait are late; of equally
+/// good numbers the largest, which is the cheapest for each image.
+///
+/// The rest is taken to run in batches as large as they may be. Requests that are late anyway cost nothing
+/// more this way, and what comes behind them decides.
+fn fewest_late(view: &View<'_>, pace: &Pace<'_>, count: usize) -> usize {
+    let max_batch_size = view.goal.max_batch_size;
+    let late = |requests: &[Waiting], start: f64, images: usize| {
+        let latest = pace.latest_start(images) - start;
+        requests.partition_point(|request| age(view.now, request) > latest)
     };
-    let mut times = times;
-    {
-        let b0 = (1..=max)
-            .take_while(|&b| times.usual(b) + times.safe(b) <= target.latency_ns as f64)
-            .last()
-            .unwrap_or(1);
-        let rho = (times.rate * times.usual(b0) / b0 as f64 / times.workers).min(0.99);
-        times.reserve = knobs.kappa / (1.0 - rho).powf(knobs.power);
-    }
-    let t = target.latency_ns as f64;
-    let age = |w: &Waiting| (view.now - w.arrival) as f64;
-    let bound = times.bound(max);
-    let useful = view.service.cheap_size();
-    let stop = bound.min(useful).max(1);
-    // waiting?
-    let full = view.complete || count < view.waiting.len() || images >= max;
-    if !full && images < stop {
-        let latest = t * knobs.alpha - times.safe((images + 1).min(max));
-        let left = latest - age(oldest);
-        if left >= 1.0 && times.rate * (t - times.safe(2)) >= knobs.expect {
-            return Decision::LookAgain(view.now + left as u64);
+    let mut best = (usize::MAX, count);
+    let mut images = 0;
+    for first in 1..=count {
+        images += view.waiting[first - 1].images;
+        let mut all_late = late(&view.waiting[..first], 0.0, images);
+        let mut start = pace.until_next(images);
+        let mut rest = &view.waiting[first..];
+        for _ in 1..BATCHES_AHEAD {
+            let (next, images) = fill(rest, max_batch_size);
+            if next == 0 {
+                break;
+            }
+            all_late += late(&rest[..next], start, images);
+            start += pace.until_next(images);
+            rest = &rest[next..];
+        }
+        if all_late <= best.0 {
+            best = (all_late, first);
         }
     }
-    // which prefix
-    let mut best = (usize::MAX, 0usize);
-    let mut sum = 0;
-    let ahead: usize = view.waiting.iter().take(2 * max).map(|w| w.images).sum();
-    for k in 1..=count {
-        sum += view.waiting[k - 1].images;
-        let end = times.safe(sum);
-        let missed = view.waiting[..k].partition_point(|w| age(w) + end > t);
-        // second
-        let rest_images = (ahead - sum).min(max);
-        let mut misses2 = 0;
-        if rest_images > 0 {
-            let end2 = times.usual(sum) / times.workers + times.safe(rest_images);
-            misses2 = view.waiting[k..].partition_point(|w| age(w) + end2 > t);
-        }
-        let total = missed + misses2;
-        let better = total < best.0 || (total == best.0 && (knobs.tie == 1.0 || sum <= bound || k == 1));
-        if better {
-            best = (total, k);
-        }
-    }
-    Decision::Run(best.1)
+    best.1
 }
 
-pub struct Knobs {
-    pub relax: f64,
-    pub expect: f64,
-    pub z: f64,
-    pub kappa: f64,
-    pub power: f64,
-    pub alpha: f64,
-    pub tie: f64,
+/// Times and rates in view of a target, in ns.
+struct Pace<'a> {
+    service: &'a ServiceTimes,
+    max_batch_size: usize,
+    latency: f64,
+    /// The factor from a batch's usual time to the one that is reckoned with.
+    margin: f64,
+    /// Images that come in a ns, for each worker.
+    rate: f64,
+    workers: f64,
 }
-pub fn knobs() -> Knobs {
-    let get = |n: &str, d: f64| std::env::var(n).ok().and_then(|v| v.parse().ok()).unwrap_or(d);
-    Knobs {
-        relax: get("RELAX", 0.5),
-        expect: get("EXPECT", 1.0),
-        z: get("Z", 0.0),
-        kappa: get("KAPPA", 0.0),
-        power: get("POWER", 1.0),
-        alpha: get("ALPHA", 1.0),
-        tie: get("TIE", 1.0),
+
+impl<'a> Pace<'a> {
+    /// For a batch of so many requests. None without a target, and before the first batch.
+    fn new(
+        rate: f64,
+        workers: usize,
+        service: &'a ServiceTimes,
+        goal: &Goal,
+        requests: usize,
+    ) -> Option<Self> {
+        let target = goal.target?;
+        service.estimate(1)?;
+        let late = (100.0 - target.percentile) * (LATE_AT_ONCE * requests as f64).max(1.0);
+        Some(Self {
+            service,
+            max_batch_size: goal.max_batch_size,
+            latency: target.latency_ns as f64,
+            margin: service.spread(100.0 - late),
+            rate: rate / 1e9 / workers as f64,
+            workers: workers as f64,
+        })
+    }
+
+    fn time(&self, images: usize) -> f64 {
+        self.service.estimate(images).unwrap_or(0.0)
+    }
+
+    /// The age of a request at which a batch with it has to start. Negative if it cannot be in time.
+    fn latest_start(&self, images: usize) -> f64 {
+        self.latency - self.time(images.min(self.max_batch_size)) * self.margin
+    }
+
+    /// From the start of a batch to when a worker is free for the next one.
+    fn until_next(&self, images: usize) -> f64 {
+        self.time(images) / self.workers
+    }
+
+    fn target_size(&self) -> usize {
+        // More likely than not, a second request comes while the first can wait.
+        let company = self.rate * self.workers * self.latest_start(2) >= std::f64::consts::LN_2;
+        if !company {
+            return 1;
+        }
+        let most = self.service.cheap_size().min(self.max_batch_size);
+        let reserve = self.reserve();
+        largest(most, |images| self.leaves_room(images, reserve)).max(1)
+    }
+
+    /// Whether those that come while such a batch runs, and a reserve, can be in time in the next one.
+    fn leaves_room(&self, images: usize, reserve: f64) -> bool {
+        let meanwhile = (self.time(images) * self.rate + reserve).ceil() as usize;
+        self.time(images) <= self.latest_start(meanwhile)
+    }
+
+    /// Images to be ready for beyond those that come on the average.
+    fn reserve(&self) -> f64 {
+        let size =
+            largest(self.max_batch_size, |images| self.time(images) <= self.latest_start(images)).max(1);
+        let load = self.rate * self.time(size) / size as f64;
+        RESERVE / (1.0 - load.min(FULL_LOAD))
     }
 }
 
-pub fn target_size(_rate: f64, _service: &ServiceTimes, goal: &Goal, _workers: usize) -> usize {
-    goal.max_batch_size
-}
-pub fn longest_queue(_service: &ServiceTimes, goal: &Goal, _workers: usize) -> Option<usize> {
-    goal.target.map(|_| 1000)
+/// The largest of 1..=most that holds, where it holds up to one and not beyond; 0 if it never does.
+fn largest(most: usize, holds: impl Fn(usize) -> bool) -> usize {
+    let (mut low, mut high) = (0, most);
+    while low < high {
+        let middle = (low + high).div_ceil(2);
+        if holds(middle) { low = middle } else { high = middle - 1 }
+    }
+    low
 }

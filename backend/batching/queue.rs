@@ -157,7 +157,7 @@ impl Queue {
 
     fn longest(&self, state: &State) -> usize {
         self.max_queue_size
-            .or_else(|| policy::longest_queue(&state.service, &self.goal, state.workers))
+            .or_else(|| policy::longest_queue(state.workers, &state.service, &self.goal))
             .unwrap_or(LONGEST_QUEUE * self.goal.max_batch_size)
     }
 
@@ -218,7 +218,7 @@ impl Queue {
             return state;
         }
         let rate = state.arrivals.rate(now);
-        let target_size = policy::target_size(rate, &state.service, &self.goal, state.workers);
+        let target_size = policy::target_size(rate, state.workers, &state.service, &self.goal);
         // 0: nothing more to tell until requests come.
         state.shown_at = if rate < 0.01 && state.images == 0 { 0 } else { now };
         let changed = std::mem::replace(&mut state.target_size, target_size) != target_size;
