@@ -105,13 +105,15 @@ pub fn target_size(rate: f64, workers: usize, service: &ServiceTimes, goal: &Goa
     Pace::new(rate, workers, service, goal, 1).map_or(1, |pace| pace.target_size())
 }
 
-/// The images that may wait so that the last of them can be in time even when a batch has just started; one full
-/// batch where not even a request alone can be. None without a target, and before the first batch.
+/// The images that may wait so that, as a rule, the last of them is in time even when a batch has just started; one
+/// full batch where not even a request alone is. None without a target, and before the first batch.
+///
+/// As a rule: with the margin for the worst, requests would be refused that nearly all would be in time.
 pub fn longest_queue(workers: usize, service: &ServiceTimes, goal: &Goal) -> Option<usize> {
     let pace = Pace::new(0.0, workers, service, goal, 1)?;
     let queue = |size: usize| {
         // Behind the batch that has just started, so many more can start in time.
-        let starts = (pace.latest_start(size) / pace.until_next(size)).max(0.0) as usize;
+        let starts = ((pace.latency - pace.time(size)) / pace.until_next(size)).max(0.0) as usize;
         starts * size
     };
     let longest = (1..=goal.max_batch_size).map(queue).max();
