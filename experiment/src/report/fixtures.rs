@@ -111,6 +111,7 @@ fn point(key: PointKey, visit: usize, requests_per_s: f64, mean_ms: f64, chance:
             executions_by_batch_size: [(batch, requests)].into(),
             ..Statistics::default()
         }),
+        adherence: None,
         consumption: Consumption {
             seconds,
             server_cpu_s: Some(server_cpu_s),
@@ -182,6 +183,7 @@ fn results(command: &[&str], power: PowerSource, points: Vec<Point>) -> Results 
         configurations: [("".to_string(), json!({"max_batch_size": 16}))].into(),
         power,
         idle: None,
+        capacity: None,
         points,
     }
 }
