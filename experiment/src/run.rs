@@ -54,6 +54,9 @@ pub fn run(run: Run) -> Result<Ending> {
     if let Ok(store) = &store {
         let report = report::write(store.results(), &folder)?;
         progress.finish(store.results());
+        if let Some(summary) = report::summary(store.results()) {
+            progress.say(&format!("\n{summary}\n"));
+        }
         println!("Report: {}", report.display());
     }
     match outcome {

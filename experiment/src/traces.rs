@@ -41,7 +41,11 @@ impl Trace {
     /// What of it cannot be, with the trace's name.
     pub fn check(&self) -> Result<()> {
         let Self { name, seconds, percent, .. } = self;
-        ensure!(!name.is_empty(), "a trace has no name");
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+        ensure!(
+            !name.is_empty() && name.chars().all(plain),
+            "trace '{name}': expected a name of letters, digits, - _ and ., since plots are called after it"
+        );
         ensure!(
             seconds.is_finite() && (0.1..=1e6).contains(seconds),
             "trace '{name}': expected a length of 0.1 to 1e6 seconds, found {seconds}"
