@@ -42,7 +42,7 @@ impl Progress {
 
     /// What the traces have their rates from has been measured.
     pub fn capacity(&self, capacity: &Point) {
-        self.say(&format!("{}: 100 % of the traces", line(capacity)));
+        self.say(&format!("100 % of the traces: {}", line(capacity)));
     }
 
     /// A point is about to be measured.

@@ -94,8 +94,10 @@ pub fn text(results: &Results) -> Option<String> {
 pub fn sentences(results: &Results, verdict: &Verdict) -> Vec<String> {
     let mut sentences = Vec::new();
     if let Some(capacity) = &results.capacity {
+        let doubt =
+            if capacity.settled == Some(false) { " It did not settle: the rates may be off." } else { "" };
         sentences.push(format!(
-            "The capacity, 100 % of the traces, was {} inferences/s in a closed loop (batch {}, concurrency {}).",
+            "The capacity, 100 % of the traces, was {} inferences/s in a closed loop (batch {}, concurrency {}).{doubt}",
             three(capacity.inferences_per_s),
             capacity.key.batch,
             capacity.concurrency.unwrap_or(1)

@@ -22,7 +22,10 @@ const LINES: usize = 6;
 pub fn late_over_cost(results: &Results, verdict: &Verdict) -> Vec<Plot> {
     const TITLE: &str = "Late answers over cost";
     let has_energy = results.power.has_energy;
-    let names: Vec<&str> = results.plan.configurations.iter().map(|one| one.name.as_str()).collect();
+    // The same styles as in the other plots, which know the names alone.
+    let mut names: Vec<&str> = verdict.rows.iter().map(|row| row.configuration).collect();
+    names.sort_unstable();
+    names.dedup();
     let x = if has_energy { "J per inference" } else { "CPU ms per inference (not energy)" };
     let mark = |row: &Row| {
         let cost = row.cost? * if has_energy { 1.0 } else { 1e3 };
