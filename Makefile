@@ -35,13 +35,14 @@ export TL_INCEPTION_DIR ?= $(CURDIR)/model_repository/inception_v3
 export TL_TEST_MODELS ?= $(CURDIR)/target/test-models
 
 .DEFAULT_GOAL := help
-.PHONY: help setup model test-models build demo serve experiment test bench bench-experiment dist check-dist test-cmake \
-  test-dockerfile test-container test-tensorflow compatibility check clean clean-venv cargo picture
+.PHONY: help setup model test-models build demo serve experiment experiment-batching experiment-tool test bench \
+  bench-experiment dist check-dist test-cmake test-dockerfile test-container test-tensorflow compatibility check \
+  clean clean-venv cargo picture
 
 help: ## this list
 	@echo "make TARGET, where TARGET is one of"
 	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/  \1|\2/p' $(MAKEFILE_LIST) | \
-	  awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'
+	  awk -F'|' '{ printf "%-20s %s\n", $$1, $$2 }'
 
 setup: $(READY) ## installs TensorFlow, the client and a Triton server into .venv (2 GB, once)
 	@echo "Set up: $(VENV)"
@@ -67,11 +68,13 @@ test: build $(INCEPTION) $(TEST_MODELS) ## all tests, against a real server
 	@cargo test --release $(ARGS)
 
 # Each run in a folder of its own, named by the time: results are never overwritten.
-experiment: build $(INCEPTION) ## a short sweep of Inception-v3 over the batch size; ARGS="--batch 1,4" and the like
-	@cargo build --release -p triton-experiment
-	@mkdir -p $(BACKENDS)/tensorflow_latency && ln -sfn $(TL_BACKEND) $(BACKENDS)/tensorflow_latency/$(notdir $(BACKEND))
+experiment: experiment-tool ## a short sweep of Inception-v3 over the batch size; ARGS="--batch 1,4" and the like
 	@$(EXPERIMENT) sweep --plan experiment/plans/inception_v3.toml $(EXPERIMENT_SERVER) \
 	  --output target/experiments/$$(date +%Y%m%d-%H%M%S) $(ARGS)
+
+experiment-batching: experiment-tool ## ways to batch under one latency target (25 minutes); ARGS="--only-traces step"
+	@$(EXPERIMENT) batching --plan experiment/plans/batching.toml $(EXPERIMENT_SERVER) \
+	  --output target/experiments/batching-$$(date +%Y%m%d-%H%M%S) $(ARGS)
 
 test-models: $(TEST_MODELS) ## makes the small SavedModels of the tests
 	@echo "Test models: $(dir $(TEST_MODELS))"
@@ -151,6 +154,11 @@ clean-venv: ## removes .venv
 	@rm -rf $(VENV)
 
 # --- the steps behind them ---
+
+# The measuring tool, and a place where the server finds the backend.
+experiment-tool: build $(INCEPTION)
+	@cargo build --release -p triton-experiment
+	@mkdir -p $(BACKENDS)/tensorflow_latency && ln -sfn $(TL_BACKEND) $(BACKENDS)/tensorflow_latency/$(notdir $(BACKEND))
 
 $(READY): requirements.txt requirements-server.txt tools/setup.sh
 	@sh tools/setup.sh "$(PYTHON)"

@@ -102,7 +102,13 @@ fn run(stub: &Stub, request: PreparedRequest, pacing: Pacing, length: Option<Dur
         host: stub.address.to_string(),
         requests: vec![request],
         pacing,
-        rule: WindowRule { warm_up_ns: 0, min_ns: u64::MAX, min_requests: 0, late_ns: 1_000_000 },
+        rule: WindowRule {
+            warm_up_ns: 0,
+            min_ns: u64::MAX,
+            min_requests: 0,
+            late_ns: 1_000_000,
+            keep_each: false,
+        },
         timeout: Duration::from_secs(10),
     })
     .expect("the load starts");

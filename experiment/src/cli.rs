@@ -8,6 +8,7 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
+use crate::batching::BatchingSettings;
 use crate::plan::{Configuration, Plan};
 use crate::report;
 use crate::run::{self, Ending, Run};
@@ -28,6 +29,9 @@ Examples:
     triton-experiment compare --url localhost:8000 --model inception_v3 --rate 20 \\
       --configuration 'none={}' --configuration 'default={\"dynamic_batching\":{}}' \\
       --configuration 'wait={\"dynamic_batching\":{\"preferred_batch_size\":[8],\"max_queue_delay_microseconds\":300000}}'
+
+  The same arrivals against fixed ways to batch and one that adapts, with a latency target:
+    triton-experiment batching --plan experiment/plans/batching.toml --url localhost:8000 --target-ms 400
 
   Go on after an interruption; draw the report anew:
     triton-experiment sweep --resume triton-experiment-20260131-120000
@@ -51,6 +55,20 @@ A plan file says the same in TOML, with _ for -; flags given beside it win:
   remove = []                  # keys of the model's configuration to take out
   patch.dynamic_batching = { preferred_batch_size = [8], max_queue_delay_microseconds = 300000 }";
 
+const BATCHING_FILE: &str = "\
+The plan file has the configurations as in `compare`, and the traces:
+
+  [batching]
+  target_ms = 600
+  adaptive = \"adaptive\"        # the configuration that the fixed ones are set against
+
+  [[batching.trace]]
+  name = \"step\"
+  length = 2                   # times --trace-seconds
+  percent = [20, 80, 20]       # of the capacity, in parts of equal length
+
+In the texts of a configuration's patch, {target_ms} and {percentile} stand for these settings.";
+
 /// Measures how batch size, request rate, latency, power and energy of a Triton Inference Server hang together.
 #[derive(Parser)]
 #[command(name = "triton-experiment", version = env!("TENSORFLOW_LATENCY_VERSION"), after_help = EXAMPLES, max_term_width = 110, args_override_self = true)]
@@ -69,14 +87,19 @@ enum Command {
     Compare {
         #[command(flatten)]
         measuring: Measuring,
-        /// A configuration: its name, and what is different from the repository's as JSON, for instance
-        /// 'default={"dynamic_batching":{}}'; {} is the repository's own, null takes a key out. May be repeated.
-        #[arg(long, value_name = "NAME=JSON", help_heading = "Configurations")]
-        configuration: Vec<String>,
-        /// How configurations are brought into force: over the server's repository API, by rewriting the model
-        /// folder of a server that the tool started, or by the first of these that works [default: auto].
-        #[arg(long, value_name = "WAY", help_heading = "Configurations")]
-        reconfigure: Option<Way>,
+        #[command(flatten)]
+        comparing: Comparing,
+    },
+    /// Fixed ways to batch and one that adapts, under traces shaped out of the server's capacity: who keeps a latency
+    /// target, and at what cost.
+    #[command(after_help = BATCHING_FILE, args_override_self = true)]
+    Batching {
+        #[command(flatten)]
+        measuring: Measuring,
+        #[command(flatten)]
+        comparing: Comparing,
+        #[command(flatten)]
+        batching: BatchingSettings,
     },
     /// Draws tables and plots from the results of a run: report.html, and each plot as SVG and PNG.
     Report {
@@ -110,12 +133,26 @@ struct Measuring {
     settings: Settings,
 }
 
+/// What is compared.
+#[derive(Args, Default)]
+struct Comparing {
+    /// A configuration: its name, and what is different from the repository's as JSON, for instance
+    /// 'default={"dynamic_batching":{}}'; {} is the repository's own, null takes a key out. May be repeated.
+    #[arg(long, value_name = "NAME=JSON", help_heading = "Configurations")]
+    configuration: Vec<String>,
+    /// How configurations are brought into force: over the server's repository API, by rewriting the model
+    /// folder of a server that the tool started, or by the first of these that works [default: auto].
+    #[arg(long, value_name = "WAY", help_heading = "Configurations")]
+    reconfigure: Option<Way>,
+}
+
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
     match Cli::parse().command {
-        Command::Sweep(measuring) => measure(&measuring, None),
-        Command::Compare { measuring, configuration, reconfigure } => {
-            measure(&measuring, Some((configuration, reconfigure)))
+        Command::Sweep(measuring) => measure("sweep", &measuring, Comparing::default(), None),
+        Command::Compare { measuring, comparing } => measure("compare", &measuring, comparing, None),
+        Command::Batching { measuring, comparing, batching } => {
+            measure("batching", &measuring, comparing, Some(batching))
         }
         Command::Report { folder } => done(report(&folder).map(|()| ExitCode::SUCCESS)),
         Command::Completions { shell } => {
@@ -125,8 +162,14 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn measure(measuring: &Measuring, comparing: Option<(Vec<String>, Option<Way>)>) -> ExitCode {
-    let run = match prepare(measuring, comparing) {
+fn measure(
+    command: &str,
+    measuring: &Measuring,
+    comparing: Comparing,
+    batching: Option<BatchingSettings>,
+) -> ExitCode {
+    let given = settings(measuring, comparing, batching);
+    let run = match given.and_then(|settings| prepare(command, measuring, settings)) {
         Ok(run) => run,
         Err(error) => {
             eprintln!("Error: {error:#}");
@@ -146,24 +189,36 @@ fn done(result: Result<ExitCode>) -> ExitCode {
     })
 }
 
-fn prepare(measuring: &Measuring, comparing: Option<(Vec<String>, Option<Way>)>) -> Result<Run> {
+/// Everything that the flags say.
+fn settings(
+    measuring: &Measuring,
+    comparing: Comparing,
+    batching: Option<BatchingSettings>,
+) -> Result<Settings> {
+    let configuration =
+        comparing.configuration.iter().map(|text| configuration(text)).collect::<Result<_>>()?;
+    Ok(Settings { configuration, reconfigure: comparing.reconfigure, batching, ..measuring.settings.clone() })
+}
+
+fn prepare(command: &str, measuring: &Measuring, mut settings: Settings) -> Result<Run> {
     let quiet = measuring.quiet;
     if let Some(folder) = &measuring.resume {
-        let mut settings = measuring.settings.clone();
         let (url, server_pid) = (settings.url.take(), settings.server_pid.take());
+        // Without flags of its own, all that a subcommand gives is that it is this one.
+        settings.batching.take_if(|batching| *batching == BatchingSettings::default());
         let others = serde_json::to_value(&settings)?.as_object().is_some_and(|given| !given.is_empty());
-        let configured = comparing.as_ref().is_some_and(|(texts, way)| !texts.is_empty() || way.is_some());
         ensure!(
-            !others && !configured,
+            !others,
             "--resume goes on by the run's own plan: of the settings only --url and --server-pid may be given"
         );
         let store = Store::resume(folder)?;
         let mut plan = store.results().plan.clone();
-        let (kind, fits) = match plan.configurations.is_empty() {
-            true => ("sweep", comparing.is_none()),
-            false => ("compare", comparing.is_some()),
-        };
-        ensure!(fits, "{} holds a {kind}: go on with `triton-experiment {kind} --resume`", folder.display());
+        let kind = plan.command();
+        ensure!(
+            kind == command,
+            "{} holds a {kind}: go on with `triton-experiment {kind} --resume`",
+            folder.display()
+        );
         ensure!(
             url.is_none() || plan.own_server.is_none(),
             "--url: the run in {} starts a server of its own",
@@ -173,7 +228,7 @@ fn prepare(measuring: &Measuring, comparing: Option<(Vec<String>, Option<Way>)>)
         plan.server_pid = server_pid.or(plan.server_pid);
         return Ok(Run { plan, folder: folder.clone(), earlier: Some(store), quiet });
     }
-    let plan = plan(measuring, comparing)?;
+    let plan = plan(command, measuring, settings)?;
     let folder = measuring.output.clone().unwrap_or_else(|| {
         jiff::Timestamp::now().strftime("triton-experiment-%Y%m%d-%H%M%S").to_string().into()
     });
@@ -181,22 +236,22 @@ fn prepare(measuring: &Measuring, comparing: Option<(Vec<String>, Option<Way>)>)
     Ok(Run { plan, folder, earlier: None, quiet })
 }
 
-fn plan(measuring: &Measuring, comparing: Option<(Vec<String>, Option<Way>)>) -> Result<Plan> {
-    let mut settings = measuring.settings.clone();
-    let compares = comparing.is_some();
-    if let Some((texts, way)) = comparing {
-        settings.configuration = texts.iter().map(|text| configuration(text)).collect::<Result<_>>()?;
-        settings.reconfigure = way;
-    }
+fn plan(command: &str, measuring: &Measuring, mut settings: Settings) -> Result<Plan> {
     if let Some(file) = &measuring.plan {
         let text = std::fs::read_to_string(file)
             .with_context(|| format!("the plan {} cannot be read", file.display()))?;
         settings = settings.or(&Settings::from_toml(&text, &file.display().to_string())?)?;
     }
-    match (compares, settings.configuration.len()) {
-        (true, 0) => bail!("nothing to compare: give --configuration NAME=JSON for each configuration"),
-        (false, 1..) => {
+    ensure!(
+        settings.batching.is_none() || command == "batching",
+        "the plan has a table [batching], which `{command}` does not use: run `triton-experiment batching`"
+    );
+    match (command, settings.configuration.is_empty()) {
+        ("sweep", false) => {
             bail!("the plan has configurations, which `sweep` does not use: run `triton-experiment compare`")
+        }
+        ("compare" | "batching", true) => {
+            bail!("nothing to compare: give --configuration NAME=JSON for each configuration")
         }
         _ => settings.into_plan(),
     }

@@ -12,6 +12,7 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::batching::Batching;
 use crate::power::PowerChoice;
 use crate::results::PointKey;
 use crate::server::configuration::Way;
@@ -41,6 +42,11 @@ pub enum Load {
     Trace {
         /// The file.
         file: String,
+    },
+    /// Open loop: a trace of `batching`, shaped out of the server's capacity and replayed once.
+    Shaped {
+        /// Its name in the plan.
+        trace: String,
     },
 }
 
@@ -73,6 +79,7 @@ impl fmt::Display for Load {
                 let name = Path::new(file).file_name().unwrap_or_default();
                 write!(f, "trace {}", name.display())
             }
+            Self::Shaped { trace } => f.write_str(trace),
         }
     }
 }
@@ -158,6 +165,9 @@ pub struct Plan {
     pub loads: Vec<Load>,
     /// Configurations to compare; none in a sweep.
     pub configurations: Vec<Configuration>,
+    /// What only `batching` has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batching: Option<Batching>,
     /// How they are brought into force.
     pub reconfigure: Way,
     /// Each point is measured this often.
@@ -207,6 +217,15 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// The subcommand that measures it.
+    pub fn command(&self) -> &'static str {
+        match (&self.batching, self.configurations.as_slice()) {
+            (Some(_), _) => "batching",
+            (None, []) => "sweep",
+            (None, _) => "compare",
+        }
+    }
+
     /// All points, in the order of visits.
     pub fn points(&self) -> Vec<PointKey> {
         let names: Vec<&str> = if self.configurations.is_empty() {
@@ -235,7 +254,7 @@ impl Plan {
     /// `max_time_s`, so that all configurations get the very same.
     pub fn is_replayed(&self, load: &Load) -> bool {
         match load {
-            Load::Trace { .. } => true,
+            Load::Trace { .. } | Load::Shaped { .. } => true,
             Load::Rate { .. } => !self.configurations.is_empty(),
             Load::Concurrency { .. } | Load::MaxThroughput => false,
         }
@@ -251,9 +270,10 @@ impl Plan {
         let of = |load: &Load| match load {
             Load::Concurrency { concurrency } => *concurrency,
             Load::MaxThroughput => self.max_concurrency,
-            Load::Rate { .. } | Load::Trace { .. } => self.max_connections,
+            Load::Rate { .. } | Load::Trace { .. } | Load::Shaped { .. } => self.max_connections,
         };
-        self.loads.iter().map(of).max().unwrap_or(1)
+        let capacity = self.batching.as_ref().map(|_| self.max_concurrency);
+        self.loads.iter().map(of).chain(capacity).max().unwrap_or(1)
     }
 
     /// # Errors
@@ -282,7 +302,7 @@ impl Plan {
                 Load::Rate { milli_requests_per_s, .. } => {
                     ensure!(*milli_requests_per_s > 0, "--rate: expected at least 0.001 requests per second");
                 }
-                Load::MaxThroughput | Load::Trace { .. } => {}
+                Load::MaxThroughput | Load::Trace { .. } | Load::Shaped { .. } => {}
             }
         }
         for (values, flag) in [

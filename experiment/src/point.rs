@@ -5,12 +5,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
+use crate::adherence;
 use crate::agreement;
 use crate::load::{self, Event, Pacing, Running, ServerValuesFrom, Totals};
 use crate::plan::{Arrivals, Load, Plan, duration};
 use crate::record::{EXECUTED_BATCH_SIZE, SERVER_VALUES, Window, WindowRule};
 use crate::requests::Requests;
 use crate::results::{self, ErrorCount, Latency, Point, PointKey, SearchStep, Statistics, WindowSummary};
+use crate::samples::Sample;
 use crate::server::ModelStatistics;
 use crate::settle::{WINDOWS, is_settled};
 use crate::target::Target;
@@ -33,14 +35,24 @@ const LOOK: Duration = Duration::from_millis(200);
 /// How long the statistics may lag behind the last response: the server counts a request after it was answered.
 const STATISTICS_LAG: Duration = Duration::from_secs(2);
 
-/// Measures the point that `key` names, with the model configured as it says.
+/// Measures the point that `key` names, with the model configured as it says. A trace of `batching` is shaped out of
+/// `capacity`, in inferences per second; of such a trace each request is returned as well.
 ///
 /// # Errors
 /// The model does not take the requests, the server is gone, or the run was interrupted.
-pub fn measure(target: &Target, plan: &Plan, key: &PointKey, visit: usize) -> Result<Point> {
+pub fn measure(
+    target: &Target,
+    plan: &Plan,
+    key: &PointKey,
+    visit: usize,
+    capacity: Option<f64>,
+) -> Result<(Point, Vec<Sample>)> {
+    let without_samples = |point| (point, Vec::new());
     match &key.load {
-        Load::Concurrency { concurrency } => measure_at(target, plan, key, visit, *concurrency),
-        Load::MaxThroughput => search(target, plan, key, visit),
+        Load::Concurrency { concurrency } => {
+            measure_at(target, plan, key, visit, *concurrency).map(without_samples)
+        }
+        Load::MaxThroughput => search(target, plan, key, visit).map(without_samples),
         Load::Rate { milli_requests_per_s, arrivals } => {
             let rate = *milli_requests_per_s as f64 / 1e3;
             // The same for each configuration and batch size, another one in each repeat.
@@ -59,13 +71,28 @@ pub fn measure(target: &Target, plan: &Plan, key: &PointKey, visit: usize) -> Re
             };
             measure_with(target, plan, key, visit, pacing, plan.max_connections)
         }
-        Load::Trace { file } => {
-            let times = load::read_trace(file.as_ref())?;
-            let pacing =
-                Pacing::Open { arrivals: Box::new(times.into_iter()), max_connections: plan.max_connections };
-            measure_with(target, plan, key, visit, pacing, plan.max_connections)
+        Load::Trace { file } => replay(target, plan, key, visit, load::read_trace(file.as_ref())?),
+        Load::Shaped { trace } => {
+            let batching = plan.batching.as_ref().context("the plan has no traces")?;
+            let trace = batching.trace(trace)?;
+            let capacity = capacity.context("the capacity was not measured")? / f64::from(key.batch);
+            let due = trace.due(capacity, plan.seed.wrapping_add(key.repeat.into()));
+            let (mut point, samples) = replay(target, plan, key, visit, due)?;
+            point.adherence = Some(adherence::judge(&samples, trace, batching.target_ns()));
+            Ok((point, samples))
         }
     }
+}
+
+fn replay(
+    target: &Target,
+    plan: &Plan,
+    key: &PointKey,
+    visit: usize,
+    due: Vec<Duration>,
+) -> Result<(Point, Vec<Sample>)> {
+    let pacing = Pacing::Open { arrivals: Box::new(due.into_iter()), max_connections: plan.max_connections };
+    measure_with(target, plan, key, visit, pacing, plan.max_connections)
 }
 
 /// Doubles the concurrency until throughput has not grown twice in a row: a dynamic batcher runs one request while
@@ -111,7 +138,7 @@ fn measure_at(
     concurrency: usize,
 ) -> Result<Point> {
     let pacing = Pacing::Closed { concurrency };
-    let mut point = measure_with(target, plan, key, visit, pacing, concurrency)?;
+    let (mut point, _) = measure_with(target, plan, key, visit, pacing, concurrency)?;
     point.concurrency = Some(concurrency);
     Ok(point)
 }
@@ -123,7 +150,7 @@ fn measure_with(
     visit: usize,
     pacing: Pacing,
     slots: usize,
-) -> Result<Point> {
+) -> Result<(Point, Vec<Sample>)> {
     let replayed = plan.is_replayed(&key.load);
     let open_loop = matches!(pacing, Pacing::Open { .. });
     let requests = Requests::make(target, plan, key.batch, slots)?;
@@ -137,16 +164,18 @@ fn measure_with(
         min_ns: if replayed { u64::MAX } else { duration(plan.window_s).as_nanos() as u64 },
         min_requests: plan.window_requests,
         late_ns: (plan.late_ms * 1e6) as u64,
+        keep_each: matches!(key.load, Load::Shaped { .. }),
     };
     let started = jiff::Timestamp::now().to_string();
     let running = load::start(requests.workload(target, plan, pacing, rule)?)?;
-    let watched = watch(target, plan, &running, before, replayed, open_loop)?;
-    summarise(target, plan, key, visit, started, &watched)
+    let mut watched = watch(target, plan, &running, before, replayed, open_loop)?;
+    let samples = std::mem::take(&mut watched.totals.each);
+    Ok((summarise(target, plan, key, visit, started, &watched)?, samples))
 }
 
 /// What is replayed is measured from its first request, so the server is warmed up before. How many requests it answered.
 fn warm_up(target: &Target, plan: &Plan, requests: &Requests) -> Result<u64> {
-    let rule = WindowRule { warm_up_ns: 0, min_ns: u64::MAX, min_requests: 1, late_ns: 0 };
+    let rule = WindowRule { warm_up_ns: 0, min_ns: u64::MAX, min_requests: 1, late_ns: 0, keep_each: false };
     let running = load::start(requests.workload(target, plan, Pacing::Closed { concurrency: 1 }, rule)?)?;
     target.rest(plan.warm_up_s)?;
     running.stop();
@@ -314,6 +343,7 @@ fn summarise(
         server_times,
         executed_batch_sizes: measured.executed_batch_sizes.clone(),
         statistics: watched.statistics.clone(),
+        adherence: None,
         inferences_per_j: consumption
             .energy_j
             .filter(|joules| *joules > 0.0)

@@ -40,6 +40,11 @@ impl Progress {
         }
     }
 
+    /// What the traces have their rates from has been measured.
+    pub fn capacity(&self, capacity: &Point) {
+        self.say(&format!("100 % of the traces: {}", line(capacity)));
+    }
+
     /// A point is about to be measured.
     pub fn begin(&self, key: &PointKey) {
         self.bar.set_message(name(key));
@@ -83,6 +88,11 @@ fn line(point: &Point) -> String {
             latency.p50_ns as f64 / 1e6,
             latency.p99_ns as f64 / 1e6
         ));
+    }
+    if let Some(adherence) = &point.adherence {
+        let late =
+            adherence.late_share().map_or_else(String::new, |share| format!("{:.1} % late, ", share * 100.0));
+        parts.push(format!("{late}{} refused", adherence.refused));
     }
     if let Some(watts) = point.consumption.average_power_w {
         parts.push(format!("{watts:.1} W"));

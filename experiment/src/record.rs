@@ -6,6 +6,8 @@ use base64::prelude::{BASE64_STANDARD, Engine};
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::{Serializer, V2DeflateSerializer};
 
+use crate::samples::{Fate, Sample};
+
 /// The values of a response that the tool knows, by the names of outputs or response parameters.
 /// `executed_batch_size` is a count, the others are nanoseconds.
 pub const SERVER_VALUES: [&str; 7] = [
@@ -37,6 +39,9 @@ pub struct Outcome {
     pub result: Result<ServerValues, Failure>,
 }
 
+/// The kind of a failure that is a refusal: the server's queue is full.
+const REFUSED: &str = "HTTP 503";
+
 /// A request that was not answered as it should.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
@@ -44,6 +49,20 @@ pub struct Failure {
     pub kind: String,
     /// In the words of who reported it.
     pub message: String,
+}
+
+impl Outcome {
+    fn sample(&self, start_ns: u64) -> Sample {
+        Sample {
+            due_ns: self.scheduled_ns - start_ns,
+            latency_ns: self.done_ns - self.scheduled_ns,
+            fate: match &self.result {
+                Ok(_) => Fate::Answered,
+                Err(failure) if failure.kind == REFUSED => Fate::Refused,
+                Err(_) => Fate::Failed,
+            },
+        }
+    }
 }
 
 /// When a window is over: at the first response after both.
@@ -57,6 +76,8 @@ pub struct WindowRule {
     pub min_requests: u64,
     /// What counts as sent late.
     pub late_ns: u64,
+    /// Whether each request is kept beside the distributions.
+    pub keep_each: bool,
 }
 
 /// Times of requests: histogram for the percentiles, sum for the exact mean.
@@ -204,6 +225,7 @@ pub struct Recorder {
     opens_at_ns: u64,
     window: Option<Window>,
     totals: Window,
+    each: Vec<Sample>,
 }
 
 impl Recorder {
@@ -212,7 +234,13 @@ impl Recorder {
         let empty = Window { start_ns, end_ns: start_ns, ..Window::default() };
         // Without a warm-up (a trace) the very first request counts as well.
         let window = (rule.warm_up_ns == 0).then(|| empty.clone());
-        Self { rule, opens_at_ns: start_ns.saturating_add(rule.warm_up_ns), window, totals: empty }
+        Self {
+            rule,
+            opens_at_ns: start_ns.saturating_add(rule.warm_up_ns),
+            window,
+            totals: empty,
+            each: Vec::new(),
+        }
     }
 
     /// Whether the warm-up is over.
@@ -235,6 +263,9 @@ impl Recorder {
     pub fn record(&mut self, outcome: &Outcome) -> Option<Window> {
         self.totals.record(outcome, self.rule.late_ns);
         self.totals.end_ns = outcome.done_ns;
+        if self.rule.keep_each {
+            self.each.push(outcome.sample(self.totals.start_ns));
+        }
         let Some(window) = &mut self.window else {
             if outcome.done_ns >= self.opens_at_ns {
                 let done = outcome.done_ns;
@@ -252,6 +283,11 @@ impl Recorder {
         })
     }
 
+    /// Every request so far, where they are kept, in the order in which they were done.
+    pub fn take_each(&mut self) -> Vec<Sample> {
+        std::mem::take(&mut self.each)
+    }
+
     /// The load is over: the window that was not full, and everything from the start.
     pub fn finish(self) -> (Option<Window>, Window) {
         (self.window, self.totals)
@@ -262,7 +298,8 @@ impl Recorder {
 mod tests {
     use super::*;
 
-    const RULE: WindowRule = WindowRule { warm_up_ns: 100, min_ns: 50, min_requests: 2, late_ns: 5 };
+    const RULE: WindowRule =
+        WindowRule { warm_up_ns: 100, min_ns: 50, min_requests: 2, late_ns: 5, keep_each: false };
 
     fn outcome(
         scheduled_ns: u64,
@@ -305,7 +342,8 @@ mod tests {
 
     #[test]
     fn without_warm_up_the_first_request_counts() {
-        let rule = WindowRule { warm_up_ns: 0, min_ns: u64::MAX, min_requests: 0, late_ns: 0 };
+        let rule =
+            WindowRule { warm_up_ns: 0, min_ns: u64::MAX, min_requests: 0, late_ns: 0, keep_each: false };
         let mut recorder = Recorder::new(rule, 1000);
         for number in 0..100 {
             recorder.scheduled();
@@ -345,6 +383,24 @@ mod tests {
         assert_eq!(window.executed_batch_sizes, BTreeMap::from([(4, 1)]));
         assert_eq!(window.failures, BTreeMap::from([("timeout".to_owned(), (2, "first".to_owned()))]));
         assert_eq!(window.failed(), 2);
+    }
+
+    #[test]
+    fn each_request_is_kept_where_asked_for() {
+        let rule =
+            WindowRule { warm_up_ns: 0, min_ns: u64::MAX, min_requests: 0, late_ns: 0, keep_each: true };
+        let mut recorder = Recorder::new(rule, 1000);
+        recorder.record(&outcome(1500, 1500, 1600, failed("HTTP 503", "full")));
+        recorder.record(&outcome(1000, 1100, 1700, Ok(ServerValues::default())));
+        recorder.record(&outcome(1000, 1000, 1800, failed("HTTP 400", "wrong")));
+        let sample = |due_ns, latency_ns, fate| Sample { due_ns, latency_ns, fate };
+        assert_eq!(
+            recorder.take_each(),
+            [sample(500, 100, Fate::Refused), sample(0, 700, Fate::Answered), sample(0, 800, Fate::Failed)]
+        );
+        let mut recorder = Recorder::new(WindowRule { keep_each: false, ..rule }, 1000);
+        recorder.record(&good(1000, 1100));
+        assert_eq!(recorder.take_each(), []);
     }
 
     #[test]

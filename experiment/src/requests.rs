@@ -99,7 +99,8 @@ impl<'a> Requests<'a> {
     /// The server's, in its words; or the run was interrupted.
     pub fn probe(&self, target: &Target, plan: &Plan) -> Result<()> {
         let once = Pacing::Open { arrivals: Box::new(iter::once(Duration::ZERO)), max_connections: 1 };
-        let rule = WindowRule { warm_up_ns: 0, min_ns: u64::MAX, min_requests: 1, late_ns: 0 };
+        let rule =
+            WindowRule { warm_up_ns: 0, min_ns: u64::MAX, min_requests: 1, late_ns: 0, keep_each: false };
         let running = load::start(self.workload(target, plan, once, rule)?)?;
         let totals = running.ended(|| target.check())?;
         match totals.all.failures.into_iter().next() {

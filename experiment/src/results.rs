@@ -44,6 +44,9 @@ pub struct Results {
     pub power: PowerSource,
     /// What the server's machine uses with the model loaded and no requests.
     pub idle: Option<Consumption>,
+    /// Of `batching`: what its traces have their rates from. Its inferences per second are 100 per cent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capacity: Option<Point>,
     /// In the order in which they were measured.
     pub points: Vec<Point>,
 }
@@ -189,6 +192,10 @@ pub struct Point {
 
     /// Over the measured part.
     pub consumption: Consumption,
+    /// Of `batching`: how the requests fared against the latency target.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adherence: Option<Adherence>,
+
     /// Without a meter: absent.
     pub inferences_per_j: Option<f64>,
     /// Without a meter: absent.
@@ -270,6 +277,38 @@ pub struct Pacing {
     pub max_delay_ns: u64,
     /// Due, and never sent before the point ended.
     pub unsent: u64,
+}
+
+/// How the requests of a trace fared against the latency target. Each of them stands in `requests/VISIT.csv`: when it
+/// was due, its latency (ns), and whether it was answered, refused or failed.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Adherence {
+    /// The target.
+    pub target_ns: u64,
+    /// Requests answered, without errors.
+    pub answered: u64,
+    /// Of these, later than the target.
+    pub over_target: u64,
+    /// Requests that the server took no more of (HTTP 503).
+    pub refused: u64,
+    /// Requests that failed otherwise.
+    pub failed: u64,
+    /// How long a refusal took, from when the request was due.
+    pub refusal_latency: Option<Latency>,
+    /// The longest time from one late answer, or failure, to the last that followed without a second in between in
+    /// which all were in time, by when they were due. Zero when it was a single one, absent without any.
+    pub longest_burst_s: Option<f64>,
+    /// For each step of the trace's rate, in order: seconds until the last late answer before the next step. Zero
+    /// when there was none; absent when they had not ceased a second before that step or the end.
+    pub settled_after_s: Vec<Option<f64>>,
+}
+
+impl Adherence {
+    /// The share of requests that had no answer within the target, of those that were not refused; 0 to 1.
+    pub fn late_share(&self) -> Option<f64> {
+        let taken = self.answered + self.failed;
+        (taken > 0).then(|| (self.over_target + self.failed) as f64 / taken as f64)
+    }
 }
 
 /// A distribution of times. No upper bound, three significant digits; `max` and `mean` are exact.

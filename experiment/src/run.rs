@@ -54,6 +54,9 @@ pub fn run(run: Run) -> Result<Ending> {
     if let Ok(store) = &store {
         let report = report::write(store.results(), &folder)?;
         progress.finish(store.results());
+        if let Some(summary) = report::summary(store.results()) {
+            progress.say(&format!("\n{summary}\n"));
+        }
         println!("Report: {}", report.display());
     }
     match outcome {
@@ -74,7 +77,7 @@ fn kept(folder: &Path) -> String {
     match Store::open(folder) {
         Ok(store) => {
             let results = store.results();
-            let command = if results.plan.configurations.is_empty() { "sweep" } else { "compare" };
+            let command = results.plan.command();
             format!(
                 "{} of {} points are in {folder}; `triton-experiment {command} --resume {folder}` measures the others",
                 results.points.len(),
@@ -139,6 +142,9 @@ fn check_points(plan: &Plan, target: &Target) -> Result<()> {
             load::read_trace(file.as_ref())?;
         }
     }
+    if let Some(batching) = &plan.batching {
+        requests::check(target, plan, batching.capacity_batch, None).context("for the capacity")?;
+    }
     for &batch in &plan.batches {
         if plan.configurations.is_empty() {
             requests::check(target, plan, batch, None)?;
@@ -183,6 +189,7 @@ fn begin(plan: &Plan, target: &Target, configurations: &Configurations) -> Resul
         configurations: BTreeMap::new(),
         power: target.sampler.source().clone(),
         idle: None,
+        capacity: None,
         points: Vec::new(),
     }
 }
@@ -218,6 +225,21 @@ fn measure_all(
         let idle = target.measure_idle(plan.idle_s)?;
         store.update(|results| results.idle = Some(idle))?;
     }
+    if let Some(batching) = &plan.batching
+        && store.results().capacity.is_none()
+    {
+        progress.say("measuring the capacity");
+        let key = PointKey {
+            configuration: String::new(),
+            batch: batching.capacity_batch,
+            load: Load::MaxThroughput,
+            repeat: 0,
+        };
+        let (capacity, _) = point::measure(target, plan, &key, 0, None)?;
+        ensure!(capacity.inferences > 0, "no request of the capacity's measurement was answered");
+        progress.capacity(&capacity);
+        store.update(|results| results.capacity = Some(capacity))?;
+    }
     let measured = store.measured();
     progress.skip(measured.len());
     for key in points.iter().filter(|key| !measured.contains(key)) {
@@ -237,12 +259,10 @@ fn measure_all(
         }
         target.rest(plan.cool_down_s)?;
         let visit = store.results().points.len();
-        let point = point::measure(target, plan, key, visit)?;
+        let capacity = store.results().capacity.as_ref().map(|capacity| capacity.inferences_per_s);
+        let (point, requests) = point::measure(target, plan, key, visit, capacity)?;
         target.sampler.forget_before(crate::clock::now_ns());
-        store.update(|results| {
-            results.configurations.insert(key.configuration.clone(), in_force);
-            results.points.push(point);
-        })?;
+        store.add(point, &requests, in_force)?;
         progress.end(&store.results().points[visit]);
     }
     Ok(())

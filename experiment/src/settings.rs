@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 
+use crate::batching::BatchingSettings;
 use crate::plan::{Arrivals, Configuration, Data, Load, OwnServer, Plan, SharedMemory};
 use crate::power::PowerChoice;
 use crate::server::configuration::Way;
@@ -171,6 +172,10 @@ pub struct Settings {
     #[arg(skip)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reconfigure: Option<Way>,
+    /// What only `batching` has.
+    #[arg(skip)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub batching: Option<BatchingSettings>,
 }
 
 impl Settings {
@@ -230,6 +235,23 @@ impl Settings {
         for file in &self.trace {
             loads.push(Load::Trace { file: absolute(file.as_ref())?.display().to_string() });
         }
+        let batches = if self.batch.is_empty() { vec![1] } else { self.batch };
+        let (batching, configurations) = match self.batching {
+            Some(batching) => {
+                ensure!(
+                    loads.is_empty() && self.max_throughput.is_none(),
+                    "`batching` has its traces for loads: no other load can be given"
+                );
+                ensure!(
+                    batches.len() == 1,
+                    "--batch: `batching` sends one size of requests, found {batches:?}"
+                );
+                let (batching, configurations) = batching.into_batching(self.configuration)?;
+                loads.extend(batching.traces.iter().map(|trace| Load::Shaped { trace: trace.name.clone() }));
+                (Some(batching), configurations)
+            }
+            None => (None, self.configuration),
+        };
         if self.max_throughput == Some(true) || loads.is_empty() {
             loads.push(Load::MaxThroughput);
         }
@@ -250,9 +272,10 @@ impl Settings {
             version: self.model_version,
             url: self.url,
             own_server,
-            batches: if self.batch.is_empty() { vec![1] } else { self.batch },
+            batches,
             loads,
-            configurations: self.configuration,
+            configurations,
+            batching,
             reconfigure: self.reconfigure.unwrap_or_default(),
             repeats: self.repeats.unwrap_or(1),
             cool_down_s: self.cool_down.unwrap_or(0.0),

@@ -10,7 +10,8 @@ use rustix::fs::{FlockOperation, flock};
 use serde_json::Value;
 
 use crate::record::{EXECUTED_BATCH_SIZE, SERVER_VALUES};
-use crate::results::{Latency, Point, PointKey, Results, SCHEMA_VERSION};
+use crate::results::{Adherence, Latency, Point, PointKey, Results, SCHEMA_VERSION};
+use crate::samples::{self, Sample};
 
 const JSON: &str = "results.json";
 const CSV: &str = "results.csv";
@@ -91,6 +92,20 @@ impl Store {
     /// The points that were measured.
     pub fn measured(&self) -> BTreeSet<PointKey> {
         self.results.points.iter().map(|point| point.key.clone()).collect()
+    }
+
+    /// Adds a point and, where they were kept, its requests.
+    ///
+    /// # Errors
+    /// The folder cannot be written.
+    pub fn add(&mut self, point: Point, requests: &[Sample], in_force: Value) -> Result<()> {
+        if !requests.is_empty() {
+            samples::write(&self.folder, point.visit, requests)?;
+        }
+        self.update(|results| {
+            results.configurations.insert(point.key.configuration.clone(), in_force);
+            results.points.push(point);
+        })
     }
 
     /// Changes the results of a run of this process, and writes them.
@@ -182,6 +197,10 @@ fn header() -> Vec<String> {
         "clock_mean_mhz",
         "mean_executed_batch_size",
         "statistics_agree",
+        "over_target",
+        "refused",
+        "late_share",
+        "longest_burst_s",
     ]
     .map(str::to_owned)
     .to_vec();
@@ -202,6 +221,7 @@ fn row(point: &Point) -> Vec<String> {
     let consumption = &point.consumption;
     let device = consumption.device.as_ref();
     let pacing = point.pacing.as_ref();
+    let adherence = point.adherence.as_ref();
     let mut cells = vec![
         point.visit.to_string(),
         point.key.configuration.clone(),
@@ -231,6 +251,10 @@ fn row(point: &Point) -> Vec<String> {
         cell(device.and_then(|device| device.clock_mean_mhz)),
         cell(point.mean_executed_batch_size()),
         cell(point.statistics.as_ref().and_then(|statistics| statistics.agrees)),
+        cell(adherence.map(|adherence| adherence.over_target)),
+        cell(adherence.map(|adherence| adherence.refused)),
+        cell(adherence.and_then(Adherence::late_share)),
+        cell(adherence.and_then(|adherence| adherence.longest_burst_s)),
     ];
     let of_server = server_times().iter().map(|name| point.server_times.get(*name));
     for latency in std::iter::once(point.client_latency.as_ref()).chain(of_server) {

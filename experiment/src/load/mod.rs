@@ -37,6 +37,7 @@ pub use response::ServerValuesFrom;
 
 use crate::clock::now_ns;
 use crate::record::{Recorder, Window, WindowRule};
+use crate::samples::Sample;
 use connection::Connection;
 use pacer::Pacer;
 use worker::{Shared, Turns, work};
@@ -97,6 +98,8 @@ pub struct Totals {
     pub all: Window,
     /// The window that was not full at the end.
     pub rest: Option<Window>,
+    /// Each request, where the rule keeps them, in the order in which they were done.
+    pub each: Vec<Sample>,
     /// When the load began, on [`now_ns`]'s clock.
     pub start_ns: u64,
     /// Requests that were due and never sent (open loop).

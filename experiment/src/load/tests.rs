@@ -25,7 +25,13 @@ fn request(model: &str) -> PreparedRequest {
 }
 
 fn workload(address: SocketAddr, pacing: Pacing) -> Workload {
-    let rule = WindowRule { warm_up_ns: 0, min_ns: u64::MAX, min_requests: 0, late_ns: 10_000_000 };
+    let rule = WindowRule {
+        warm_up_ns: 0,
+        min_ns: u64::MAX,
+        min_requests: 0,
+        late_ns: 10_000_000,
+        keep_each: false,
+    };
     let host = address.to_string();
     Workload { address, host, requests: vec![request("m")], pacing, rule, timeout: ms(20_000) }
 }
@@ -88,7 +94,8 @@ fn closed_loop_delivers_every_outcome() {
         json(200, GOOD)
     });
     let mut workload = closed(address, 4);
-    workload.rule = WindowRule { warm_up_ns: 0, min_ns: 50_000_000, min_requests: 20, late_ns: 0 };
+    workload.rule =
+        WindowRule { warm_up_ns: 0, min_ns: 50_000_000, min_requests: 20, late_ns: 0, keep_each: false };
     let (windows, totals) = run(workload, ms(400));
     assert_eq!(totals.all.latency.count() as usize, answered.load(Ordering::SeqCst));
     assert_eq!(failures(&totals), []);

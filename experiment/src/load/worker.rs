@@ -74,9 +74,10 @@ impl Shared {
     /// The load is over.
     pub fn end(self: Rc<Self>) {
         let Some(shared) = Rc::into_inner(self) else { unreachable!("the workers are gone") };
-        let State { recorder, start_ns, from, unsent, events, .. } = shared.0.into_inner();
+        let State { mut recorder, start_ns, from, unsent, events, .. } = shared.0.into_inner();
+        let each = recorder.take_each();
         let (rest, all) = recorder.finish();
-        let totals = Totals { all, rest, start_ns, unsent, server_values_from: from };
+        let totals = Totals { all, rest, each, start_ns, unsent, server_values_from: from };
         // Who has stopped listening does not want to know.
         let _ = events.send(Event::Ended(Box::new(totals)));
     }
@@ -154,7 +155,8 @@ mod tests {
     use crate::record::WindowRule;
 
     fn shared(turns: Turns) -> (Rc<Shared>, mpsc::Receiver<Event>) {
-        let rule = WindowRule { warm_up_ns: 0, min_ns: u64::MAX, min_requests: 0, late_ns: 0 };
+        let rule =
+            WindowRule { warm_up_ns: 0, min_ns: u64::MAX, min_requests: 0, late_ns: 0, keep_each: false };
         let (sender, events) = mpsc::channel();
         (Shared::new(turns, Recorder::new(rule, 0), 0, sender), events)
     }

@@ -94,7 +94,7 @@ pub fn fullest<'a, 'c>(cells: &'c [Cell<'a>]) -> Vec<&'c Cell<'a>> {
 
 /// Whether requests are due at times that do not depend on the answers.
 pub fn is_open(load: &Load) -> bool {
-    matches!(load, Load::Rate { .. } | Load::Trace { .. })
+    matches!(load, Load::Rate { .. } | Load::Trace { .. } | Load::Shaped { .. })
 }
 
 /// From the lowest load to the highest; open loops before closed ones.
@@ -102,7 +102,9 @@ fn by_height(a: &Cell, b: &Cell) -> Ordering {
     let height = |cell: &Cell| match cell.load {
         Load::MaxThroughput => (2, 0.0),
         Load::Concurrency { concurrency } => (1, *concurrency as f64),
-        Load::Rate { .. } | Load::Trace { .. } => (0, cell.mean(offered).unwrap_or(0.0)),
+        Load::Rate { .. } | Load::Trace { .. } | Load::Shaped { .. } => {
+            (0, cell.mean(offered).unwrap_or(0.0))
+        }
     };
     let (a, b) = (height(a), height(b));
     a.0.cmp(&b.0).then(a.1.total_cmp(&b.1))

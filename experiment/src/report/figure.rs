@@ -70,7 +70,7 @@ pub enum Kind {
     Dots,
     /// Hollow markers.
     Hollow,
-    /// Small hollow markers: the single repeats behind a mean.
+    /// Small hollow markers: the single repeats behind a mean, or single requests.
     Repeats,
     /// Horizontally to the next x, then up.
     Steps,

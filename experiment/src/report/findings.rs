@@ -3,6 +3,8 @@
 use super::cells::{Cell, cells, client, configurations, fullest, group_name, grouped, is_open, load_name};
 use super::number::{count, percent, plural, three, time};
 use super::plots::{efficiency::line_through, no_energy};
+use super::summary::sentences;
+use super::verdict::Verdict;
 use crate::results::{Point, Results};
 
 /// Smaller batches within this share of the best are worth a word.
@@ -16,6 +18,14 @@ const CLIENT_SHARE: f64 = 0.1;
 pub fn findings(results: &Results) -> Vec<String> {
     let cells = &cells(results);
     let mut found = Vec::new();
+    if let Some(verdict) = Verdict::of(results) {
+        found.extend(sentences(results, &verdict));
+        if !results.power.has_energy {
+            found.push(no_energy(results));
+        }
+        found.extend(cautions(results));
+        return found;
+    }
     if !cells.is_empty() && cells.iter().all(|cell| is_open(cell.load)) {
         found.push(
             "All loads were offered at a given rate: throughput follows it, and more may be possible.".into(),

@@ -7,10 +7,13 @@ use base64::engine::general_purpose::STANDARD;
 use hdrhistogram::serialization::{Serializer, V2DeflateSerializer};
 use serde_json::json;
 
-use crate::plan::{Arrivals, Load};
+use crate::batching::Batching;
+use crate::plan::{Arrivals, Configuration, Load};
 use crate::record::Times;
 use crate::results::*;
+use crate::samples::{Fate, Sample, Samples};
 use crate::settings::Settings;
+use crate::traces::Trace;
 
 /// Numbers that look like chance and are the same each time.
 struct Chance(u64);
@@ -111,6 +114,7 @@ fn point(key: PointKey, visit: usize, requests_per_s: f64, mean_ms: f64, chance:
             executions_by_batch_size: [(batch, requests)].into(),
             ..Statistics::default()
         }),
+        adherence: None,
         consumption: Consumption {
             seconds,
             server_cpu_s: Some(server_cpu_s),
@@ -182,6 +186,7 @@ fn results(command: &[&str], power: PowerSource, points: Vec<Point>) -> Results 
         configurations: [("".to_string(), json!({"max_batch_size": 16}))].into(),
         power,
         idle: None,
+        capacity: None,
         points,
     }
 }
@@ -317,4 +322,83 @@ pub fn all_failed() -> Results {
     }];
     point.warnings = vec!["every request failed".into()];
     results
+}
+
+/// Of `batching`: three fixed configurations and one that adapts, under two traces, each twice.
+pub fn batching() -> Results {
+    let mut chance = Chance(11);
+    let trace = |name: &str, percent: &[f64]| Trace {
+        name: name.to_owned(),
+        arrivals: Arrivals::Poisson,
+        seconds: 15.0,
+        percent: percent.to_vec(),
+    };
+    let traces = vec![trace("even", &[50.0]), trace("step", &[20.0, 80.0, 20.0])];
+    // Late answers of a hundred under each trace, milliseconds, and CPU seconds of an inference.
+    let configurations = [
+        ("none", [20, 20], 900.0, 0.010),
+        ("short", [0, 0], 200.0, 0.024),
+        ("long", [1, 9], 450.0, 0.020),
+        ("adaptive", [0, 1], 300.0, 0.018),
+    ];
+    let mut points = Vec::new();
+    for (name, late, mean_ms, cpu_s) in configurations {
+        for (at, trace) in traces.iter().enumerate() {
+            for repeat in 0..2 {
+                let load = Load::Shaped { trace: trace.name.clone() };
+                let key = PointKey { configuration: name.into(), batch: 1, load, repeat };
+                let mut point = point(key, points.len(), 6.0, mean_ms, &mut chance);
+                let refused = if name == "adaptive" { 10 * at as u64 } else { 0 };
+                point.cpu_s_per_inference = Some(if name == "adaptive" && at == 1 { 0.0144 } else { cpu_s });
+                point.adherence = Some(Adherence {
+                    target_ns: 600_000_000,
+                    answered: 100,
+                    over_target: late[at],
+                    refused,
+                    failed: 0,
+                    refusal_latency: (refused > 0).then(|| latency(&[2_000_000, 5_000_000])),
+                    longest_burst_s: (late[at] > 0).then_some(0.2 * late[at] as f64),
+                    settled_after_s: match at {
+                        0 => Vec::new(),
+                        _ => vec![(late[at] < 20 || repeat == 0).then_some(1.5), Some(0.0)],
+                    },
+                });
+                points.push(point);
+            }
+        }
+    }
+    let mut results = results(&["triton-experiment", "batching"], cpu_time(), points);
+    results.plan.loads = traces.iter().map(|trace| Load::Shaped { trace: trace.name.clone() }).collect();
+    results.plan.configurations = configurations
+        .iter()
+        .map(|(name, ..)| Configuration { name: (*name).into(), patch: json!({}), remove: Vec::new() })
+        .collect();
+    results.plan.batching = Some(Batching {
+        target_ms: 600.0,
+        percentile: 99.0,
+        capacity_batch: 16,
+        adaptive: Some("adaptive".into()),
+        traces,
+    });
+    let key = PointKey { configuration: String::new(), batch: 16, load: Load::MaxThroughput, repeat: 0 };
+    results.capacity = Some(point(key, 0, 1.7, 590.0, &mut chance));
+    results
+}
+
+/// Requests for the points of [`batching`].
+pub fn requests(results: &Results) -> Samples {
+    let mut chance = Chance(5);
+    let mut of = |point: &Point| -> Vec<Sample> {
+        let all = (0..120).map(|number| {
+            let fate = match (number % 12, point.key.configuration.as_str()) {
+                (7, "adaptive") => Fate::Refused,
+                (8, "none") if number > 100 => Fate::Failed,
+                _ => Fate::Answered,
+            };
+            let latency_ms = if fate == Fate::Refused { 3.0 } else { 100.0 + 700.0 * chance.next() };
+            Sample { due_ns: number * 125_000_000, latency_ns: (latency_ms * 1e6) as u64, fate }
+        });
+        all.collect()
+    };
+    results.points.iter().map(|point| (point.visit, of(point))).collect()
 }

@@ -5,6 +5,7 @@
 //! | `cells` | points put together |
 //! | `plots` | which plots there are, and what they show |
 //! | `figure`, `scale`, `svg`, `png` | how a plot is drawn |
+//! | `verdict`, `summary` | of `batching`: who kept the target, at what cost, as a table and in sentences |
 //! | `findings`, `page` | sentences, tables, the page |
 //! | `number`, `fit` | numbers for people, a straight line |
 
@@ -19,9 +20,11 @@ mod page;
 mod plots;
 mod png;
 mod scale;
+mod summary;
 mod svg;
 #[cfg(test)]
 mod tests;
+mod verdict;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -31,19 +34,23 @@ use anyhow::{Context, Result};
 use self::figure::Plot;
 use self::page::Shown;
 use crate::results::Results;
+use crate::samples;
+pub use summary::text as summary;
 
 /// Writes `report.html` and `plots/NAME.svg`, `plots/NAME.png` into `folder`, which is made when it isn't there;
-/// returns the path of `report.html`. The same results give the same files.
+/// returns the path of `report.html`. Single requests are looked for in the folder. The same results give the same
+/// files.
 ///
 /// # Errors
 ///
-/// When a file cannot be written, or a histogram of the results cannot be read.
+/// When a file cannot be written, or a histogram or the requests of a point cannot be read.
 pub fn write(results: &Results, folder: &Path) -> Result<PathBuf> {
     let plots = folder.join("plots");
     fs::create_dir_all(&plots).with_context(|| format!("cannot make the folder {}", plots.display()))?;
     let renderer = png::Renderer::new();
     let mut shown = Vec::new();
-    for plot in plots::plots(results)? {
+    let samples = samples::read(folder, results.points.iter().map(|point| point.visit))?;
+    for plot in plots::plots(results, &samples)? {
         shown.push(match plot {
             Plot::Absent { title, reason } => Shown::Absent { title, reason },
             Plot::Drawn(figure) => {

@@ -6,6 +6,8 @@ use askama::Template;
 use super::cells::load_name;
 use super::findings::findings;
 use super::number::{ABSENT, count, or_absent, significant, three, time};
+use super::summary::{HEAD, table as table_of_summary};
+use super::verdict::Verdict;
 use crate::results::{Latency, Point, Results};
 
 /// A plot on the page.
@@ -29,7 +31,7 @@ impl Table {
     fn class(&self, column: &usize) -> &'static str {
         match self.head[*column] {
             "first message" | "warning" | "throttled by" | "what was compared" => "words long",
-            "configuration" | "load" | "time" | "kind" => "words",
+            "configuration" | "load" | "time" | "kind" | "trace" | "target" => "words",
             _ => "",
         }
     }
@@ -57,6 +59,7 @@ struct Page {
     tool: String,
     facts: Vec<(&'static str, String)>,
     findings: Vec<String>,
+    summary: Option<Table>,
     points: Table,
     tables: Vec<Table>,
     pictures: Vec<Shown>,
@@ -86,6 +89,7 @@ pub fn page(results: &Results, pictures: Vec<Shown>) -> Result<String> {
         tool: results.tool.clone(),
         facts: facts(results, &plan),
         findings: findings(results),
+        summary: Verdict::of(results).map(|verdict| summary(results, &verdict)),
         points: main_table(&points).narrowed(),
         tables: tables.into_iter().filter(|table| !table.rows.is_empty()).map(Table::narrowed).collect(),
         pictures,
@@ -188,6 +192,20 @@ fn table(
         note,
         head: KEY.into_iter().chain(columns.iter().copied()).collect(),
         rows: rows.collect(),
+    }
+}
+
+fn summary(results: &Results, verdict: &Verdict) -> Table {
+    Table {
+        id: "summary",
+        title: "Latency target",
+        note: "Late: answered after the target, or failed, of the requests that were not refused. Cost per inference: \
+               energy where there is a meter, else CPU time of the server, which is no measure of energy. Best fixed: \
+               the cheapest configuration, the adaptive one apart, that met the target under this trace. A burst of \
+               late answers ends when for a second all were in time. After a step: when the last late answer before \
+               the next step was due; – when they went on to its end.",
+        head: HEAD.to_vec(),
+        rows: table_of_summary(verdict, results.power.has_energy),
     }
 }
 

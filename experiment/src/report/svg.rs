@@ -204,7 +204,7 @@ impl Canvas {
             Kind::Line | Kind::Bare | Kind::Steps => self.path(ends.into_iter(), mark.style, 2.0, dashes),
             _ => {}
         }
-        if matches!(mark.kind, Kind::Line | Kind::Dots | Kind::Hollow) {
+        if matches!(mark.kind, Kind::Line | Kind::Dots | Kind::Hollow | Kind::Repeats) {
             self.marker(middle, mark.style, mark.kind);
         }
     }

@@ -7,13 +7,13 @@ use resvg::usvg::roxmltree::{Document, ParsingOptions};
 
 use super::fixtures::*;
 use super::*;
+use crate::samples::Samples;
 
 /// The files of a report, by name.
-fn files(results: &Results) -> BTreeMap<String, Vec<u8>> {
-    let folder = tempfile::tempdir().unwrap();
-    assert_eq!(write(results, folder.path()).unwrap(), folder.path().join("report.html"));
+fn files(results: &Results, folder: &Path) -> BTreeMap<String, Vec<u8>> {
+    assert_eq!(write(results, folder).unwrap(), folder.join("report.html"));
     let mut files = BTreeMap::new();
-    for place in [folder.path().to_path_buf(), folder.path().join("plots")] {
+    for place in [folder.to_path_buf(), folder.join("plots")] {
         for entry in fs::read_dir(place).unwrap().map(|entry| entry.unwrap()) {
             if entry.path().is_file() {
                 let name = entry.file_name().into_string().unwrap();
@@ -30,7 +30,12 @@ fn text<'a>(files: &'a BTreeMap<String, Vec<u8>>, name: &str) -> &'a str {
 
 /// Text and all SVGs are well-formed, pictures have something on them, and no number is none.
 fn check(results: &Results) -> BTreeMap<String, Vec<u8>> {
-    let files = files(results);
+    check_in(results, tempfile::tempdir().unwrap().path())
+}
+
+/// [`check`], in a folder that may hold requests.
+fn check_in(results: &Results, folder: &Path) -> BTreeMap<String, Vec<u8>> {
+    let files = files(results, folder);
     for (name, bytes) in &files {
         if let Some(name) = name.strip_suffix(".png") {
             assert!(files.contains_key(&format!("{name}.svg")));
@@ -105,7 +110,7 @@ fn few_points_with_energy_get_no_line() {
     let mut results = sweep_with_energy();
     results.points.truncate(3);
     let files = check(&results);
-    assert!(files == self::files(&results), "the same results give the same files");
+    assert!(files == check(&results), "the same results give the same files");
     assert!(!text(&files, "efficiency-over-throughput.svg").contains("least squares"));
     assert!(text(&files, "report.html").contains("3 points or fewer: no fit"));
 }
@@ -119,6 +124,25 @@ fn configurations_stand_side_by_side() {
         assert!(distribution.contains(&format!(">{name}</text>")), "{name}");
     }
     assert!(text(&files, "report.html").contains("Only batch size 1 was measured"));
+}
+
+#[test]
+fn a_run_of_batching_has_its_summary_and_the_latency_over_time() {
+    let results = batching();
+    let folder = tempfile::tempdir().unwrap();
+    for (visit, samples) in requests(&results) {
+        samples::write(folder.path(), visit, &samples).unwrap();
+    }
+    let files = check_in(&results, folder.path());
+    assert_eq!(plots(&files), ["configurations", "late-over-cost", "over-time-step", "visits"]);
+    let over_time = text(&files, "over-time-step.svg");
+    for words in ["none: 20\u{a0}% late", "adaptive: 1\u{a0}% late", "refused", "failed", "in time"] {
+        assert!(over_time.contains(&format!(">{words}</text>")), "{words}");
+    }
+    let html = text(&files, "report.html");
+    assert!(html.contains("met, best fixed") && html.contains("The worst fixed choice was"));
+    let without = check(&results);
+    assert!(text(&without, "report.html").contains("The requests were not kept"));
 }
 
 #[test]
@@ -174,7 +198,7 @@ fn many_batch_sizes_go_onto_several_pictures() {
         point
     });
     results.points.extend(more.collect::<Vec<_>>());
-    let plots = plots::plots(&results).unwrap();
+    let plots = plots::plots(&results, &Samples::new()).unwrap();
     let names: Vec<_> = plots
         .iter()
         .filter_map(|plot| match plot {

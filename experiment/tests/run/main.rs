@@ -2,6 +2,7 @@
 //!
 //! `make test` says where server, TensorFlow, backend and models are; see `support`.
 
+mod batching;
 mod endings;
 mod server;
 mod support;

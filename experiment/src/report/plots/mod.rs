@@ -1,6 +1,7 @@
 //! The plots of a report, from the results.
 
 mod batch;
+mod batching;
 mod compare;
 mod cpu;
 pub mod efficiency;
@@ -10,7 +11,9 @@ mod visits;
 
 use super::cells::{Cell, cells, repeats_note};
 use super::figure::{Dimension, Figure, Panel, Plot};
+use super::verdict::Verdict;
 use crate::results::Results;
+use crate::samples::Samples;
 
 /// Panels of a figure that still fit onto a page.
 const PANELS: usize = 6;
@@ -20,8 +23,16 @@ const PANELS: usize = 6;
 /// # Errors
 ///
 /// When a point's histogram cannot be read.
-pub fn plots(results: &Results) -> anyhow::Result<Vec<Plot>> {
+pub fn plots(results: &Results, samples: &Samples) -> anyhow::Result<Vec<Plot>> {
     let cells = &cells(results);
+    if let Some(verdict) = Verdict::of(results) {
+        // Over the load nothing is drawn: traces of the same mean rate are different loads.
+        let mut plots = batching::late_over_cost(results, &verdict);
+        plots.extend(batching::over_time(results, &verdict, samples));
+        plots.push(compare::side_by_side(cells));
+        plots.push(visits::over_visits(results, cells));
+        return Ok(plots);
+    }
     let mut plots = vec![
         batch::throughput(cells),
         batch::power(results, cells),
