@@ -61,10 +61,12 @@ demo: picture build $(INCEPTION) ## a real server classifies pictures, responses
 serve: build $(INCEPTION) ## a server that stays until Ctrl-C; ARGS="--http-port 8000" and the like
 	@$(VENV)/bin/python tools/serve.py $(ARGS)
 
+# The integration tests run two times: first with adaptive batching for every model that does not say otherwise.
 test: build $(INCEPTION) $(TEST_MODELS) ## all tests, against a real server
 	@echo "Testing"
 	@cargo test --release --workspace --doc $(ARGS)
 	@cargo test --release --workspace --exclude tensorflow_latency --lib --bins --tests $(ARGS)
+	@TL_BATCHING=adaptive cargo test --release --test integration $(ARGS)
 	@cargo test --release $(ARGS)
 
 # Each run in a folder of its own, named by the time: results are never overwritten.

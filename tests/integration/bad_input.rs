@@ -320,6 +320,7 @@ fn a_request_whose_output_buffer_is_too_small_does_not_harm_its_neighbours() {
     server.load(&config, SavedModel::Small("add_one"));
     let small = Region::new(&server, "small", 16);
     let large = Region::new(&server, "large", 64);
+    let together = requests_wait_for_others("that a small output buffer's neighbours are of its batch");
     for round in 0..5 {
         let answers = in_parallel(4, 4, |number| {
             let mut request = add_one_request(&[(round * 4 + number) as f32; 16]);
@@ -342,7 +343,8 @@ fn a_request_whose_output_buffer_is_too_small_does_not_harm_its_neighbours() {
                 continue;
             }
             let answer = answer.unwrap_or_else(|refusal| panic!("request {number} is good: {refusal:?}"));
-            assert_eq!(answer.output("executed_batch_size").as_i64(), [4], "all four ran together");
+            let size = answer.output("executed_batch_size").as_i64();
+            assert!(!together || size == [4], "all four ran together: {size:?}");
             if number == 2 {
                 let bytes: Vec<u8> = expected.iter().flat_map(|v| v.to_le_bytes()).collect();
                 assert_eq!(large.bytes(), bytes);
@@ -404,7 +406,11 @@ fn a_failed_execution_is_counted_as_failed_and_the_next_one_works() {
 fn a_failed_execution_fails_the_requests_of_its_batch_only() {
     let server = shared_server();
     let model = "failing_batch";
-    let config = ModelConfig::new(model, 8).input("x", "FP32", &[4]).output("y", "FP32", &[4]);
+    // A batch is what makes the failure common; `adaptive_faults` has the like for those of this backend.
+    let config = ModelConfig::new(model, 8)
+        .input("x", "FP32", &[4])
+        .output("y", "FP32", &[4])
+        .parameter("batching", "triton");
     server.load(&config.dynamic_batching_preferring(20_000_000, 2), SavedModel::Small("failing"));
     for round in 0..4 {
         let value = if round % 2 == 0 { f32::NAN } else { 5.0 };

@@ -87,7 +87,7 @@ fn is_unavailable(refusal: &Refusal) -> bool {
 /// Sends requests on `threads` threads while `work` runs; `send` checks an answer and tells whether it came
 /// or the model was not there. Every thread must end soon after `work`: none may hang. The number of answers
 /// and of refusals.
-fn requests_while(threads: usize, send: impl Fn() -> bool + Sync, work: impl FnOnce()) -> (usize, usize) {
+pub fn requests_while(threads: usize, send: impl Fn() -> bool + Sync, work: impl FnOnce()) -> (usize, usize) {
     let stop = AtomicBool::new(false);
     let (answered, refused) = (AtomicUsize::new(0), AtomicUsize::new(0));
     std::thread::scope(|scope| {
@@ -114,7 +114,7 @@ fn requests_while(threads: usize, send: impl Fn() -> bool + Sync, work: impl FnO
 }
 
 /// Unloads the model and waits until it is gone.
-fn unload_and_wait(server: &Server, model: &str) {
+pub fn unload_and_wait(server: &Server, model: &str) {
     server.client().unload(model);
     let deadline = Instant::now() + Duration::from_secs(30);
     loop {

@@ -146,13 +146,13 @@ fn latency_settings() -> Vec<Case> {
         ),
         add_one(
             "queue",
-            |c| c.output("queue_ns", "INT64", &[1]),
-            &["'queue_ns'", "queue", "cannot be seen", "remove"],
+            |c| c.output("queue_ns", "INT64", &[1]).parameter("batching", "triton"),
+            &["'queue_ns'", "cannot be seen", "batching: adaptive", "remove"],
         ),
         add_one(
             "request_latency",
-            |c| c.output("request_latency_ns", "INT64", &[1]),
-            &["'request_latency_ns'", "queue", "remove"],
+            |c| c.output("request_latency_ns", "INT64", &[1]).parameter("batching", "triton"),
+            &["'request_latency_ns'", "queue", "batching: adaptive", "remove"],
         ),
         add_one(
             "latency_parameters_value",

@@ -3,6 +3,8 @@
 //! `make test` sets up what they need and runs them; a test fails when the server cannot be had. Each module
 //! shows one concern; `support` starts and stops servers and speaks to them.
 
+mod adaptive;
+mod adaptive_faults;
 mod answers;
 mod bad_input;
 mod compatibility;

@@ -13,6 +13,9 @@ fn a_configuration_without_inputs_and_outputs_is_completed_from_the_signature() 
     assert_eq!(answer.output("y").as_f32(), add_one_answer(&values));
     let mut expected = LATENCY_OUTPUTS.to_vec();
     expected.push("y");
+    if environment().adaptive_batching {
+        expected.extend(QUEUE_OUTPUTS);
+    }
     expected.sort_unstable();
     assert_eq!(answer.names(), expected, "the latency outputs are declared along with the model's own");
     Latency::of_outputs(&answer, Some(4));

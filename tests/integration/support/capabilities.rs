@@ -40,6 +40,17 @@ impl Capabilities {
     pub fn status(&self, status: u16) -> u16 {
         if self.tells_errors_apart { status } else { 400 }
     }
+
+    /// Whether the server's backend API is 1.`minor` or newer; where not, it is noted that `what` is not
+    /// tested.
+    pub fn has_backend_api(&self, minor: u32, what: &str) -> bool {
+        let found = self.backend_api.split_once('.').and_then(|(_, found)| found.parse().ok());
+        let has = found.is_some_and(|found: u32| found >= minor);
+        if !has {
+            left_out(what, &format!("it needs backend API 1.{minor}, this server has {}", self.backend_api));
+        }
+        has
+    }
 }
 
 /// Asks the server, the first time.
@@ -142,6 +153,15 @@ pub fn left_out(what: &str, why: &str) {
         eprintln!("left out: {what}: {why}");
         note("left_out", json!({ "what": what, "why": why }));
     }
+}
+
+/// Whether requests wait for others as `dynamic_batching` says. With adaptive batching none does without a
+/// target; it is noted that `what` is not tested.
+pub fn requests_wait_for_others(what: &str) -> bool {
+    if environment().adaptive_batching {
+        left_out(what, "with adaptive batching and no target, requests wait for no others");
+    }
+    !environment().adaptive_batching
 }
 
 /// Notes that the calling test ends here, with nothing tested, and why.

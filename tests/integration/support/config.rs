@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use super::environment::environment;
+
 /// The six latency outputs that every model may declare, in the order in which the tests list them.
 pub const LATENCY_OUTPUTS: [&str; 6] = [
     "compute_latency_ns",
@@ -12,6 +14,12 @@ pub const LATENCY_OUTPUTS: [&str; 6] = [
     "request_end_ns",
 ];
 
+/// The latency outputs that a model may declare where the backend holds the queue.
+pub const QUEUE_OUTPUTS: [&str; 2] = ["queue_ns", "request_latency_ns"];
+
+/// The backend under test.
+const BACKEND: &str = "tensorflow_latency";
+
 /// A model's configuration under construction; [`ModelConfig::text`] writes it down.
 #[derive(Clone)]
 pub struct ModelConfig {
@@ -21,6 +29,8 @@ pub struct ModelConfig {
     inputs: Vec<String>,
     outputs: Vec<String>,
     parameters: Vec<String>,
+    dynamic_batching: Option<String>,
+    says_who_batches: bool,
     rest: String,
 }
 
@@ -28,7 +38,7 @@ impl ModelConfig {
     /// A configuration for the backend under test; `max_batch_size` 0 means that the model has no batch
     /// dimension.
     pub fn new(name: &str, max_batch_size: u32) -> Self {
-        Self::of_backend("tensorflow_latency", name, max_batch_size)
+        Self::of_backend(BACKEND, name, max_batch_size)
     }
 
     /// A configuration for another backend.
@@ -40,6 +50,8 @@ impl ModelConfig {
             inputs: Vec::new(),
             outputs: Vec::new(),
             parameters: Vec::new(),
+            dynamic_batching: None,
+            says_who_batches: false,
             rest: String::new(),
         }
     }
@@ -69,29 +81,43 @@ impl ModelConfig {
         self
     }
 
-    /// Declares all latency outputs as the design has them.
-    pub fn latency_outputs(mut self) -> Self {
-        for name in LATENCY_OUTPUTS {
-            self = self.output(name, "INT64", &[1]);
-        }
-        self
+    /// Declares the latency outputs that every model may declare.
+    pub fn latency_outputs(self) -> Self {
+        self.measures(&LATENCY_OUTPUTS)
+    }
+
+    /// Declares those of the queue.
+    pub fn queue_outputs(self) -> Self {
+        self.measures(&QUEUE_OUTPUTS)
+    }
+
+    fn measures(self, names: &[&str]) -> Self {
+        names.iter().fold(self, |config, name| config.output(name, "INT64", &[1]))
+    }
+
+    /// The backend makes the batches.
+    pub fn adaptive(self) -> Self {
+        self.parameter("batching", "adaptive")
     }
 
     pub fn parameter(mut self, key: &str, value: &str) -> Self {
+        self.says_who_batches |= key == "batching";
         self.parameters.push(format!("{{ key: {key:?} value: {{ string_value: {value:?} }} }}"));
         self
     }
 
     /// Turns the dynamic batcher on; requests wait up to `delay` microseconds for others.
-    pub fn dynamic_batching(self, delay_us: u64) -> Self {
-        self.line(&format!("dynamic_batching {{ max_queue_delay_microseconds: {delay_us} }}"))
+    pub fn dynamic_batching(mut self, delay_us: u64) -> Self {
+        self.dynamic_batching = Some(format!("max_queue_delay_microseconds: {delay_us}"));
+        self
     }
 
     /// As [`ModelConfig::dynamic_batching`], and a batch that reaches `preferred` leaves at once.
-    pub fn dynamic_batching_preferring(self, delay_us: u64, preferred: u32) -> Self {
-        self.line(&format!(
-            "dynamic_batching {{ max_queue_delay_microseconds: {delay_us} preferred_batch_size: [ {preferred} ] }}"
-        ))
+    pub fn dynamic_batching_preferring(mut self, delay_us: u64, preferred: u32) -> Self {
+        let fields =
+            format!("max_queue_delay_microseconds: {delay_us} preferred_batch_size: [ {preferred} ]");
+        self.dynamic_batching = Some(fields);
+        self
     }
 
     pub fn instances(self, count: u32) -> Self {
@@ -105,8 +131,12 @@ impl ModelConfig {
         self
     }
 
-    /// The text of `config.pbtxt`.
+    /// The text of `config.pbtxt`. In a run with adaptive batching a model of the backend under test has it,
+    /// in place of the server's, unless the model says itself who makes the batches.
     pub fn text(&self) -> String {
+        if environment().adaptive_batching && self.backend == BACKEND && !self.says_who_batches {
+            return Self { dynamic_batching: None, ..self.clone().adaptive() }.text();
+        }
         let mut text = String::new();
         writeln!(text, "name: {:?}", self.name).unwrap();
         writeln!(text, "backend: {:?}", self.backend).unwrap();
@@ -118,6 +148,9 @@ impl ModelConfig {
         }
         for parameter in &self.parameters {
             writeln!(text, "parameters {parameter}").unwrap();
+        }
+        if let Some(fields) = &self.dynamic_batching {
+            writeln!(text, "dynamic_batching {{ {fields} }}").unwrap();
         }
         text.push_str(&self.rest);
         text

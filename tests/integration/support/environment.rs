@@ -17,6 +17,8 @@ pub struct Environment {
     pub inception_dir: PathBuf,
     /// The folder of the small SavedModels made by `tests/models/make_models.py`.
     pub test_models: PathBuf,
+    /// Whether models that do not say who makes their batches have adaptive batching in this run.
+    pub adaptive_batching: bool,
 }
 
 /// The environment of this run.
@@ -34,6 +36,11 @@ pub fn environment() -> &'static Environment {
         backend: path("TL_BACKEND", "the built backend library"),
         inception_dir: path("TL_INCEPTION_DIR", "the Inception-v3 model folder"),
         test_models: path("TL_TEST_MODELS", "the folder of the small test models"),
+        adaptive_batching: match std::env::var("TL_BATCHING").ok().as_deref() {
+            None | Some("" | "triton") => false,
+            Some("adaptive") => true,
+            Some(other) => panic!("TL_BATCHING is '{other}', expected adaptive or triton"),
+        },
     })
 }
 

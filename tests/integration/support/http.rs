@@ -17,6 +17,8 @@ pub struct InferRequest {
     pub inputs: Vec<Tensor>,
     /// The outputs asked for; `None` leaves the choice to the server, which then answers all.
     pub outputs: Option<Vec<OutputRequest>>,
+    /// How long it may wait in a queue, in microseconds.
+    pub timeout_us: Option<u64>,
 }
 
 /// One output that a request asks for.
@@ -45,6 +47,12 @@ impl InferRequest {
         self
     }
 
+    /// The same request, which may wait in a queue for so many microseconds.
+    pub fn with_timeout_us(mut self, timeout_us: u64) -> Self {
+        self.timeout_us = Some(timeout_us);
+        self
+    }
+
     /// The body with binary tensors, and how many of its bytes are JSON.
     pub fn binary_body(&self) -> (usize, Vec<u8>) {
         let inputs: Vec<Value> = self
@@ -60,6 +68,9 @@ impl InferRequest {
         let mut head = json!({ "inputs": inputs, "parameters": { "binary_data_output": true } });
         if let Some(id) = &self.id {
             head["id"] = json!(id);
+        }
+        if let Some(timeout_us) = self.timeout_us {
+            head["parameters"]["timeout"] = json!(timeout_us);
         }
         if let Some(outputs) = &self.outputs {
             head["outputs"] = outputs.iter().map(output_json).collect();
@@ -294,6 +305,8 @@ pub struct Statistics {
     pub execution_count: u64,
     pub success: CountAndTime,
     pub fail: CountAndTime,
+    /// From the server's own queue to the start of the execution.
+    pub queue: CountAndTime,
     pub compute_input: CountAndTime,
     pub compute_infer: CountAndTime,
     pub compute_output: CountAndTime,
@@ -314,6 +327,7 @@ impl Statistics {
             execution_count: number(&model["execution_count"]),
             success: part("success"),
             fail: part("fail"),
+            queue: part("queue"),
             compute_input: part("compute_input"),
             compute_infer: part("compute_infer"),
             compute_output: part("compute_output"),

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::config::LATENCY_OUTPUTS;
+use super::config::{LATENCY_OUTPUTS, QUEUE_OUTPUTS};
 use super::http::Answer;
 
 /// The values that one response carried, in nanoseconds except for the batch size.
@@ -50,6 +50,30 @@ impl Latency {
         assert!(input >= 0 && infer > 0 && output >= 0, "no part can be negative: {latency:?}");
         assert_eq!(input + infer + output, total, "the parts add up to the whole: {latency:?}");
         latency
+    }
+}
+
+/// The times that a response carried where the backend holds the queue, in nanoseconds.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct QueueTimes {
+    pub queue: i64,
+    pub request_latency: i64,
+}
+
+impl QueueTimes {
+    /// The first row of the outputs `queue_ns` and `request_latency_ns`.
+    pub fn of_outputs(answer: &Answer) -> Self {
+        let [queue, request_latency] = QUEUE_OUTPUTS.map(|name| answer.output(name).as_i64()[0]);
+        Self { queue, request_latency }
+    }
+
+    /// The values in the response parameters.
+    pub fn of_parameters(parameters: &Map<String, Value>) -> Self {
+        let [queue, request_latency] = QUEUE_OUTPUTS.map(|name| {
+            let value = parameters.get(name).and_then(Value::as_i64);
+            value.unwrap_or_else(|| panic!("the response has no whole number '{name}' in {parameters:?}"))
+        });
+        Self { queue, request_latency }
     }
 }
 

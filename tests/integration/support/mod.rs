@@ -13,11 +13,11 @@ mod server;
 mod shared;
 mod tensor;
 
-pub use capabilities::{capabilities, left_out, note, skipped};
-pub use config::{LATENCY_OUTPUTS, ModelConfig};
+pub use capabilities::{capabilities, left_out, note, requests_wait_for_others, skipped};
+pub use config::{LATENCY_OUTPUTS, ModelConfig, QUEUE_OUTPUTS};
 pub use environment::environment;
 pub use http::{Answer, Client, InferRequest, JSON_LENGTH_HEADER, OutputRequest, Refusal, Statistics};
-pub use latency::{Latency, monotonic_ns};
+pub use latency::{Latency, QueueTimes, monotonic_ns};
 pub use load::{Random, in_parallel};
 pub use models::{
     ADD_ONE_WIDTH, add_one_answer, add_one_config, add_one_request, inception_config, inception_request,

@@ -50,6 +50,7 @@ pub struct Options {
     tensorflow_option: bool,
     ships_tensorflow: bool,
     beside_backend: Vec<(PathBuf, String)>,
+    metrics: bool,
 }
 
 impl Options {
@@ -63,6 +64,7 @@ impl Options {
             tensorflow_option: true,
             ships_tensorflow: false,
             beside_backend: Vec::new(),
+            metrics: false,
         }
     }
 
@@ -103,6 +105,12 @@ impl Options {
         self
     }
 
+    /// With metrics, for [`Server::metrics`].
+    pub fn metrics(mut self) -> Self {
+        self.metrics = true;
+        self
+    }
+
     /// The names of the variables of the server's environment.
     fn variables(&self) -> String {
         let names: Vec<&str> = self.environment.iter().map(|(key, _)| key.as_str()).collect();
@@ -117,6 +125,7 @@ pub struct Server {
     pid: Pid,
     http_port: u16,
     grpc_port: u16,
+    metrics_port: u16,
     client: Client,
 }
 
@@ -155,7 +164,7 @@ impl Server {
                 .expect("the target folder can be written");
         }
 
-        let [http_port, grpc_port] = free_ports();
+        let [http_port, grpc_port, metrics_port] = free_ports();
         let id = format!("tests-{}-{http_port}", std::process::id());
         let mut command = Command::new("sh");
         command
@@ -163,11 +172,13 @@ impl Server {
             .arg(&environment().tritonserver)
             .arg(format!("--model-repository={}", folder.join("repository").display()))
             .arg(format!("--backend-directory={}", folder.join("backends").display()))
-            .args(["--model-control-mode=explicit", "--allow-metrics=false", "--exit-timeout-secs=30"])
+            .args(["--model-control-mode=explicit", "--exit-timeout-secs=30"])
             .args(options_of_this_server())
             .args([
                 format!("--http-port={http_port}"),
                 format!("--grpc-port={grpc_port}"),
+                format!("--metrics-port={metrics_port}"),
+                format!("--allow-metrics={}", options.metrics),
                 format!("--id={id}"),
             ])
             .env_remove("TENSORFLOW_DIR")
@@ -198,7 +209,8 @@ impl Server {
             .read_line(&mut line)
             .expect("the guard speaks");
         let pid = line.trim().parse().ok().and_then(Pid::from_raw).expect("the guard prints the process id");
-        let mut server = Self { folder, guard, pid, http_port, grpc_port, client: Client::new(http_port) };
+        let mut server =
+            Self { folder, guard, pid, http_port, grpc_port, metrics_port, client: Client::new(http_port) };
 
         let deadline = Instant::now() + Duration::from_secs(60);
         while server.is_running() && Instant::now() < deadline {
@@ -230,6 +242,13 @@ impl Server {
     /// `HOST:PORT` for the client scripts.
     pub fn grpc_url(&self) -> String {
         format!("127.0.0.1:{}", self.grpc_port)
+    }
+
+    /// The server's metrics now, a line each. It has to be started with [`Options::metrics`].
+    pub fn metrics(&self) -> Vec<String> {
+        let (status, text) = Client::new(self.metrics_port).get("/metrics").expect("the server has metrics");
+        assert_eq!(status, 200, "the server's metrics: {text}");
+        text.lines().map(str::to_owned).collect()
     }
 
     /// The folder of the model repository.
@@ -274,6 +293,14 @@ impl Server {
     /// The threads of the server's process.
     pub fn thread_count(&self) -> usize {
         std::fs::read_dir(self.proc("task")).expect("the server runs").count()
+    }
+
+    /// The server's threads of this name.
+    pub fn threads_named(&self, name: &str) -> usize {
+        let threads = std::fs::read_dir(self.proc("task")).expect("the server runs").flatten();
+        // A thread may end before it is read.
+        let names = threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("comm")).ok());
+        names.filter(|found| found.trim_end() == name).count()
     }
 
     /// The server's threads, and the clock ticks of CPU time that each took so far.

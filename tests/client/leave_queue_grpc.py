@@ -1,0 +1,55 @@
+"""Sends requests over gRPC that wait in the model's queue, and cancels some of them there.
+
+    python leave_queue_grpc.py GRPC_URL MODEL
+
+The model is `slow` with one instance. Prints, as one line of JSON, how the client saw each of the waiting ones end.
+"""
+
+import json
+import sys
+import threading
+import time
+
+import numpy as np
+import tritonclient.grpc as grpc
+
+
+class Call:
+    """A request and how it ended."""
+
+    def __init__(self, client, model, milliseconds):
+        tensor = grpc.InferInput("x", [1, 1], "FP32")
+        tensor.set_data_from_numpy(np.array([[milliseconds]], np.float32))
+        self.done = threading.Event()
+        self.context = client.async_infer(model, [tensor], self.end)
+
+    def end(self, result, error):
+        if error is None:
+            self.ended = "answered"
+        else:
+            self.ended = "cancelled" if "cancelled" in str(error).lower() else str(error)
+        self.done.set()
+
+    def wait(self):
+        if not self.done.wait(60):
+            sys.exit("a request has no end after 60 s")
+        return self.ended
+
+
+def main():
+    url, model = sys.argv[1:]
+    with grpc.InferenceServerClient(url) as client:
+        busy = Call(client, model, 1000)
+        time.sleep(0.2)
+        waiting = [Call(client, model, 1) for _ in range(3)]
+        time.sleep(0.2)
+        waiting[0].context.cancel()
+        waiting[2].context.cancel()
+        ends = [call.wait() for call in waiting]
+        if busy.wait() != "answered":
+            sys.exit(f"the request that keeps the model busy: {busy.ended}")
+    print(json.dumps(ends))
+
+
+if __name__ == "__main__":
+    main()
