@@ -177,27 +177,65 @@ fn failing_executions_fail_no_other_batch() {
 fn a_model_that_is_unloaded_answers_what_waits() {
     let server = Server::start(Options::new());
     let model = "adaptive_unloaded";
-    // The first runs as nothing is known yet, three pairs follow, and with the target the last would wait a
-    // minute for another: an unload ends that.
-    for target in [None, Some("60000")] {
+    // The server says nothing of the unload before the last response, so what waits for others waits on, as
+    // long as its target allows.
+    for target in [None, Some("3000")] {
         let mut config = slow_adaptive_config(model, 2);
         if let Some(target) = target {
             config = config.parameter("latency_target_ms", target);
         }
         server.load(&config, SavedModel::Small("slow"));
-        std::thread::scope(|scope| {
+        // The first runs as nothing is known yet, three pairs follow, and the last may wait for another.
+        let answers = std::thread::scope(|scope| {
             let requests: Vec<_> =
                 (0..8).map(|_| scope.spawn(|| server.client().infer(model, &slow_request(150.0)))).collect();
             std::thread::sleep(Duration::from_millis(200));
             unload_and_wait(&server, model);
-            for request in requests {
-                let answer = request.join().expect("the thread ends").expect("what waits is answered");
-                Latency::of_outputs(&answer, Some(1));
-            }
+            requests.into_iter().map(|request| request.join().expect("the thread ends")).collect::<Vec<_>>()
         });
+        for answer in answers {
+            Latency::of_outputs(&answer.expect("what waits is answered"), Some(1));
+        }
         assert_eq!(server.threads_named("batches"), 0);
     }
     assert_eq!(server.stop(), 0, "the server ends in order");
+}
+
+/// A server that changes the count of instances in place tells the backend that one goes, and then nothing
+/// waits for others any more.
+#[test]
+fn an_instance_that_goes_has_what_waits_answered_soon() {
+    let server = Server::start(Options::new());
+    let model = "adaptive_instance_goes";
+    let target = Duration::from_secs(40);
+    let config = |count: u32| {
+        let target_ms = target.as_millis().to_string();
+        slow_adaptive_config(model, 64).instances(count).parameter("latency_target_ms", &target_ms)
+    };
+    server.load(&config(2), SavedModel::Small("slow"));
+    let sent = Instant::now();
+    std::thread::scope(|scope| {
+        // The first runs as nothing is known yet, the others may wait.
+        let requests: Vec<_> = (0..6)
+            .map(|number| {
+                let server = &server;
+                scope.spawn(move || {
+                    std::thread::sleep(Duration::from_millis(100) * number);
+                    server.client().infer(model, &slow_request(20.0))
+                })
+            })
+            .collect();
+        std::thread::sleep(Duration::from_secs(1));
+        std::fs::write(server.repository().join(model).join("config.pbtxt"), config(1).text())
+            .expect("the repository can be written");
+        server.client().load(model).expect("another count of instances");
+        for request in requests {
+            let answer = request.join().expect("the thread ends").expect("what waits is answered");
+            Latency::of_outputs(&answer, Some(1));
+        }
+    });
+    println!("all answered after {:?}", sent.elapsed());
+    assert!(sent.elapsed() < target / 2, "answered after {:?}", sent.elapsed());
 }
 
 #[test]

@@ -1,7 +1,8 @@
-//! Many requests at once.
+//! Many requests at once, and waiting.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 /// Runs `work(0)` to `work(count - 1)` on `threads` threads, each taking the next number that is free; the
 /// results in the order of the numbers.
@@ -25,6 +26,17 @@ pub fn in_parallel<T: Send>(threads: usize, count: usize, work: impl Fn(usize) -
     let mut results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
     results.sort_by_key(|(number, _)| *number);
     results.into_iter().map(|(_, result)| result).collect()
+}
+
+/// Waits until it is so, at most for 20 s; whether it is.
+pub fn eventually(is_so: impl Fn() -> bool) -> bool {
+    (0..400).any(|_| {
+        let so = is_so();
+        if !so {
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        so
+    })
 }
 
 /// Repeatable pseudo-random numbers (Marsaglia's xorshift with 64 bits).

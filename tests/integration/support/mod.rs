@@ -18,7 +18,7 @@ pub use config::{LATENCY_OUTPUTS, ModelConfig, QUEUE_OUTPUTS};
 pub use environment::environment;
 pub use http::{Answer, Client, InferRequest, JSON_LENGTH_HEADER, OutputRequest, Refusal, Statistics};
 pub use latency::{Latency, QueueTimes, monotonic_ns};
-pub use load::{Random, in_parallel};
+pub use load::{Random, eventually, in_parallel};
 pub use models::{
     ADD_ONE_WIDTH, add_one_answer, add_one_config, add_one_request, inception_config, inception_request,
     slow_config, slow_request,
