@@ -241,6 +241,21 @@ mod tests {
     }
 
     #[test]
+    fn the_plan_of_the_makefile_can_be_used() {
+        let text = include_str!("../plans/batching.toml");
+        let flags = Settings { url: Some("localhost".to_owned()), ..Settings::default() };
+        let plan =
+            flags.or(&Settings::from_toml(text, "batching.toml").unwrap()).unwrap().into_plan().unwrap();
+        assert_eq!((plan.configurations.len(), plan.loads.len()), (9, 9));
+        let adaptive = plan.configurations.last().unwrap().merge_patch();
+        assert_eq!(adaptive["parameters"]["latency_target_ms"]["string_value"], "600");
+        assert!(adaptive["dynamic_batching"].is_null() && adaptive.as_object().unwrap().len() == 2);
+        let seconds: f64 = plan.batching.unwrap().traces.iter().map(|trace| trace.seconds).sum();
+        // With some 6 s around each trace, half an hour at most.
+        assert!(9.0 * (seconds + 9.0 * 6.0) < 1800.0, "{seconds} s of traces");
+    }
+
+    #[test]
     fn flags_choose_among_traces_and_configurations() {
         let plan = given(|flags| {
             flags.only_traces = vec!["step".to_owned()];
