@@ -237,7 +237,13 @@ impl Queue {
         self.lock().workers += 1;
     }
 
-    /// A worker ends; `stop`, which makes [`Self::next`] return, is called in between.
+    /// A worker could not be started after all.
+    pub fn missing(&self) {
+        self.lock().workers -= 1;
+    }
+
+    /// A worker ends whose instance has finished; `stop`, which makes [`Self::next`] return, is called in
+    /// between.
     pub fn leave(&self, stop: impl FnOnce()) {
         let mut state = self.lock();
         state.workers -= 1;

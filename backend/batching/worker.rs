@@ -37,7 +37,7 @@ impl Worker {
             }
         });
         let thread = spawned
-            .inspect_err(|_| queue.leave(|| ()))
+            .inspect_err(|_| queue.missing())
             .map_err(|e| Error::internal(format!("the system starts no thread for an instance: {e}")))?;
         Ok(Self { queue, stop, thread: Some(thread) })
     }
