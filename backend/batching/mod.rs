@@ -14,6 +14,13 @@ mod service_times;
 mod spread;
 mod worker;
 
+#[cfg(test)]
+mod simulation;
+#[cfg(test)]
+mod tables;
+#[cfg(test)]
+mod tests;
+
 pub use gauges::Families;
 pub use policy::Target;
 pub use queue::Queue;

@@ -12,11 +12,11 @@ const LATE_AT_ONCE: f64 = 0.5;
 /// How many images are kept room for, at a load near 0. The queue of a worker with random arrivals grows
 /// with 1/(1 - load), and so does the reserve. The factor is tuned with the simulation: less makes cheaper
 /// batches and more late requests.
-const RESERVE: f64 = 1.3;
+const RESERVE: f64 = 1.5;
 /// The load from which the reserve grows no further.
 const FULL_LOAD: f64 = 0.99;
-/// Batches that a backlog is looked ahead over, each with the most images that a batch may have.
-const BATCHES_AHEAD: usize = 3;
+/// As much of a backlog is looked at as goes into so many batches.
+const BATCHES_AHEAD: usize = 4;
 
 /// What the policy is told of a request in the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,10 +92,14 @@ pub fn decide(view: &View<'_>) -> Decision {
             return Decision::LookAgain(view.now + wait as u64);
         }
     }
-    if count == view.waiting.len() && age <= pace.latest_start(images) {
-        return Decision::Run(count);
+    if count < view.waiting.len() {
+        return Decision::Run(fewest_late(view, &pace, count));
     }
-    Decision::Run(fewest_late(view, &pace, count))
+    // The other workers take their part of what waits, unless it is little.
+    let share = pace.sustained_size().max(images.div_ceil(view.workers));
+    let (count, images) = fill(view.waiting, share);
+    let in_time = age <= pace.latest_start(images);
+    Decision::Run(if in_time { count } else { fewest_late(view, &pace, count) })
 }
 
 /// The images that a batch is to have at this rate: as many as make it cheap, as come in time, and as leave
@@ -105,19 +109,22 @@ pub fn target_size(rate: f64, workers: usize, service: &ServiceTimes, goal: &Goa
     Pace::new(rate, workers, service, goal, 1).map_or(1, |pace| pace.target_size())
 }
 
-/// The images that may wait so that, as a rule, the last of them is in time even when a batch has just started; one
-/// full batch where not even a request alone is. None without a target, and before the first batch.
+/// How many images may wait so that the last of them can still be in time, when the workers have just begun
+/// with others. A longer queue makes all requests late under overload, as none overtakes.
 ///
-/// As a rule: with the margin for the worst, requests would be refused that nearly all would be in time.
+/// None without a target, before the first batch, and if a batch of one image takes longer than the target:
+/// no queue is short enough then, and refusing would help nobody. A single request may have more images
+/// than this: one that finds the queue empty has to be let in.
 pub fn longest_queue(workers: usize, service: &ServiceTimes, goal: &Goal) -> Option<usize> {
-    let pace = Pace::new(0.0, workers, service, goal, 1)?;
-    let queue = |size: usize| {
-        // Behind the batch that has just started, so many more can start in time.
-        let starts = ((pace.latency - pace.time(size)) / pace.until_next(size)).max(0.0) as usize;
-        starts * size
-    };
-    let longest = (1..=goal.max_batch_size).map(queue).max();
-    longest.map(|images| if images == 0 { goal.max_batch_size } else { images })
+    let pace = Pace::new(0.0, workers, service, goal, goal.max_batch_size)?;
+    if pace.latest_start(1) < 0.0 {
+        return None;
+    }
+    let size = pace.sustained_size();
+    let left = pace.latency - pace.time(size);
+    let each = pace.latency - pace.latest_start(size);
+    let batches = (left / each).floor() as usize;
+    Some((batches * size).max(1) * workers)
 }
 
 /// The requests from the front that fit into a batch, and their images. One request always does: the server
@@ -138,7 +145,7 @@ fn age(now: u64, request: &Waiting) -> f64 {
     now.saturating_sub(request.arrival) as f64
 }
 
-/// How many of the first `count` requests to run so that the fewest of all that wait are late; of equally
+/// How many of the first `count` requests to run so that the fewest of those that wait are late; of equally
 /// good numbers the largest, which is the cheapest for each image.
 ///
 /// The rest is taken to run in batches as large as they may be. Requests that are late anyway cost nothing
@@ -149,25 +156,33 @@ fn fewest_late(view: &View<'_>, pace: &Pace<'_>, count: usize) -> usize {
         let latest = pace.latest_start(images) - start;
         requests.partition_point(|request| age(view.now, request) > latest)
     };
+    let mut seen = 0;
+    for _ in 0..BATCHES_AHEAD {
+        seen += fill(&view.waiting[seen..], max_batch_size).0;
+    }
+    if seen < view.waiting.len() {
+        return count;
+    }
+    let hopeless = late(&view.waiting[..seen], 0.0, 1);
+    let mut images: usize = view.waiting[..count].iter().map(|request| request.images).sum();
     let mut best = (usize::MAX, count);
-    let mut images = 0;
-    for first in 1..=count {
-        images += view.waiting[first - 1].images;
+    for first in (1..=count).rev() {
         let mut all_late = late(&view.waiting[..first], 0.0, images);
         let mut start = pace.until_next(images);
-        let mut rest = &view.waiting[first..];
-        for _ in 1..BATCHES_AHEAD {
+        let mut rest = &view.waiting[first..seen];
+        while !rest.is_empty() {
             let (next, images) = fill(rest, max_batch_size);
-            if next == 0 {
-                break;
-            }
             all_late += late(&rest[..next], start, images);
             start += pace.until_next(images);
             rest = &rest[next..];
         }
-        if all_late <= best.0 {
+        if all_late < best.0 {
             best = (all_late, first);
         }
+        if all_late <= hopeless {
+            break;
+        }
+        images -= view.waiting[first - 1].images;
     }
     best.1
 }
@@ -179,7 +194,7 @@ struct Pace<'a> {
     latency: f64,
     /// The factor from a batch's usual time to the one that is reckoned with.
     margin: f64,
-    /// Images that come in a ns, for each worker.
+    /// Images that come in a ns.
     rate: f64,
     workers: f64,
 }
@@ -201,7 +216,7 @@ impl<'a> Pace<'a> {
             max_batch_size: goal.max_batch_size,
             latency: target.latency_ns as f64,
             margin: service.spread(100.0 - late),
-            rate: rate / 1e9 / workers as f64,
+            rate: rate / 1e9,
             workers: workers as f64,
         })
     }
@@ -222,7 +237,7 @@ impl<'a> Pace<'a> {
 
     fn target_size(&self) -> usize {
         // More likely than not, a second request comes while the first can wait.
-        let company = self.rate * self.workers * self.latest_start(2) >= std::f64::consts::LN_2;
+        let company = self.rate * self.latest_start(2) >= std::f64::consts::LN_2;
         if !company {
             return 1;
         }
@@ -231,18 +246,24 @@ impl<'a> Pace<'a> {
         largest(most, |images| self.leaves_room(images, reserve)).max(1)
     }
 
+    /// The largest batch that can follow one of the same size in time, or 1 if there is none: what a backlog
+    /// is worked off with.
+    fn sustained_size(&self) -> usize {
+        largest(self.max_batch_size, |images| self.time(images) <= self.latest_start(images)).max(1)
+    }
+
     /// Whether those that come while such a batch runs, and a reserve, can be in time in the next one.
     fn leaves_room(&self, images: usize, reserve: f64) -> bool {
-        let meanwhile = (self.time(images) * self.rate + reserve).ceil() as usize;
-        self.time(images) <= self.latest_start(meanwhile)
+        let until_next = self.until_next(images);
+        let meanwhile = (until_next * self.rate + reserve).ceil() as usize;
+        until_next <= self.latest_start(meanwhile)
     }
 
     /// Images to be ready for beyond those that come on the average.
     fn reserve(&self) -> f64 {
-        let size =
-            largest(self.max_batch_size, |images| self.time(images) <= self.latest_start(images)).max(1);
-        let load = self.rate * self.time(size) / size as f64;
-        RESERVE / (1.0 - load.min(FULL_LOAD))
+        let size = self.sustained_size();
+        let load = self.rate * self.until_next(size) / size as f64;
+        RESERVE / (1.0 - load.min(FULL_LOAD)) / self.workers
     }
 }
 

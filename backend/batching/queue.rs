@@ -89,7 +89,7 @@ impl Queue {
                 waiting: Vec::new(),
                 requests: VecDeque::new(),
                 images: 0,
-                arrivals: Arrivals::new(),
+                arrivals: Arrivals::default(),
                 service,
                 workers: 0,
                 idle: 0,

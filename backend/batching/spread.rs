@@ -61,3 +61,37 @@ impl Spread {
         1.0
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_quantiles_are_those_of_what_was_seen() {
+        let mut spread = Spread::default();
+        for number in 0..4_000 {
+            spread.observe(if number % 50 == 0 { 1.5 } else { 0.9 + f64::from(number % 20) / 100.0 });
+        }
+        assert!((1.08..1.13).contains(&spread.quantile(97.0)), "{}", spread.quantile(97.0));
+        assert!((1.5..1.55).contains(&spread.quantile(99.0)), "{}", spread.quantile(99.0));
+        assert!(spread.quantile(30.0) < 1.03, "{}", spread.quantile(30.0));
+    }
+
+    #[test]
+    fn what_is_long_ago_is_forgotten() {
+        let mut spread = Spread::default();
+        for ratio in [2.0, 1.0] {
+            (0..20_000).for_each(|_| spread.observe(ratio));
+            assert!((spread.quantile(99.9) - ratio).abs() < 0.05, "{}", spread.quantile(99.9));
+        }
+    }
+
+    #[test]
+    fn any_ratio_and_any_percentile_will_do() {
+        let mut spread = Spread::default();
+        [0.0, 1e9, f64::INFINITY].into_iter().for_each(|ratio| spread.observe(ratio));
+        for percentile in [0.0, 50.0, 100.0] {
+            assert!((1.0..=3.0).contains(&spread.quantile(percentile)));
+        }
+    }
+}
