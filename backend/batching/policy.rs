@@ -109,22 +109,16 @@ pub fn target_size(rate: f64, workers: usize, service: &ServiceTimes, goal: &Goa
     Pace::new(rate, workers, service, goal, 1).map_or(1, |pace| pace.target_size())
 }
 
-/// How many images may wait so that the last of them can still be in time, when the workers have just begun
-/// with others. A longer queue makes all requests late under overload, as none overtakes.
+/// How many images may wait so that the last of them is in time, when the next worker is free in so many ns. A
+/// longer queue makes all requests late under overload, as none overtakes.
 ///
-/// None without a target, before the first batch, and if a batch of one image takes longer than the target:
-/// no queue is short enough then, and refusing would help nobody. A single request may have more images
-/// than this: one that finds the queue empty has to be let in.
-pub fn longest_queue(workers: usize, service: &ServiceTimes, goal: &Goal) -> Option<usize> {
+/// One image may wait in any case: the queue has to go on moving where nothing is in time. None without a
+/// target, and before the first batch.
+pub fn longest_queue(free_in: u64, workers: usize, service: &ServiceTimes, goal: &Goal) -> Option<usize> {
     let pace = Pace::new(0.0, workers, service, goal, goal.max_batch_size)?;
-    if pace.latest_start(1) < 0.0 {
-        return None;
-    }
-    let size = pace.sustained_size();
-    let left = pace.latency - pace.time(size);
-    let each = pace.latency - pace.latest_start(size);
-    let batches = (left / each).floor() as usize;
-    Some((batches * size).max(1) * workers)
+    let left = pace.latency - free_in as f64;
+    let images = |size: usize| (left / (pace.latency - pace.latest_start(size))).max(0.0) as usize * size;
+    (1..=goal.max_batch_size).map(images).max().map(|images| images.max(1) * workers)
 }
 
 /// The requests from the front that fit into a batch, and their images. One request always does: the server

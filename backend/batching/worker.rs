@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 
-use super::queue::Queue;
+use super::queue::{Batch, Queue};
 use crate::execute::execute_batch;
 use crate::few::Few;
 use crate::model::Model;
@@ -61,10 +61,11 @@ fn work(model: &Model, queue: &Queue, stop: &AtomicBool) -> Result<()> {
 }
 
 /// Executes a batch out of the queue and tells the queue of it.
-pub fn execute(model: &Model, queue: &Queue, batch: Few<Request>) {
+pub fn execute(model: &Model, queue: &Queue, batch: Batch) {
+    let Batch { requests, token } = batch;
     // A panic here was logged by the hook and told to the clients as their requests were dropped.
-    let executed = guard(|| Ok(execute_batch(model, still_wanted(model, batch))));
-    queue.done(executed.ok().flatten());
+    let executed = guard(|| Ok(execute_batch(model, still_wanted(model, requests))));
+    queue.done(token, executed.ok().flatten());
 }
 
 /// Answers the requests that their clients wait for no more, and keeps the others.
