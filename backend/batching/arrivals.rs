@@ -130,10 +130,11 @@ mod tests {
                 for request in poisson(&mut random, 0..change, from) {
                     arrivals.observe(request.arrival, 1);
                 }
-                let followed = poisson(&mut random, change..change + 30 * SECOND, to).into_iter().find(|request| {
-                    arrivals.observe(request.arrival, 1);
-                    (arrivals.rate(request.arrival) / to - 1.0).abs() < 0.25
-                });
+                let followed =
+                    poisson(&mut random, change..change + 30 * SECOND, to).into_iter().find(|request| {
+                        arrivals.observe(request.arrival, 1);
+                        (arrivals.rate(request.arrival) / to - 1.0).abs() < 0.25
+                    });
                 seconds(change, followed.expect("it never follows").arrival)
             })
             .collect();
@@ -143,7 +144,8 @@ mod tests {
 
     #[test]
     fn a_change_is_followed_within_seconds() {
-        for (from, to, most) in [(5.0, 20.0, 2.0), (20.0, 5.0, 3.0), (500.0, 2_000.0, 1.0), (2_000.0, 500.0, 2.0)]
+        for (from, to, most) in
+            [(5.0, 20.0, 2.0), (20.0, 5.0, 3.0), (500.0, 2_000.0, 1.0), (2_000.0, 500.0, 2.0)]
         {
             let seconds = follows_in(from, to);
             assert!(seconds < most, "{seconds} s from {from} to {to}/s");

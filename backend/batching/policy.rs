@@ -9,14 +9,17 @@ use super::service_times::ServiceTimes;
 /// Of the late batches that the percentile allows, a batch of n requests may take so much times n: when a
 /// batch takes too long, it is mostly its oldest request alone that is late.
 const LATE_AT_ONCE: f64 = 0.5;
+/// Of so many requests the batches are with whose margin the queue is bounded: more would make the margin
+/// small, and it has to do for several batches in a row.
+const A_FEW: usize = 4;
 /// How many images are kept room for, at a load near 0. The queue of a worker with random arrivals grows
 /// with 1/(1 - load), and so does the reserve. The factor is tuned with the simulation: less makes cheaper
 /// batches and more late requests.
 const RESERVE: f64 = 1.5;
 /// The load from which the reserve grows no further.
 const FULL_LOAD: f64 = 0.99;
-/// As much of a backlog is looked at as goes into so many batches.
-const BATCHES_AHEAD: usize = 4;
+/// A backlog of more batches is not cut with care: the fewest are late if it is worked off fast.
+const CUT_BATCHES: usize = 4;
 
 /// What the policy is told of a request in the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,16 +112,22 @@ pub fn target_size(rate: f64, workers: usize, service: &ServiceTimes, goal: &Goa
     Pace::new(rate, workers, service, goal, 1).map_or(1, |pace| pace.target_size())
 }
 
-/// How many images may wait so that the last of them is in time, when the next worker is free in so many ns. A
-/// longer queue makes all requests late under overload, as none overtakes.
+/// How many images may wait so that the last of them can still be in time, when the workers have just begun
+/// with others. A longer queue makes all requests late under overload, as none overtakes.
 ///
-/// One image may wait in any case: the queue has to go on moving where nothing is in time. None without a
-/// target, and before the first batch.
-pub fn longest_queue(free_in: u64, workers: usize, service: &ServiceTimes, goal: &Goal) -> Option<usize> {
-    let pace = Pace::new(0.0, workers, service, goal, goal.max_batch_size)?;
-    let left = pace.latency - free_in as f64;
-    let images = |size: usize| (left / (pace.latency - pace.latest_start(size))).max(0.0) as usize * size;
-    (1..=goal.max_batch_size).map(images).max().map(|images| images.max(1) * workers)
+/// None without a target, before the first batch, and if a batch of one image takes longer than the target:
+/// no queue is short enough then, and refusing would help nobody. A single request may have more images
+/// than this: one that finds the queue empty has to be let in.
+pub fn longest_queue(workers: usize, service: &ServiceTimes, goal: &Goal) -> Option<usize> {
+    let pace = Pace::new(0.0, workers, service, goal, A_FEW)?;
+    if pace.latest_start(1) < 0.0 {
+        return None;
+    }
+    let size = pace.sustained_size();
+    let left = pace.latency - pace.time(size);
+    let each = pace.latency - pace.latest_start(size);
+    let batches = (left / each).floor() as usize;
+    Some((batches * size).max(1) * workers)
 }
 
 /// The requests from the front that fit into a batch, and their images. One request always does: the server
@@ -139,11 +148,11 @@ fn age(now: u64, request: &Waiting) -> f64 {
     now.saturating_sub(request.arrival) as f64
 }
 
-/// How many of the first `count` requests to run so that the fewest of those that wait are late; of equally
+/// How many of the first `count` requests to run so that the fewest of all that wait are late; of equally
 /// good numbers the largest, which is the cheapest for each image.
 ///
-/// The rest is taken to run in batches as large as they may be. Requests that are late anyway cost nothing
-/// more this way, and what comes behind them decides.
+/// What remains is taken to run in batches as large as they may be. A request that is late in any case counts
+/// the same wherever it runs, so that those behind it decide.
 fn fewest_late(view: &View<'_>, pace: &Pace<'_>, count: usize) -> usize {
     let max_batch_size = view.goal.max_batch_size;
     let late = |requests: &[Waiting], start: f64, images: usize| {
@@ -151,19 +160,19 @@ fn fewest_late(view: &View<'_>, pace: &Pace<'_>, count: usize) -> usize {
         requests.partition_point(|request| age(view.now, request) > latest)
     };
     let mut seen = 0;
-    for _ in 0..BATCHES_AHEAD {
+    for _ in 0..CUT_BATCHES {
         seen += fill(&view.waiting[seen..], max_batch_size).0;
     }
     if seen < view.waiting.len() {
         return count;
     }
-    let hopeless = late(&view.waiting[..seen], 0.0, 1);
+    let hopeless = late(view.waiting, 0.0, 1);
     let mut images: usize = view.waiting[..count].iter().map(|request| request.images).sum();
     let mut best = (usize::MAX, count);
     for first in (1..=count).rev() {
         let mut all_late = late(&view.waiting[..first], 0.0, images);
         let mut start = pace.until_next(images);
-        let mut rest = &view.waiting[first..seen];
+        let mut rest = &view.waiting[first..];
         while !rest.is_empty() {
             let (next, images) = fill(rest, max_batch_size);
             all_late += late(&rest[..next], start, images);

@@ -55,7 +55,7 @@ struct State {
     /// Workers that wait for something to do.
     idle: usize,
     /// Batches that are being executed; no more than there are workers, whatever thread they run in.
-    running: Vec<Running>,
+    running: usize,
     /// The share of the last executions that were not quick.
     not_quick: f64,
     /// Instances that get no further requests.
@@ -63,24 +63,6 @@ struct State {
     shown_at: u64,
     target_size: usize,
 }
-
-/// A batch that is being executed.
-#[derive(Clone, Copy, PartialEq)]
-struct Running {
-    started: u64,
-    images: usize,
-}
-
-/// A batch to execute.
-pub struct Batch {
-    /// Its requests.
-    pub requests: Few<Request>,
-    /// What [`Queue::done`] has to be told.
-    pub token: Token,
-}
-
-/// Which batch it was.
-pub struct Token(Running);
 
 struct Accepted {
     request: Request,
@@ -111,7 +93,7 @@ impl Queue {
                 service,
                 workers: 0,
                 idle: 0,
-                running: Vec::new(),
+                running: 0,
                 not_quick: 1.0,
                 finishing: 0,
                 shown_at: 0,
@@ -125,7 +107,7 @@ impl Queue {
     /// Takes requests in; those that find the queue full are refused at once. What is returned is for the
     /// calling thread to execute, see [`Self::next`].
     #[must_use]
-    pub fn accept(&self, model: &Model, requests: Few<Request>) -> Option<Batch> {
+    pub fn accept(&self, model: &Model, requests: Few<Request>) -> Option<Few<Request>> {
         let described: Few<_> = requests
             .into_iter()
             .map(|request| {
@@ -138,7 +120,7 @@ impl Queue {
         let mut state = self.lock();
         for (waiting, accepted) in described {
             state.arrivals.observe(waiting.arrival, waiting.images);
-            let longest = self.longest(&state, accepted.request.arrival());
+            let longest = self.longest(&state);
             // An empty queue takes any request, or one of many images would never be answered.
             if state.images > 0 && state.images + waiting.images > longest {
                 refused.push((accepted, state.images, longest));
@@ -173,16 +155,14 @@ impl Queue {
         }
     }
 
-    fn longest(&self, state: &State, now: u64) -> usize {
-        let by_target =
-            || policy::longest_queue(state.free_in(now), state.workers, &state.service, &self.goal);
+    fn longest(&self, state: &State) -> usize {
         self.max_queue_size
-            .or_else(by_target)
+            .or_else(|| policy::longest_queue(state.workers, &state.service, &self.goal))
             .unwrap_or(LONGEST_QUEUE * self.goal.max_batch_size)
     }
 
     /// Waits until there is a batch to execute, nothing when `stop` says so. [`Self::done`] has to follow.
-    pub fn next(&self, stop: impl Fn() -> bool) -> Option<Batch> {
+    pub fn next(&self, stop: impl Fn() -> bool) -> Option<Few<Request>> {
         let mut state = self.lock();
         while !stop() {
             let now = now_ns();
@@ -202,7 +182,7 @@ impl Queue {
 
     /// Wakes a worker if there is something for it to decide.
     fn wake(&self, state: MutexGuard<'_, State>) {
-        let wake = state.idle > 0 && state.running.len() < state.workers && !state.waiting.is_empty();
+        let wake = state.idle > 0 && state.running < state.workers && !state.waiting.is_empty();
         drop(state);
         if wake {
             self.changed.notify_one();
@@ -221,11 +201,9 @@ impl Queue {
     }
 
     /// A batch is over; the queue learns from it if it was computed.
-    pub fn done(&self, batch: Token, executed: Option<Executed>) {
+    pub fn done(&self, executed: Option<Executed>) {
         let mut state = self.lock();
-        if let Some(index) = state.running.iter().position(|running| *running == batch.0) {
-            state.running.swap_remove(index);
-        }
+        state.running -= 1;
         if let Some(Executed { rows, ns }) = executed {
             state.service.observe(rows, ns);
             state.not_quick += WEIGHT * (f64::from(u8::from(ns > QUICK_NS)) - state.not_quick);
@@ -316,16 +294,14 @@ impl State {
     }
 
     /// A batch to execute now, or how long nothing is to be done unless something changes.
-    fn next(&mut self, goal: &Goal, now: u64) -> Result<Batch, Option<Duration>> {
-        if self.running.len() >= self.workers {
+    fn next(&mut self, goal: &Goal, now: u64) -> Result<Few<Request>, Option<Duration>> {
+        if self.running >= self.workers {
             return Err(None);
         }
         match self.decide(goal, now) {
             Decision::Run(count) => {
-                let images = self.waiting[..count].iter().map(|waiting| waiting.images).sum();
-                let running = Running { started: now, images };
-                self.running.push(running);
-                Ok(Batch { requests: self.take(count), token: Token(running) })
+                self.running += 1;
+                Ok(self.take(count))
             }
             Decision::LookAgain(at) => Err(Some(Duration::from_nanos(at.saturating_sub(now)))),
             Decision::Idle => Err(None),
@@ -346,18 +322,6 @@ impl State {
             service: &self.service,
             goal,
         })
-    }
-
-    /// When a worker is free, in ns from now.
-    fn free_in(&self, now: u64) -> u64 {
-        if self.running.len() < self.workers {
-            return 0;
-        }
-        let left = |running: &Running| {
-            let takes = self.service.estimate(running.images).unwrap_or(0.0) as u64;
-            (running.started + takes).saturating_sub(now)
-        };
-        self.running.iter().map(left).min().unwrap_or(0)
     }
 
     fn take(&mut self, count: usize) -> Few<Request> {

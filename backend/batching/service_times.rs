@@ -9,7 +9,7 @@
 use super::spread::Spread;
 
 /// Batches whose median is the speed.
-const RECENT: usize = 9;
+const RECENT: usize = 15;
 /// What a batch weighs in the shape after the next one. It remembers some 1/(1-x) batches.
 const KEPT: f64 = 0.995;
 /// How much the line counts against what was seen of one size, in batches.
@@ -224,7 +224,9 @@ mod tests {
 
     /// How far an estimate is from `factor` times the model's.
     fn off(service: &ServiceTimes, images: usize, factor: f64) -> f64 {
-        (service.estimate(images).expect("a batch was seen") / (INCEPTION.exact(images) as f64 * factor) - 1.0).abs()
+        (service.estimate(images).expect("a batch was seen") / (INCEPTION.exact(images) as f64 * factor)
+            - 1.0)
+            .abs()
     }
 
     #[test]

@@ -151,7 +151,9 @@ fn a_step_of_the_rate_is_settled_within_seconds() {
         let mean = |of: &dyn Fn(Range<u64>) -> f64| spans.iter().cloned().map(of).sum::<f64>() / 20.0;
         (mean(&|span| outcome.late(600 * MS, span)), mean(&|span| outcome.cost(span)))
     });
-    println!("after the step down {to_low:?} and later {low:?}, after the step up {to_high:?} and later {high:?}");
+    println!(
+        "after the step down {to_low:?} and later {low:?}, after the step up {to_high:?} and later {high:?}"
+    );
     for (name, (late, _)) in [("down", to_low), ("low", low), ("up", to_high), ("high", high)] {
         assert!(late <= 0.015, "{name}: {late}");
     }

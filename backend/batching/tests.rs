@@ -157,7 +157,8 @@ proptest! {
         }
     }
 
-    /// No other number of requests to run now leaves fewer of those late that three batches can hold.
+    /// No other number of requests to run now leaves fewer of them late. Only before a backlog of more than
+    /// four batches the worker takes what it can.
     #[test]
     fn a_backlog_is_cut_so_that_the_fewest_are_late(
         ages in prop::collection::vec(0..1_000_u64, 1..60),
@@ -176,19 +177,22 @@ proptest! {
         let margin = known.spread(100.0 - (0.5 * fit as f64).max(1.0));
         let late = |first: usize| {
             let (mut late, mut start, mut from, mut size) = (0, 0.0, 0, first);
-            let seen = &waiting[..waiting.len().min(3 * max_batch_size)];
-            while from < seen.len() {
+            while from < waiting.len() {
                 let time = known.estimate(size).unwrap();
                 let is_late = |one: &&Waiting| {
                     (view.now - one.arrival) as f64 > (target_ms * MS) as f64 - time * margin - start
                 };
-                late += seen[from..from + size].iter().filter(is_late).count();
+                late += waiting[from..from + size].iter().filter(is_late).count();
                 start += time;
                 from += size;
-                size = (seen.len() - from).min(max_batch_size);
+                size = (waiting.len() - from).min(max_batch_size);
             }
             late
         };
+        if waiting.len() > 4 * max_batch_size {
+            prop_assert_eq!(count, fit);
+            return Ok(());
+        }
         let fewest = (1..=fit).map(late).min().unwrap();
         prop_assert_eq!(late(count), fewest, "with {} of {}", count, fit);
     }
@@ -279,22 +283,4 @@ fn the_longest_queue_is_what_can_follow_a_batch_in_time() {
     // 16 images take 52 ms: two batches more in 200 ms.
     assert_eq!(longest_queue(1, &OVERHEAD.known(16), &Setup::new(16, 200).goal), Some(32));
     assert_eq!(longest_queue(1, &ServiceTimes::new(16), &Setup::new(16, 600).goal), None);
-}
-
-#[test]
-#[ignore]
-fn bench() {
-    for (max, n, ms) in [(16, 1, 0), (16, 5, 0), (16, 12, 550), (16, 40, 500), (16,40,5000), (64, 40, 0), (64, 64, 590), (64, 200, 500)] {
-        let known = Model { fixed_ms: 18.0, each_ms: 4.0 }.known(max);
-        let goal = Setup::new(max, 600).goal;
-        let w = singles(&(0..n).map(|i| i * 2).collect::<Vec<_>>());
-        let v = view(ms + 2 * n, &w, &known, &goal);
-        let t = std::time::Instant::now();
-        for _ in 0..100000 { std::hint::black_box(decide(std::hint::black_box(&v))); }
-        println!("max {max} n {n} at {ms}: {} ns {:?}", t.elapsed().as_nanos() / 100000, decide(&v));
-    }
-    let mut s = ServiceTimes::new(64);
-    let t = std::time::Instant::now();
-    for i in 0..100000 { s.observe(i % 64 + 1, 100 * MS); }
-    println!("observe {}", t.elapsed().as_nanos() / 100000);
 }

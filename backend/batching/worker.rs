@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 
-use super::queue::{Batch, Queue};
+use super::queue::Queue;
 use crate::execute::execute_batch;
 use crate::few::Few;
 use crate::model::Model;
@@ -61,37 +61,29 @@ fn work(model: &Model, queue: &Queue, stop: &AtomicBool) -> Result<()> {
 }
 
 /// Executes a batch out of the queue and tells the queue of it.
-pub fn execute(model: &Model, queue: &Queue, batch: Batch) {
-    let Batch { requests, token } = batch;
+pub fn execute(model: &Model, queue: &Queue, batch: Few<Request>) {
     // A panic here was logged by the hook and told to the clients as their requests were dropped.
-    let executed = guard(|| Ok(execute_batch(model, still_wanted(model, requests))));
-    queue.done(token, executed.ok().flatten());
+    let executed = guard(|| Ok(execute_batch(model, still_wanted(model, batch))));
+    queue.done(executed.ok().flatten());
 }
 
 /// Answers the requests that their clients wait for no more, and keeps the others.
 fn still_wanted(model: &Model, requests: Few<Request>) -> Few<Request> {
     let now = now_ns();
     let unwanted = |request: &Request| {
-        let waited = now.saturating_sub(request.arrival());
         if request.is_cancelled() {
-            Some(Error::new(
-                Code::Cancelled,
-                format!("model '{}': the request was cancelled before it ran", model.name),
-            ))
-        } else if let Some(timeout) = request.timeout().filter(|&timeout| waited > timeout) {
-            Some(Error::new(
-                Code::Unavailable,
-                format!(
-                    "model '{}': the request was not run, because its timeout of {} us ended after {} us in \
-                     the queue",
-                    model.name,
-                    timeout / 1000,
-                    waited / 1000
-                ),
-            ))
-        } else {
-            None
+            let text = format!("model '{}': the request was cancelled before it ran", model.name);
+            return Some(Error::new(Code::Cancelled, text));
         }
+        let waited = now.saturating_sub(request.arrival());
+        let timeout = request.timeout().filter(|&timeout| waited > timeout)?;
+        let text = format!(
+            "model '{}': the request was not run, because its timeout of {} us ended after {} us in the queue",
+            model.name,
+            timeout / 1000,
+            waited / 1000
+        );
+        Some(Error::new(Code::Unavailable, text))
     };
     let wanted = |mut request: Request| match unwanted(&request) {
         Some(error) => {
