@@ -21,6 +21,8 @@
 // The library's only public items are its C entry points: the documentation is for who works on it.
 #![allow(rustdoc::private_intra_doc_links)]
 
+#[cfg_attr(not(test), expect(dead_code, reason = "the queue that asks it is still to come"))]
+mod batching;
 mod calling_thread;
 mod complete;
 mod config;
