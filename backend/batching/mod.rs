@@ -58,6 +58,6 @@ pub fn start(
 /// Takes requests into a model's queue.
 pub fn accept(model: &Model, queue: &Queue, requests: Few<Request>) {
     if let Some(batch) = queue.accept(model, requests) {
-        worker::execute(model, queue, batch);
+        queue.done_here(worker::execute(model, batch));
     }
 }

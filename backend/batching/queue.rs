@@ -26,6 +26,9 @@ const QUICK_NS: u64 = 100_000;
 const NOT_QUICK: f64 = 0.1;
 /// A new execution's weight in that share.
 const WEIGHT: f64 = 1.0 / 32.0;
+/// A request that comes so soon after such an execution has waited for it in the server's queue, where it is
+/// not seen. It goes to a worker, so that the next ones are seen.
+const HEELS_NS: u64 = 20_000;
 /// How often the gauges are set while requests come.
 const SHOW_NS: u64 = 100_000_000;
 /// How often they are set when none comes, until the rate has fallen to nothing.
@@ -58,6 +61,8 @@ struct State {
     running: usize,
     /// The share of the last executions that were not quick.
     not_quick: f64,
+    /// When the last execution in a server's thread ended.
+    here_until: u64,
     /// Instances that get no further requests.
     finishing: usize,
     shown_at: u64,
@@ -95,6 +100,7 @@ impl Queue {
                 idle: 0,
                 running: 0,
                 not_quick: 1.0,
+                here_until: 0,
                 finishing: 0,
                 shown_at: 0,
                 target_size: 0,
@@ -128,7 +134,9 @@ impl Queue {
                 state.push(waiting, accepted);
             }
         }
-        let batch = (state.not_quick < NOT_QUICK).then(|| state.next(&self.goal, now_ns()).ok()).flatten();
+        let now = now_ns();
+        let here = state.not_quick < NOT_QUICK && now > state.here_until + HEELS_NS;
+        let batch = here.then(|| state.next(&self.goal, now).ok()).flatten();
         self.wake(state);
         for (mut accepted, images, longest) in refused {
             accepted.request.fail(Error::new(
@@ -198,6 +206,12 @@ impl Queue {
         };
         state.idle -= 1;
         state
+    }
+
+    /// As [`Self::done`], of a batch that [`Self::accept`] returned.
+    pub fn done_here(&self, executed: Option<Executed>) {
+        self.lock().here_until = now_ns();
+        self.done(executed);
     }
 
     /// A batch is over; the queue learns from it if it was computed.

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 
 use super::queue::Queue;
-use crate::execute::execute_batch;
+use crate::execute::{Executed, execute_batch};
 use crate::few::Few;
 use crate::model::Model;
 use crate::triton::clock::now_ns;
@@ -55,16 +55,15 @@ impl Drop for Worker {
 
 fn work(model: &Model, queue: &Queue, stop: &AtomicBool) -> Result<()> {
     while let Some(batch) = queue.next(|| stop.load(Ordering::Relaxed)) {
-        execute(model, queue, batch);
+        queue.done(execute(model, batch));
     }
     Ok(())
 }
 
-/// Executes a batch out of the queue and tells the queue of it.
-pub fn execute(model: &Model, queue: &Queue, batch: Few<Request>) {
+/// Executes a batch out of the queue.
+pub fn execute(model: &Model, batch: Few<Request>) -> Option<Executed> {
     // A panic here was logged by the hook and told to the clients as their requests were dropped.
-    let executed = guard(|| Ok(execute_batch(model, still_wanted(model, batch))));
-    queue.done(executed.ok().flatten());
+    guard(|| Ok(execute_batch(model, still_wanted(model, batch)))).ok().flatten()
 }
 
 /// Answers the requests that their clients wait for no more, and keeps the others.
