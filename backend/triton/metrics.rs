@@ -27,14 +27,12 @@ impl GaugeFamily {
     /// # Errors
     /// The server has no metrics of backends, or was started without metrics.
     pub fn new(name: &CStr, help: &CStr) -> Result<Arc<Self>> {
-        if api().TRITONSERVER_MetricFamilyNew.is_err() || api().TRITONSERVER_ParameterNew.is_err() {
-            return Err(Error::unsupported("servers before 22.04 have no metrics of backends"));
-        }
+        let Ok(new) = &api().TRITONSERVER_MetricFamilyNew else { return Err(missing()) };
         let mut family = ptr::null_mut();
-        // SAFETY: the function is there; the strings outlive the call, which copies them; the family is
+        // SAFETY: the strings outlive the call, which copies them; the family is
         // ours.
         check(unsafe {
-            api().TRITONSERVER_MetricFamilyNew(
+            new(
                 &mut family,
                 TRITONSERVER_MetricKind::TRITONSERVER_METRIC_KIND_GAUGE,
                 name.as_ptr(),
@@ -47,8 +45,9 @@ impl GaugeFamily {
 
 impl Drop for GaugeFamily {
     fn drop(&mut self) {
+        let Ok(delete) = &api().TRITONSERVER_MetricFamilyDelete else { return };
         // SAFETY: the family is ours, and every gauge of it, which would hold an `Arc`, is deleted.
-        if let Err(error) = check(unsafe { api().TRITONSERVER_MetricFamilyDelete(self.0) }) {
+        if let Err(error) = check(unsafe { delete(self.0) }) {
             log::warn!("a family of metrics could not be deleted: {error}");
         }
     }
@@ -71,6 +70,13 @@ impl Gauge {
     /// # Errors
     /// The server's own.
     pub fn new(family: &Arc<GaugeFamily>, labels: &[(&str, &str)]) -> Result<Self> {
+        let (Ok(label_new), Ok(label_delete), Ok(new)) = (
+            &api().TRITONSERVER_ParameterNew,
+            &api().TRITONSERVER_ParameterDelete,
+            &api().TRITONSERVER_MetricNew,
+        ) else {
+            return Err(missing());
+        };
         let texts: Vec<(CString, CString)> =
             labels.iter().map(|(name, value)| (c_string(name), c_string(value))).collect();
         let labels: Vec<*const TRITONSERVER_Parameter> = texts
@@ -79,23 +85,17 @@ impl Gauge {
                 let kind = TRITONSERVER_ParameterType::TRITONSERVER_PARAMETER_STRING;
                 // SAFETY: both strings outlive the call, which copies them; the parameter is ours until it
                 // is deleted below.
-                unsafe { api().TRITONSERVER_ParameterNew(name.as_ptr(), kind, value.as_ptr().cast()) }
-                    .cast_const()
+                unsafe { label_new(name.as_ptr(), kind, value.as_ptr().cast()) }.cast_const()
             })
             .collect();
         let mut raw = ptr::null_mut();
-        // SAFETY: family and labels are valid during the call, which copies the labels; the server's
-        // functions of metrics are there when the family is, and each label is deleted once.
+        // SAFETY: family and labels are valid during the call, which copies the labels; each
+        // label is deleted once.
         let made = unsafe {
             let mut pointers = labels.clone();
-            let made = check(api().TRITONSERVER_MetricNew(
-                &mut raw,
-                family.0,
-                pointers.as_mut_ptr(),
-                pointers.len() as u64,
-            ));
+            let made = check(new(&mut raw, family.0, pointers.as_mut_ptr(), pointers.len() as u64));
             for &label in &labels {
-                api().TRITONSERVER_ParameterDelete(label.cast_mut());
+                label_delete(label.cast_mut());
             }
             made
         };
@@ -104,8 +104,9 @@ impl Gauge {
 
     /// Sets its value.
     pub fn set(&self, value: f64) {
+        let Ok(set) = &api().TRITONSERVER_MetricSet else { return };
         // SAFETY: the metric is ours and lives until `drop`; any thread may set it.
-        if let Err(error) = check(unsafe { api().TRITONSERVER_MetricSet(self.raw, value) }) {
+        if let Err(error) = check(unsafe { set(self.raw, value) }) {
             log::debug!("a metric could not be set: {error}");
         }
     }
@@ -113,9 +114,14 @@ impl Gauge {
 
 impl Drop for Gauge {
     fn drop(&mut self) {
+        let Ok(delete) = &api().TRITONSERVER_MetricDelete else { return };
         // SAFETY: the metric is ours, and is deleted once, before its family.
-        if let Err(error) = check(unsafe { api().TRITONSERVER_MetricDelete(self.raw) }) {
+        if let Err(error) = check(unsafe { delete(self.raw) }) {
             log::warn!("a metric could not be deleted: {error}");
         }
     }
+}
+
+fn missing() -> Error {
+    Error::unsupported("servers before 22.04 have no metrics of backends")
 }
