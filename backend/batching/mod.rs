@@ -27,9 +27,7 @@ pub use queue::Queue;
 pub use worker::Worker;
 
 use crate::config::Adaptive;
-use crate::few::Few;
 use crate::model::Model;
-use crate::triton::request::Request;
 use gauges::Gauges;
 use policy::Goal;
 
@@ -53,11 +51,4 @@ pub fn start(
     let goal = Goal { max_batch_size, target: adaptive.target };
     let longest = adaptive.max_queue_size.map(|images| images as usize);
     Queue::new(name.clone(), goal, longest, service, gauges)
-}
-
-/// Takes requests into a model's queue.
-pub fn accept(model: &Model, queue: &Queue, requests: Few<Request>) {
-    if let Some(batch) = queue.accept(model, requests) {
-        queue.done_here(worker::execute(model, batch));
-    }
 }

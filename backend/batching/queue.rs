@@ -19,16 +19,6 @@ use crate::triton::{Code, Error};
 /// The longest queue where the operator sets none and there is no target, in batches of the largest size. Far
 /// more than anyone waits for, and an end to the memory that requests without an answer take.
 const LONGEST_QUEUE: usize = 100;
-/// An execution that takes no longer is over sooner than another thread has taken it up. It runs in the server's
-/// thread that brought it: what arrives meanwhile is seen later by no more than this.
-const QUICK_NS: u64 = 100_000;
-/// As long as no larger share of the last executions was not quick.
-const NOT_QUICK: f64 = 0.1;
-/// A new execution's weight in that share.
-const WEIGHT: f64 = 1.0 / 32.0;
-/// A request that comes so soon after such an execution has waited for it in the server's queue, where it is
-/// not seen. It goes to a worker, so that the next ones are seen.
-const HEELS_NS: u64 = 20_000;
 /// How often the gauges are set while requests come.
 const SHOW_NS: u64 = 100_000_000;
 /// How often they are set when none comes, until the rate has fallen to nothing.
@@ -57,12 +47,8 @@ struct State {
     workers: usize,
     /// Workers that wait for something to do.
     idle: usize,
-    /// Batches that are being executed; no more than there are workers, whatever thread they run in.
+    /// Batches that are being executed.
     running: usize,
-    /// The share of the last executions that were not quick.
-    not_quick: f64,
-    /// When the last execution in a server's thread ended.
-    here_until: u64,
     /// Instances that get no further requests.
     finishing: usize,
     shown_at: u64,
@@ -99,8 +85,6 @@ impl Queue {
                 workers: 0,
                 idle: 0,
                 running: 0,
-                not_quick: 1.0,
-                here_until: 0,
                 finishing: 0,
                 shown_at: 0,
                 target_size: 0,
@@ -110,10 +94,8 @@ impl Queue {
         }
     }
 
-    /// Takes requests in; those that find the queue full are refused at once. What is returned is for the
-    /// calling thread to execute, see [`Self::next`].
-    #[must_use]
-    pub fn accept(&self, model: &Model, requests: Few<Request>) -> Option<Few<Request>> {
+    /// Takes requests in; those that find the queue full are refused at once.
+    pub fn accept(&self, model: &Model, requests: Few<Request>) {
         let described: Few<_> = requests
             .into_iter()
             .map(|request| {
@@ -134,9 +116,6 @@ impl Queue {
                 state.push(waiting, accepted);
             }
         }
-        let now = now_ns();
-        let here = state.not_quick < NOT_QUICK && now > state.here_until + HEELS_NS;
-        let batch = here.then(|| state.next(&self.goal, now).ok()).flatten();
         self.wake(state);
         for (mut accepted, images, longest) in refused {
             accepted.request.fail(Error::new(
@@ -148,7 +127,6 @@ impl Queue {
                 ),
             ));
         }
-        batch
     }
 
     /// When the policy is to take a request as come. A client that waits for less than the target has an
@@ -208,19 +186,12 @@ impl Queue {
         state
     }
 
-    /// As [`Self::done`], of a batch that [`Self::accept`] returned.
-    pub fn done_here(&self, executed: Option<Executed>) {
-        self.lock().here_until = now_ns();
-        self.done(executed);
-    }
-
     /// A batch is over; the queue learns from it if it was computed.
     pub fn done(&self, executed: Option<Executed>) {
         let mut state = self.lock();
         state.running -= 1;
         if let Some(Executed { rows, ns }) = executed {
             state.service.observe(rows, ns);
-            state.not_quick += WEIGHT * (f64::from(u8::from(ns > QUICK_NS)) - state.not_quick);
         }
         let state = self.show(state, now_ns());
         self.wake(state);

@@ -116,7 +116,6 @@ fn times_in_the_queue_are_the_server_s() {
         let difference = mean_difference_ms(&queued, &before, &after);
         println!("mean difference to the server's queue: {difference:.4} ms");
 
-        // Few are merged: executions as quick as these run in the thread that brought the request.
         let largest = queued.iter().map(|one| one.seen.latency.executed_batch_size).max();
         assert!(largest <= Some(8), "a batch of {largest:?} where 8 are the most");
         let seen = seen(queued);
