@@ -93,7 +93,7 @@ impl Backend for TensorFlowBackend {
 
     fn execute(instance: &Instance, requests: Few<Request>) {
         match &instance.model.queue {
-            Some(queue) => queue.accept(&instance.model, requests),
+            Some(queue) => batching::accept(&instance.model, queue, requests),
             None => execute::execute(&instance.model, requests),
         }
     }

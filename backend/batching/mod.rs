@@ -2,9 +2,11 @@
 //!
 //! A request's way: [`queue`] takes it in and the server's thread goes its way; a [`worker`], one for each
 //! instance, asks the [`policy`] whether to run what waits now or to look again later, and executes the batch.
+//! Only a quick one, of a request that comes [`alone`], runs in the server's thread.
 //! The policy is a pure function; it goes by the [`service_times`], primed at load ([`priming`]) and learnt
 //! from each execution, and by the rate of [`arrivals`]. [`gauges`] shows what it makes of them.
 
+mod alone;
 mod arrivals;
 mod gauges;
 mod policy;
@@ -27,7 +29,9 @@ pub use queue::Queue;
 pub use worker::Worker;
 
 use crate::config::Adaptive;
+use crate::few::Few;
 use crate::model::Model;
+use crate::triton::request::Request;
 use gauges::Gauges;
 use policy::Goal;
 
@@ -51,4 +55,11 @@ pub fn start(
     let goal = Goal { max_batch_size, target: adaptive.target };
     let longest = adaptive.max_queue_size.map(|images| images as usize);
     Queue::new(name.clone(), goal, longest, service, gauges)
+}
+
+/// Takes requests into a model's queue.
+pub fn accept(model: &Model, queue: &Queue, requests: Few<Request>) {
+    if let Some(batch) = queue.accept(model, requests) {
+        queue.done_here(worker::execute(model, batch));
+    }
 }

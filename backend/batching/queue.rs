@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::alone::Alone;
 use super::arrivals::Arrivals;
 use super::gauges::{Gauges, Seen};
 use super::policy::{self, Decision, Goal, View, Waiting};
@@ -47,8 +48,9 @@ struct State {
     workers: usize,
     /// Workers that wait for something to do.
     idle: usize,
-    /// Batches that are being executed.
+    /// Batches that are being executed; no more than there are workers, whatever thread they run in.
     running: usize,
+    alone: Alone,
     /// Instances that get no further requests.
     finishing: usize,
     shown_at: u64,
@@ -85,6 +87,7 @@ impl Queue {
                 workers: 0,
                 idle: 0,
                 running: 0,
+                alone: Alone::new(now_ns()),
                 finishing: 0,
                 shown_at: 0,
                 target_size: 0,
@@ -94,8 +97,11 @@ impl Queue {
         }
     }
 
-    /// Takes requests in; those that find the queue full are refused at once.
-    pub fn accept(&self, model: &Model, requests: Few<Request>) {
+    /// Takes requests in; those that find the queue full are refused at once. What is returned is for the
+    /// calling thread to execute; [`Self::done_here`] has to follow.
+    #[must_use]
+    pub fn accept(&self, model: &Model, requests: Few<Request>) -> Option<Few<Request>> {
+        let alone = requests.len() == 1;
         let described: Few<_> = requests
             .into_iter()
             .map(|request| {
@@ -106,6 +112,7 @@ impl Queue {
             .collect();
         let mut refused = Few::new();
         let mut state = self.lock();
+        let alone = alone && state.running == 0 && state.requests.is_empty();
         for (waiting, accepted) in described {
             state.arrivals.observe(waiting.arrival, waiting.images);
             let longest = self.longest(&state);
@@ -116,6 +123,8 @@ impl Queue {
                 state.push(waiting, accepted);
             }
         }
+        let now = now_ns();
+        let here = state.alone.may_run(now, alone).then(|| state.next(&self.goal, now).ok()).flatten();
         self.wake(state);
         for (mut accepted, images, longest) in refused {
             accepted.request.fail(Error::new(
@@ -127,6 +136,7 @@ impl Queue {
                 ),
             ));
         }
+        here
     }
 
     /// When the policy is to take a request as come. A client that waits for less than the target has an
@@ -186,12 +196,19 @@ impl Queue {
         state
     }
 
+    /// As [`Self::done`], of a batch that [`Self::accept`] returned.
+    pub fn done_here(&self, executed: Option<Executed>) {
+        self.lock().alone.ended_here(now_ns());
+        self.done(executed);
+    }
+
     /// A batch is over; the queue learns from it if it was computed.
     pub fn done(&self, executed: Option<Executed>) {
         let mut state = self.lock();
         state.running -= 1;
         if let Some(Executed { rows, ns }) = executed {
             state.service.observe(rows, ns);
+            state.alone.observe(ns);
         }
         let state = self.show(state, now_ns());
         self.wake(state);
