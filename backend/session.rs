@@ -2,11 +2,13 @@
 //!
 //! Only this file and those of its folder name the `tensorflow` crate.
 
+mod freeze;
 mod inspect;
 mod tensor;
 
 use std::borrow::Cow;
 use std::path::Path;
+use std::time::Instant;
 
 use once_cell::sync::OnceCell;
 use tensorflow::{
@@ -32,6 +34,8 @@ pub fn version() -> String {
 
 /// What to open and how.
 pub struct Options<'a> {
+    /// The model's name, for the log.
+    pub model: &'a str,
     /// Which of the SavedModel's graphs.
     pub graph_tag: &'a str,
     /// Which of its signatures.
@@ -40,6 +44,8 @@ pub struct Options<'a> {
     pub threads: Threads,
     /// Leave the machine's GPUs alone.
     pub cpu_only: bool,
+    /// Turn variables into constants where that can be done.
+    pub freeze: bool,
     /// Find out whether the model may be run at load.
     pub inspect: bool,
 }
@@ -120,13 +126,48 @@ impl Session {
             .map_err(|e| not_loaded(folder, options.graph_tag, &e))?;
         check_variables(folder, &graph)?;
         let signature = signature(&bundle, options.signature)
+            .cloned()
             .map_err(|e| e.context(format!("the SavedModel at {place}")))?;
-        let endpoints = |infos| endpoints(&graph, infos);
-        let (inputs, outputs) = (endpoints(signature.inputs())?, endpoints(signature.outputs())?);
+        let endpoints_in = |graph: &Graph| -> Result<_> {
+            Ok((endpoints(graph, signature.inputs())?, endpoints(graph, signature.outputs())?))
+        };
+        let (inputs, outputs) = endpoints_in(&graph)?;
         one_name_each(&inputs)?;
-        let objection = options.inspect.then(|| inspect::objection(&graph, &inputs, &outputs)).flatten();
+        let mut session = Self { session: bundle.session, inputs, outputs, objection: None };
+        if options.freeze
+            && let Some(frozen) = session.frozen(&mut graph, &session_options, options.model)
+        {
+            graph = frozen.graph;
+            let (inputs, outputs) = endpoints_in(&graph)?;
+            session = Self { session: frozen.session, inputs, outputs, objection: None };
+        }
+        if options.inspect {
+            session.objection = inspect::objection(&graph, &session.inputs, &session.outputs);
+        }
         // The rest of the bundle, which may hold the weights a second time, goes here.
-        Ok(Self { session: bundle.session, inputs, outputs, objection })
+        Ok(session)
+    }
+
+    /// The session with constants in place of variables, unless it has to be used as it is; the log tells which.
+    fn frozen(&self, graph: &mut Graph, options: &SessionOptions, model: &str) -> Option<freeze::Frozen> {
+        let start = Instant::now();
+        match freeze::freeze(&self.session, graph, (&self.inputs, &self.outputs), options) {
+            Ok(frozen) => {
+                let (variables, megabytes) = (frozen.variables, frozen.bytes as f64 / 1e6);
+                let seconds = start.elapsed().as_secs_f64();
+                log::info!(
+                    "model '{model}': {variables} variables ({megabytes:.1} MB) turned into constants in \
+                     {seconds:.2} s"
+                );
+                Some(frozen)
+            }
+            Err(reason) => {
+                log::info!(
+                    "model '{model}': served as it is, its variables not turned into constants: {reason}"
+                );
+                None
+            }
+        }
     }
 
     /// Runs the model once: `inputs` in the order of [`Self::inputs`], `wanted` as indices into

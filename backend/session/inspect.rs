@@ -37,8 +37,18 @@ const SUSPICIOUS: [&str; 4] = ["Dataset", "Debug", "Infeed", "PyFunc"];
 /// Why the operations behind `outputs` are better not run at load; nothing when they may be. `inputs` are
 /// fed, so what is behind those does not run.
 pub fn objection(graph: &Graph, inputs: &[Endpoint], outputs: &[Endpoint]) -> Option<String> {
+    inspect(graph, inputs, outputs, MOST_OPERATIONS)
+}
+
+/// Which of the operations behind `outputs` may change something, or keep something from one run to the next,
+/// other than by reading variables; nothing when none does.
+pub fn change(graph: &Graph, inputs: &[Endpoint], outputs: &[Endpoint]) -> Option<String> {
+    inspect(graph, inputs, outputs, usize::MAX)
+}
+
+fn inspect(graph: &Graph, inputs: &[Endpoint], outputs: &[Endpoint], most: usize) -> Option<String> {
     let mut inspection =
-        Inspection { graph, kinds: HashMap::new(), functions: None, called: Vec::new(), count: 0 };
+        Inspection { graph, kinds: HashMap::new(), functions: None, called: Vec::new(), most, count: 0 };
     let mut seen: HashSet<String> = inputs.iter().map(|input| input.operation_name.clone()).collect();
     let mut open: Vec<Operation> = outputs.iter().map(|output| output.operation.clone()).collect();
     while let Some(operation) = open.pop() {
@@ -79,6 +89,8 @@ struct Inspection<'g> {
     functions: Option<HashMap<String, Function>>,
     /// Names of functions to look into.
     called: Vec<String>,
+    /// How many operations there may be, and how many have been seen.
+    most: usize,
     count: usize,
 }
 
@@ -140,8 +152,8 @@ impl Inspection<'_> {
     /// Counts an operation and tells of its kind.
     fn kind(&mut self, name: &str) -> Result<Kind, String> {
         self.count += 1;
-        if self.count > MOST_OPERATIONS {
-            return Err(format!("the graph has more than {MOST_OPERATIONS} operations"));
+        if self.count > self.most {
+            return Err(format!("the graph has more than {} operations", self.most));
         }
         let kind = match self.kinds.get(name) {
             Some(kind) => kind.clone(),
