@@ -20,7 +20,7 @@ pub use tensor::Tensor;
 use crate::config::Threads;
 use crate::datatype::DataType;
 use crate::few::Few;
-use crate::triton::{Code, Error, Result};
+use crate::triton::{Code, Error, Result, process};
 
 /// Shows the crate the library that `TENSORFLOW_DIR` names now.
 pub fn link_library() -> std::result::Result<(), String> {
@@ -65,7 +65,7 @@ impl RunOptions {
 }
 
 /// A tensor of the signature.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Endpoint {
     /// Its name in the signature.
     pub name: String,
@@ -81,6 +81,12 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
+    /// The same tensor of the signature at another place.
+    fn at(&self, graph: &Graph, operation_name: &str, index: i32) -> tf::Result<Self> {
+        let operation = graph.operation_by_name_required(operation_name)?;
+        Ok(Self { operation, operation_name: operation_name.into(), index, ..self.clone() })
+    }
+
     fn is_same_tensor(&self, other: &Self) -> bool {
         self.index == other.index && self.operation_name == other.operation_name
     }
@@ -117,30 +123,27 @@ impl Session {
             ));
         }
         warn_of_shared_threads(options.threads);
+        let config = session_config(options.threads, options.cpu_only);
         let mut session_options = SessionOptions::new();
-        session_options
-            .set_config(&session_config(options.threads, options.cpu_only))
-            .map_err(|e| failure("the thread settings were refused", &e))?;
+        session_options.set_config(&config).map_err(|e| failure("the thread settings were refused", &e))?;
         let mut graph = Graph::new();
         let bundle = SavedModelBundle::load(&session_options, [options.graph_tag], &mut graph, folder)
             .map_err(|e| not_loaded(folder, options.graph_tag, &e))?;
         check_variables(folder, &graph)?;
         let signature = signature(&bundle, options.signature)
-            .cloned()
             .map_err(|e| e.context(format!("the SavedModel at {place}")))?;
-        let endpoints_in = |graph: &Graph| -> Result<_> {
-            Ok((endpoints(graph, signature.inputs())?, endpoints(graph, signature.outputs())?))
-        };
-        let (inputs, outputs) = endpoints_in(&graph)?;
+        let endpoints = |infos| endpoints(&graph, infos);
+        let (inputs, outputs) = (endpoints(signature.inputs())?, endpoints(signature.outputs())?);
         one_name_each(&inputs)?;
         let mut session = Self { session: bundle.session, inputs, outputs, objection: None };
         if options.freeze
-            && let Some(frozen) = session.frozen(&mut graph, &session_options, options.model)
+            && let Some(frozen) = session.frozen(&mut graph, &config, options.model)
         {
             graph = frozen.graph;
-            let (inputs, outputs) = endpoints_in(&graph)?;
+            let (inputs, outputs) = (frozen.inputs, frozen.outputs);
             session = Self { session: frozen.session, inputs, outputs, objection: None };
         }
+        process::release_free_memory();
         if options.inspect {
             session.objection = inspect::objection(&graph, &session.inputs, &session.outputs);
         }
@@ -149,9 +152,9 @@ impl Session {
     }
 
     /// The session with constants in place of variables, unless it has to be used as it is; the log tells which.
-    fn frozen(&self, graph: &mut Graph, options: &SessionOptions, model: &str) -> Option<freeze::Frozen> {
+    fn frozen(&self, graph: &mut Graph, config: &[u8], model: &str) -> Option<freeze::Frozen> {
         let start = Instant::now();
-        match freeze::freeze(&self.session, graph, (&self.inputs, &self.outputs), options) {
+        match freeze::freeze(&self.session, graph, (&self.inputs, &self.outputs), config) {
             Ok(frozen) => {
                 let (variables, megabytes) = (frozen.variables, frozen.bytes as f64 / 1e6);
                 let seconds = start.elapsed().as_secs_f64();

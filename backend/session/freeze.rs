@@ -1,31 +1,49 @@
-//! Variables become constants when a model is loaded, so that TensorFlow's own optimizer can compute what
-//! depends on them alone: batch norm goes into the weights of a convolution, bias and activation are fused
-//! with it, and weights are laid out once for the kernels that use them.
+//! Variables become constants when a model is loaded, and TensorFlow's own optimizer makes use of it: batch norm
+//! goes into the weights of a convolution, bias and activation are fused with it, and weights are laid out
+//! once for the kernels that use them.
+//!
+//! Three sessions follow one another: the SavedModel's, in which the variables are read ([`values`]); one of the
+//! graph with constants in their place ([`rewrite`]), for one run, from which TensorFlow hands out the graph
+//! that it has optimised; and the one that serves this graph ([`optimised`]).
 
+mod optimised;
 mod proto;
 mod rewrite;
+mod values;
 
 use prost::Message;
 use tensorflow::{self as tf, Graph, ImportGraphDefOptions, SessionOptions, SessionRunArgs};
 
-use super::{Endpoint, Tensor, inspect, tensor};
-use proto::{AttrValue, Dim, GraphDef, TensorProto, TensorShapeProto};
-use rewrite::Variable;
+use super::{Endpoint, Tensor, inspect};
+use optimised::Place;
+use proto::{GraphDef, RunMetadata};
 
+/// TensorFlow's `RunOptions`, serialised: `output_partition_graphs` (field 5) is true.
+const HAND_OUT_GRAPHS: &[u8] = &[0x28, 1];
+/// TensorFlow's `ConfigProto`, serialised: `disable_meta_optimizer` (field 19) of `rewrite_options` (field 10) of
+/// `graph_options` (field 10). The graph has been optimised, and would be for each choice of outputs again.
+const NO_OPTIMIZER: &[u8] = &[0x52, 5, 0x52, 3, 0x98, 1, 1];
 /// A protobuf message has to be smaller.
-const MOST_BYTES: usize = i32::MAX as usize;
+const MOST_BYTES_OF_MESSAGE: usize = i32::MAX as usize;
+/// The size of a dimension of any size in the run that optimises; the batch dimension is 1.
+const OPEN_DIMENSION: u64 = 128;
+/// Elements that an input may have in that run.
+const MOST_ELEMENTS: u64 = 1 << 24;
 
-/// A graph without variables, and a session of it.
+/// A session that answers as the SavedModel's.
 pub struct Frozen {
     pub graph: Graph,
     pub session: tf::Session,
+    pub inputs: Vec<Endpoint>,
+    pub outputs: Vec<Endpoint>,
     /// How many variables have become constants.
     pub variables: usize,
     /// The bytes of their values.
     pub bytes: usize,
 }
 
-/// Makes a session that answers as `session` does, in which the variables of `graph` are constants.
+/// Makes a session that answers as `session` does, in which the variables of `graph` are constants. `config` is
+/// the configuration of sessions, serialised.
 ///
 /// # Errors
 /// Why `session` has to be used as it is.
@@ -33,7 +51,7 @@ pub fn freeze(
     session: &tf::Session,
     graph: &mut Graph,
     (inputs, outputs): (&[Endpoint], &[Endpoint]),
-    options: &SessionOptions,
+    config: &[u8],
 ) -> Result<Frozen, String> {
     if let Some(objection) = inspect::change(graph, inputs, outputs) {
         return Err(objection);
@@ -47,82 +65,108 @@ pub fn freeze(
     if variables.is_empty() {
         return Err("it has none".into());
     }
-    let bytes = fill_in(&mut definition, &variables, session, graph)?;
-    let definition = serialised(definition)?;
-    let refused = |e: tf::Status| format!("TensorFlow refused the graph with constants: {e}");
-    let mut graph = Graph::new();
-    graph.import_graph_def(&definition, &ImportGraphDefOptions::new()).map_err(refused)?;
-    let session = tf::Session::new(options, &graph).map_err(refused)?;
-    Ok(Frozen { graph, session, variables: variables.len(), bytes })
-}
+    let bytes = values::fill_in(&mut definition, &variables, session, graph)?;
 
-/// Reads the variables in `session`, whose graph is `graph`, and writes their values into `definition`. Returns
-/// the bytes of all values.
-fn fill_in(
-    definition: &mut GraphDef,
-    variables: &[Variable],
-    session: &tf::Session,
-    graph: &mut Graph,
-) -> Result<usize, String> {
-    let reads: Vec<Endpoint> = variables
-        .iter()
-        .map(|variable| {
-            let name = &definition.node[variable.index].name;
-            read(graph, name).map_err(|e| format!("the variable '{name}' cannot be read: {e}"))
-        })
-        .collect::<Result<_, _>>()?;
-    let mut args = SessionRunArgs::new();
-    let tokens: Vec<_> = reads.iter().map(|read| args.request_fetch(&read.operation, read.index)).collect();
-    session.run(&mut args).map_err(|e| format!("its variables cannot be read: {e}"))?;
-    let mut bytes = 0;
-    for ((variable, read), token) in variables.iter().zip(&reads).zip(tokens) {
-        let value = Tensor::fetch(&mut args, token, read).map_err(|e| e.message)?;
-        let value = tensor_proto(variable, &value);
-        bytes += value.tensor_content.len();
-        if bytes > MOST_BYTES {
-            return Err("their values take more than 2 GiB, which is more than a graph can hold".into());
+    let fed: Vec<Place> = inputs.iter().map(place).collect();
+    let mut fetched: Vec<Place> = Vec::new();
+    for output in outputs.iter().map(place) {
+        // TensorFlow does not fetch what it is fed.
+        if !fed.contains(&output) && !fetched.contains(&output) {
+            fetched.push(output);
         }
-        let attribute = AttrValue { tensor: Some(value), ..AttrValue::default() };
-        definition.node[variable.index].attr.insert("value".into(), attribute.encode_to_vec());
     }
-    Ok(bytes)
+    let optimised = optimise(definition, inputs, &fetched, config)?;
+    let served = optimised::serve(optimised, &fed, &fetched)?;
+
+    let (graph, session) = open(served.definition, &[config, NO_OPTIMIZER].concat())?;
+    values::store(served.stored, &session, &graph)?;
+    let at = |endpoint: &Endpoint, (name, index): &Place| {
+        endpoint.at(&graph, name, *index).map_err(|e| format!("'{}' is not in the graph: {e}", endpoint.name))
+    };
+    let new_input = |index: usize| (served.inputs[index].clone(), 0);
+    let new_inputs: Vec<Endpoint> = inputs
+        .iter()
+        .enumerate()
+        .map(|(index, input)| at(input, &new_input(index)))
+        .collect::<Result<_, _>>()?;
+    let new_outputs = outputs.iter().map(|output| {
+        let old = place(output);
+        let index = |places: &[Place]| places.iter().position(|place| *place == old);
+        match (index(&fed), index(&fetched)) {
+            (Some(input), _) => at(output, &new_input(input)),
+            (None, Some(output_)) => at(output, &served.outputs[output_]),
+            (None, None) => Err(format!("the output '{}' was not fetched", output.name)),
+        }
+    });
+    let new_outputs = new_outputs.collect::<Result<_, _>>()?;
+    Ok(Frozen { graph, session, inputs: new_inputs, outputs: new_outputs, variables: variables.len(), bytes })
 }
 
-/// Adds an operation that reads a variable.
-fn read(graph: &mut Graph, variable: &str) -> tf::Result<Endpoint> {
-    let handle = graph.operation_by_name_required(variable)?;
-    let name = format!("{variable}/read_to_freeze");
-    let mut read = graph.new_operation("ReadVariableOp", &name)?;
-    read.add_input(handle.output(0));
-    read.set_attr_type("dtype", handle.get_attr_type("dtype")?)?;
-    let operation = read.finish()?;
-    let datatype = operation.output_type(0);
-    Ok(Endpoint {
-        name: variable.into(),
-        datatype: tensor::datatype(datatype),
-        type_name: datatype.to_string(),
-        dims: None,
-        operation,
-        operation_name: name,
-        index: 0,
-    })
+fn place(endpoint: &Endpoint) -> Place {
+    (endpoint.operation_name.clone(), endpoint.index)
 }
 
-fn tensor_proto(variable: &Variable, value: &Tensor) -> TensorProto {
-    let dim = value.dims().iter().map(|&size| Dim { size: size as i64 }).collect();
-    let elements = value.dims().iter().product::<u64>() as usize;
-    let mut content = Vec::new();
-    value.read(0..elements, |bytes| content = bytes.to_vec());
-    TensorProto {
-        dtype: variable.datatype,
-        tensor_shape: Some(TensorShapeProto { dim }),
-        tensor_content: content,
+/// A graph and a session of it.
+fn open(definition: GraphDef, config: &[u8]) -> Result<(Graph, tf::Session), String> {
+    if definition.encoded_len() > MOST_BYTES_OF_MESSAGE {
+        return Err("a graph with constants would be larger than 2 GiB".into());
     }
+    let bytes = definition.encode_to_vec();
+    drop(definition);
+    let open = || {
+        let mut options = SessionOptions::new();
+        options.set_config(config)?;
+        let mut graph = Graph::new();
+        graph.import_graph_def(&bytes, &ImportGraphDefOptions::new())?;
+        let session = tf::Session::new(&options, &graph)?;
+        Ok((graph, session))
+    };
+    open().map_err(|e: tf::Status| format!("TensorFlow refuses the graph with constants: {e}"))
 }
 
-fn serialised(definition: GraphDef) -> Result<Vec<u8>, String> {
-    if definition.encoded_len() > MOST_BYTES {
-        return Err("the graph with them would be larger than 2 GiB".into());
+/// Runs a graph once, on zeros, and returns it as TensorFlow has optimised it for that.
+fn optimise(
+    definition: GraphDef,
+    inputs: &[Endpoint],
+    fetched: &[Place],
+    config: &[u8],
+) -> Result<GraphDef, String> {
+    let zeros: Vec<Tensor> = inputs.iter().map(zeros).collect::<Result<_, _>>()?;
+    let (graph, session) = open(definition, config)?;
+    let mut args = SessionRunArgs::new();
+    args.set_run_options(HAND_OUT_GRAPHS);
+    args.set_request_metadata(true);
+    let mut run = || {
+        for (input, zeros) in inputs.iter().zip(&zeros) {
+            zeros.feed(&mut args, &input.at(&graph, &input.operation_name, input.index)?);
+        }
+        for (name, index) in fetched {
+            args.request_fetch(&graph.operation_by_name_required(name)?, *index);
+        }
+        session.run(&mut args)
+    };
+    run().map_err(|e| format!("it does not run on zeros, which optimises it: {e}"))?;
+    let metadata = RunMetadata::decode(args.get_metadata().unwrap_or_default())
+        .map_err(|e| format!("the optimised graph cannot be read: {e}"))?;
+    let graphs = metadata.partition_graphs.len();
+    let only = metadata.partition_graphs.into_iter().next().filter(|_| graphs == 1);
+    only.ok_or_else(|| format!("it runs on {graphs} devices; this is done for one"))
+}
+
+fn zeros(input: &Endpoint) -> Result<Tensor, String> {
+    let name = &input.name;
+    let datatype = input.datatype.ok_or_else(|| format!("its input '{name}' is {}", input.type_name))?;
+    let dims =
+        input.dims.as_ref().ok_or_else(|| format!("its input '{name}' has any number of dimensions"))?;
+    let size = |(index, &dim): (usize, &i64)| match (index, u64::try_from(dim)) {
+        (_, Ok(size)) => size,
+        (0, Err(_)) => 1,
+        (_, Err(_)) => OPEN_DIMENSION,
+    };
+    let dims: Vec<u64> = dims.iter().enumerate().map(size).collect();
+    let elements = dims.iter().try_fold(1_u64, |elements, &dim| elements.checked_mul(dim));
+    if elements.is_none_or(|elements| elements > MOST_ELEMENTS) {
+        return Err(format!("its input '{name}' is large"));
     }
-    Ok(definition.encode_to_vec())
+    Ok(Tensor::new(datatype, &dims))
 }

@@ -11,6 +11,13 @@ use prost::Message;
 /// `DataType` of a handle to a variable or another object of the session.
 pub const DT_RESOURCE: i32 = 20;
 
+/// Of a `RunMetadata`, the graphs that ran, one for each device.
+#[derive(Clone, PartialEq, Message)]
+pub struct RunMetadata {
+    #[prost(message, repeated, tag = "3")]
+    pub partition_graphs: Vec<GraphDef>,
+}
+
 #[derive(Clone, PartialEq, Message)]
 pub struct GraphDef {
     #[prost(message, repeated, tag = "1")]
@@ -134,6 +141,8 @@ pub struct AttrValue {
     pub i: Option<i64>,
     #[prost(int32, optional, tag = "6")]
     pub r#type: Option<i32>,
+    #[prost(message, optional, tag = "7")]
+    pub shape: Option<TensorShapeProto>,
     #[prost(message, optional, tag = "8")]
     pub tensor: Option<TensorProto>,
     #[prost(message, optional, tag = "10")]
@@ -177,6 +186,25 @@ pub struct TensorProto {
     pub tensor_shape: Option<TensorShapeProto>,
     #[prost(bytes, tag = "4")]
     pub tensor_content: Vec<u8>,
+}
+
+impl TensorProto {
+    /// Bytes of one element; nothing for types that this backend does not have.
+    pub fn element_size(&self) -> Option<u64> {
+        // The numbers of `types.proto`, in the order of the sizes.
+        match self.dtype {
+            4 | 6 | 10 => Some(1),
+            5 | 14 | 17 | 19 => Some(2),
+            1 | 3 | 22 => Some(4),
+            2 | 9 | 23 => Some(8),
+            _ => None,
+        }
+    }
+
+    /// The shape; nothing where there is none, or where it leaves something open.
+    pub fn dims(&self) -> Option<Vec<u64>> {
+        self.tensor_shape.as_ref()?.dim.iter().map(|dim| dim.size.try_into().ok()).collect()
+    }
 }
 
 #[derive(Clone, PartialEq, Message)]

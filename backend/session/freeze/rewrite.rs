@@ -252,7 +252,8 @@ fn names_in(value: &AttrValue, names: &mut Vec<String>) {
     }
 }
 
-fn attribute(node: &NodeDef, name: &str) -> Result<AttrValue, String> {
+/// A node's attribute; an empty one where it has none of that name.
+pub fn attribute(node: &NodeDef, name: &str) -> Result<AttrValue, String> {
     let bytes = node.attr.get(name).map_or(&[][..], Vec::as_slice);
     AttrValue::decode(bytes)
         .map_err(|e| format!("the attribute '{name}' of the operation '{}' cannot be read: {e}", node.name))
