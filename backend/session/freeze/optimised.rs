@@ -64,8 +64,12 @@ pub fn serve(graph: GraphDef, inputs: &[Place], outputs: &[Place]) -> Result<Ser
                 outputs.found(&node, place(source)?)?;
                 continue;
             }
-            // What it was to be placed with may be gone; and it has a device by now.
-            _ => drop(node.attr.remove("_class")),
+            _ => {
+                // What it was to be placed with may be gone, and it has a device by now.
+                node.attr.remove("_class");
+                // Of the operation that the optimizer has replaced, which may have had fewer outputs.
+                node.attr.remove("_output_shapes");
+            }
         }
         node.name = names.of(&node.name);
         // In a loop, what comes after something belongs to a turn of it, and a variable to none.
