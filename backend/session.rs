@@ -62,6 +62,8 @@ impl RunOptions {
         Self(&[0x18, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01]);
     /// In TensorFlow's threads, and not for long: `timeout_in_ms` (field 2) is 500.
     pub const LIMITED: Self = Self(&[0x10, 0xf4, 0x03]);
+    /// The optimised graphs are handed out: `output_partition_graphs` (field 5) is true.
+    const HAND_OUT_GRAPHS: Self = Self(&[0x28, 1]);
 }
 
 /// A tensor of the signature.

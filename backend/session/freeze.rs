@@ -14,12 +14,10 @@ mod values;
 use prost::Message;
 use tensorflow::{self as tf, Graph, ImportGraphDefOptions, SessionOptions, SessionRunArgs};
 
-use super::{Endpoint, Tensor, inspect};
+use super::{Endpoint, RunOptions, Tensor, inspect};
 use optimised::Place;
 use proto::{GraphDef, RunMetadata};
 
-/// TensorFlow's `RunOptions`, serialised: `output_partition_graphs` (field 5) is true.
-const HAND_OUT_GRAPHS: &[u8] = &[0x28, 1];
 /// TensorFlow's `ConfigProto`, serialised: `disable_meta_optimizer` (field 19) of `rewrite_options` (field 10) of
 /// `graph_options` (field 10). The graph has been optimised, and would be for each choice of outputs again.
 const NO_OPTIMIZER: &[u8] = &[0x52, 5, 0x52, 3, 0x98, 1, 1];
@@ -99,6 +97,8 @@ pub fn freeze(
         }
     });
     let new_outputs = new_outputs.collect::<Result<_, _>>()?;
+    run_on_zeros(&session, &graph, &new_inputs, &served.outputs, RunOptions::DEFAULT)
+        .map_err(|e| format!("the optimised graph does not run on zeros: {e}"))?;
     Ok(Frozen { graph, session, inputs: new_inputs, outputs: new_outputs, variables: variables.len(), bytes })
 }
 
@@ -131,26 +131,40 @@ fn optimise(
     fetched: &[Place],
     config: &[u8],
 ) -> Result<GraphDef, String> {
-    let zeros: Vec<Tensor> = inputs.iter().map(zeros).collect::<Result<_, _>>()?;
     let (graph, session) = open(definition, config)?;
-    let mut args = SessionRunArgs::new();
-    args.set_run_options(HAND_OUT_GRAPHS);
-    args.set_request_metadata(true);
-    let mut run = || {
-        for (input, zeros) in inputs.iter().zip(&zeros) {
-            zeros.feed(&mut args, &input.at(&graph, &input.operation_name, input.index)?);
-        }
-        for (name, index) in fetched {
-            args.request_fetch(&graph.operation_by_name_required(name)?, *index);
-        }
-        session.run(&mut args)
-    };
-    run().map_err(|e| format!("it does not run on zeros, which optimises it: {e}"))?;
-    let metadata = RunMetadata::decode(args.get_metadata().unwrap_or_default())
-        .map_err(|e| format!("the optimised graph cannot be read: {e}"))?;
+    let at = |input: &Endpoint| input.at(&graph, &input.operation_name, input.index);
+    let inputs: tf::Result<Vec<Endpoint>> = inputs.iter().map(at).collect();
+    let inputs = inputs.map_err(|e| format!("an input is not in the graph: {e}"))?;
+    let metadata = run_on_zeros(&session, &graph, &inputs, fetched, RunOptions::HAND_OUT_GRAPHS)
+        .map_err(|e| format!("it does not run on zeros, which optimises it: {e}"))?;
+    let metadata =
+        RunMetadata::decode(&metadata[..]).map_err(|e| format!("the optimised graph cannot be read: {e}"))?;
     let graphs = metadata.partition_graphs.len();
     let only = metadata.partition_graphs.into_iter().next().filter(|_| graphs == 1);
     only.ok_or_else(|| format!("it runs on {graphs} devices; this is done for one"))
+}
+
+/// Runs a graph once, and returns what TensorFlow tells of that: a `RunMetadata`, serialised.
+fn run_on_zeros(
+    session: &tf::Session,
+    graph: &Graph,
+    inputs: &[Endpoint],
+    fetched: &[Place],
+    options: RunOptions,
+) -> Result<Vec<u8>, String> {
+    let zeros: Vec<Tensor> = inputs.iter().map(zeros).collect::<Result<_, _>>()?;
+    let mut args = SessionRunArgs::new();
+    args.set_run_options(options.0);
+    args.set_request_metadata(true);
+    for (input, zeros) in inputs.iter().zip(&zeros) {
+        zeros.feed(&mut args, input);
+    }
+    for (name, index) in fetched {
+        let operation = graph.operation_by_name_required(name).map_err(|e| e.to_string())?;
+        args.request_fetch(&operation, *index);
+    }
+    session.run(&mut args).map_err(|e| e.to_string())?;
+    Ok(args.get_metadata().unwrap_or_default().to_vec())
 }
 
 fn zeros(input: &Endpoint) -> Result<Tensor, String> {

@@ -4,7 +4,7 @@
 //! graph placed on devices, and in the operation that yields it. A variable it keeps once. So what has become
 //! a large constant, such as a convolution's weights with batch norm in them, is stored in a variable again.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use prost::Message;
 
@@ -102,23 +102,20 @@ fn store(node: NodeDef, value: TensorProto, nodes: &mut Vec<NodeDef>) -> Stored 
     let part = |part: &str| format!("{name}/stored{part}");
     let (handle, feed, assign) = (part(""), part("/feed"), part("/assign"));
     let datatype = || ("dtype".to_string(), AttrValue::of_type(value.dtype));
-    let shape = AttrValue { shape: value.tensor_shape.clone(), ..AttrValue::default() };
-    let mut push = |name: &str, op: &str, input: &[&String], shape: Option<Vec<u8>>| {
-        let attr = [datatype()].into_iter().chain(shape.map(|shape| ("shape".to_string(), shape))).collect();
+    let mut push = |name: &str, op: &str, input: &[&String], attr: BTreeMap<String, Vec<u8>>| {
         let input = input.iter().copied().cloned().collect();
-        nodes.push(NodeDef {
-            name: name.into(),
-            op: op.into(),
-            input,
-            device: device.clone(),
-            attr,
-            ..NodeDef::default()
-        });
+        let (name, op, device) = (name.into(), op.into(), device.clone());
+        nodes.push(NodeDef { name, op, input, device, attr, ..NodeDef::default() });
     };
-    push(&handle, "VarHandleOp", &[], Some(shape.encode_to_vec()));
-    push(&feed, "Placeholder", &[], None);
-    push(&assign, "AssignVariableOp", &[&handle, &feed], None);
-    push(&name, "ReadVariableOp", &[&handle], None);
+    let shape = AttrValue { shape: value.tensor_shape.clone(), ..AttrValue::default() };
+    // Two variables of one name, and that is also of none, would be one.
+    let own_name = AttrValue { s: Some(handle.clone().into_bytes()), ..AttrValue::default() };
+    let own = [("shape", shape), ("shared_name", own_name)]
+        .map(|(name, value)| (name.to_string(), value.encode_to_vec()));
+    push(&handle, "VarHandleOp", &[], own.into_iter().chain([datatype()]).collect());
+    push(&feed, "Placeholder", &[], [datatype()].into());
+    push(&assign, "AssignVariableOp", &[&handle, &feed], [datatype()].into());
+    push(&name, "ReadVariableOp", &[&handle], [datatype()].into());
     Stored { feed, assign, value }
 }
 

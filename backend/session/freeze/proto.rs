@@ -137,6 +137,8 @@ pub struct ArgDef {
 pub struct AttrValue {
     #[prost(message, optional, tag = "1")]
     pub list: Option<ListValue>,
+    #[prost(bytes, optional, tag = "2")]
+    pub s: Option<Vec<u8>>,
     #[prost(int64, optional, tag = "3")]
     pub i: Option<i64>,
     #[prost(int32, optional, tag = "6")]
