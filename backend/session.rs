@@ -158,7 +158,8 @@ impl Session {
     fn frozen(&self, graph: &mut Graph, config: &[u8], model: &str) -> Option<freeze::Frozen> {
         let start = Instant::now();
         match freeze::freeze(&self.session, graph, (&self.inputs, &self.outputs), config) {
-            Ok(frozen) => {
+            Ok(None) => None,
+            Ok(Some(frozen)) => {
                 let (variables, megabytes) = (frozen.variables, frozen.bytes as f64 / 1e6);
                 let seconds = start.elapsed().as_secs_f64();
                 log::info!(

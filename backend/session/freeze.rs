@@ -21,6 +21,11 @@ use proto::{GraphDef, RunMetadata};
 /// TensorFlow's `ConfigProto`, serialised: `disable_meta_optimizer` (field 19) of `rewrite_options` (field 10) of
 /// `graph_options` (field 10). The graph has been optimised, and would be for each choice of outputs again.
 const NO_OPTIMIZER: &[u8] = &[0x52, 5, 0x52, 3, 0x98, 1, 1];
+/// The same for the run that optimises, without the passes of the optimizer that find nothing to do in such a graph
+/// (shape, loop, layout, scoped allocator, pinning to the host, implementation selector, common subgraphs: 2 is off;
+/// memory: 1 is none). Each pass copies all constants.
+const LEAN_OPTIMIZER: &[u8] =
+    &[0x52, 21, 0x52, 19, 0x08, 2, 0x20, 1, 0x48, 2, 0x68, 2, 0x78, 2, 0x90, 1, 2, 0xb0, 1, 2, 0xc0, 1, 2];
 /// A protobuf message has to be smaller.
 const MOST_BYTES_OF_MESSAGE: usize = i32::MAX as usize;
 /// The size of a dimension of any size in the run that optimises; the batch dimension is 1.
@@ -43,6 +48,8 @@ pub struct Frozen {
 /// Makes a session that answers as `session` does, in which the variables of `graph` are constants. `config` is
 /// the configuration of sessions, serialised.
 ///
+/// Nothing is returned where there are no variables.
+///
 /// # Errors
 /// Why `session` has to be used as it is.
 pub fn freeze(
@@ -50,7 +57,10 @@ pub fn freeze(
     graph: &mut Graph,
     (inputs, outputs): (&[Endpoint], &[Endpoint]),
     config: &[u8],
-) -> Result<Frozen, String> {
+) -> Result<Option<Frozen>, String> {
+    if !graph.operation_iter().any(|operation| operation.op_type().as_deref() == Ok("VarHandleOp")) {
+        return Ok(None);
+    }
     if let Some(objection) = inspect::change(graph, inputs, outputs) {
         return Err(objection);
     }
@@ -61,7 +71,7 @@ pub fn freeze(
         inputs.iter().chain(outputs).map(|endpoint| endpoint.operation_name.as_str()).collect();
     let (mut definition, variables) = rewrite::rewrite(definition, &roots)?;
     if variables.is_empty() {
-        return Err("it has none".into());
+        return Ok(None);
     }
     let bytes = values::fill_in(&mut definition, &variables, session, graph)?;
 
@@ -73,7 +83,10 @@ pub fn freeze(
             fetched.push(output);
         }
     }
-    let optimised = optimise(definition, inputs, &fetched, config)?;
+    let functions = definition.library.clone();
+    let mut optimised = optimise(definition, inputs, &fetched, config)?;
+    // What TensorFlow hands out has no functions, even where calls are left.
+    optimised.library = optimised.library.filter(|library| !library.function.is_empty()).or(functions);
     let served = optimised::serve(optimised, &fed, &fetched)?;
 
     let (graph, session) = open(served.definition, &[config, NO_OPTIMIZER].concat())?;
@@ -99,7 +112,8 @@ pub fn freeze(
     let new_outputs = new_outputs.collect::<Result<_, _>>()?;
     run_on_zeros(&session, &graph, &new_inputs, &served.outputs, RunOptions::DEFAULT)
         .map_err(|e| format!("the optimised graph does not run on zeros: {e}"))?;
-    Ok(Frozen { graph, session, inputs: new_inputs, outputs: new_outputs, variables: variables.len(), bytes })
+    let (inputs, outputs) = (new_inputs, new_outputs);
+    Ok(Some(Frozen { graph, session, inputs, outputs, variables: variables.len(), bytes }))
 }
 
 fn place(endpoint: &Endpoint) -> Place {
@@ -131,7 +145,7 @@ fn optimise(
     fetched: &[Place],
     config: &[u8],
 ) -> Result<GraphDef, String> {
-    let (graph, session) = open(definition, config)?;
+    let (graph, session) = open(definition, &[config, LEAN_OPTIMIZER].concat())?;
     let at = |input: &Endpoint| input.at(&graph, &input.operation_name, input.index);
     let inputs: tf::Result<Vec<Endpoint>> = inputs.iter().map(at).collect();
     let inputs = inputs.map_err(|e| format!("an input is not in the graph: {e}"))?;
