@@ -16,7 +16,7 @@ use crate::triton::{Error, Result};
 const LATENCY_PARAMETERS: &str = "latency-parameters";
 
 /// The model parameters that this backend knows; others are the user's own and only logged.
-const MODEL_PARAMETERS: [&str; 12] = [
+const MODEL_PARAMETERS: [&str; 13] = [
     LATENCY_PARAMETERS,
     "batching",
     "latency_target_ms",
@@ -28,6 +28,7 @@ const MODEL_PARAMETERS: [&str; 12] = [
     "TF_NUM_INTER_THREADS",
     "TF_USE_PER_SESSION_THREADS",
     "TF_RUN_IN_CALLING_THREAD",
+    "TF_FREEZE",
     // For this project's own tests: panics in the named step for a request whose id is "panic".
     "test_panic",
 ];
@@ -141,6 +142,8 @@ pub struct ModelConfig {
     pub calling_thread: CallingThread,
     /// Who makes the batches.
     pub batching: Batching,
+    /// `TF_FREEZE`: variables become constants at load, where that can be done.
+    pub freeze: bool,
     /// The latency values go into the response's parameters too.
     pub latency_parameters: bool,
     /// All instances are of kind KIND_CPU.
@@ -178,6 +181,7 @@ impl ModelConfig {
             threads: Threads::default(),
             calling_thread: CallingThread::Measured,
             batching: Batching::Triton,
+            freeze: true,
             latency_parameters: options.latency_parameters,
             cpu_only: cpu_only(config),
             response_cache: flag(config.get("response_cache"), "enable"),
@@ -218,6 +222,13 @@ impl ModelConfig {
             "TF_INIT_OPS_FILE" => {
                 let advice = "export a SavedModel whose main op initialises it";
                 return Err(unsupported("the parameter 'TF_INIT_OPS_FILE'", advice));
+            }
+            "TF_FREEZE" => {
+                self.freeze = match (setting.value.to_ascii_lowercase().as_str(), setting.boolean()) {
+                    ("auto", _) => true,
+                    (_, Ok(false)) => false,
+                    _ => return Err(setting.wrong("auto or false")),
+                };
             }
             "test_panic" => {
                 self.test_panic = Some(match setting.value {
@@ -381,6 +392,7 @@ mod tests {
             ("TF_NUM_INTER_THREADS", "4.5", "expected a whole number"),
             ("TF_USE_PER_SESSION_THREADS", "", "expected true or false, found ''"),
             ("TF_RUN_IN_CALLING_THREAD", "maybe", "expected auto, true or false, found 'maybe'"),
+            ("TF_FREEZE", "true", "expected auto or false, found 'true'"),
             ("test_panic", "never", "expected execute, gather or scatter"),
         ] {
             let error = model(&parameter(name, value)).unwrap_err().message;
@@ -388,6 +400,14 @@ mod tests {
         }
         let options = json!({"cmdline": {"latency-parameters": "si"}});
         assert!(BackendOptions::from_json(&options).unwrap_err().message.contains("--backend-config"));
+    }
+
+    #[test]
+    fn freezing_can_be_turned_off() {
+        assert!(model(&json!({})).unwrap().freeze);
+        for (value, expected) in [("auto", true), ("AUTO", true), ("false", false), ("Off", false)] {
+            assert_eq!(model(&parameter("TF_FREEZE", value)).unwrap().freeze, expected, "{value}");
+        }
     }
 
     #[test]

@@ -85,10 +85,12 @@ impl Model {
             let session = Session::open(
                 &folder,
                 &Options {
+                    model: &name,
                     graph_tag: &config.graph_tag,
                     signature: &config.signature,
                     threads: config.threads,
                     cpu_only: config.cpu_only,
+                    freeze: config.freeze,
                     inspect: config.calling_thread == CallingThread::Measured
                         || config.batching != Batching::Triton,
                 },

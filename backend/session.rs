@@ -2,11 +2,13 @@
 //!
 //! Only this file and those of its folder name the `tensorflow` crate.
 
+mod freeze;
 mod inspect;
 mod tensor;
 
 use std::borrow::Cow;
 use std::path::Path;
+use std::time::Instant;
 
 use once_cell::sync::OnceCell;
 use tensorflow::{
@@ -19,7 +21,7 @@ pub use tensor::Tensor;
 use crate::config::Threads;
 use crate::datatype::DataType;
 use crate::few::Few;
-use crate::triton::{Code, Error, Result};
+use crate::triton::{Code, Error, Result, process};
 
 /// Shows the crate the library that `TENSORFLOW_DIR` names now.
 pub fn link_library() -> std::result::Result<(), String> {
@@ -33,6 +35,8 @@ pub fn version() -> String {
 
 /// What to open and how.
 pub struct Options<'a> {
+    /// The model's name, for the log.
+    pub model: &'a str,
     /// Which of the SavedModel's graphs.
     pub graph_tag: &'a str,
     /// Which of its signatures.
@@ -41,6 +45,8 @@ pub struct Options<'a> {
     pub threads: Threads,
     /// Leave the machine's GPUs alone.
     pub cpu_only: bool,
+    /// Turn variables into constants where that can be done.
+    pub freeze: bool,
     /// Find out whether the model may be run at load.
     pub inspect: bool,
 }
@@ -57,10 +63,12 @@ impl RunOptions {
         Self(&[0x18, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01]);
     /// In TensorFlow's threads, and not for long: `timeout_in_ms` (field 2) is 500.
     pub const LIMITED: Self = Self(&[0x10, 0xf4, 0x03]);
+    /// The optimised graphs are handed out: `output_partition_graphs` (field 5) is true.
+    const HAND_OUT_GRAPHS: Self = Self(&[0x28, 1]);
 }
 
 /// A tensor of the signature.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Endpoint {
     /// Its name in the signature.
     pub name: String,
@@ -76,6 +84,12 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
+    /// The same tensor of the signature at another place.
+    fn at(&self, graph: &Graph, operation_name: &str, index: i32) -> tf::Result<Self> {
+        let operation = graph.operation_by_name_required(operation_name)?;
+        Ok(Self { operation, operation_name: operation_name.into(), index, ..self.clone() })
+    }
+
     fn is_same_tensor(&self, other: &Self) -> bool {
         self.index == other.index && self.operation_name == other.operation_name
     }
@@ -112,10 +126,9 @@ impl Session {
             ));
         }
         warn_of_shared_threads(options.threads);
+        let config = session_config(options.threads, options.cpu_only);
         let mut session_options = SessionOptions::new();
-        session_options
-            .set_config(&session_config(options.threads, options.cpu_only))
-            .map_err(|e| failure("the thread settings were refused", &e))?;
+        session_options.set_config(&config).map_err(|e| failure("the thread settings were refused", &e))?;
         let mut graph = Graph::new();
         let bundle = SavedModelBundle::load(&session_options, [options.graph_tag], &mut graph, folder)
             .map_err(|e| not_loaded(folder, options.graph_tag, &e))?;
@@ -125,9 +138,43 @@ impl Session {
         let endpoints = |infos| endpoints(&graph, infos);
         let (inputs, outputs) = (endpoints(signature.inputs())?, endpoints(signature.outputs())?);
         one_name_each(&inputs)?;
-        let objection = options.inspect.then(|| inspect::objection(&graph, &inputs, &outputs)).flatten();
+        let mut session = Self { session: bundle.session, inputs, outputs, objection: None };
+        if options.freeze
+            && let Some(frozen) = session.frozen(&mut graph, &config, options.model)
+        {
+            graph = frozen.graph;
+            let (inputs, outputs) = (frozen.inputs, frozen.outputs);
+            session = Self { session: frozen.session, inputs, outputs, objection: None };
+        }
+        process::release_free_memory();
+        if options.inspect {
+            session.objection = inspect::objection(&graph, &session.inputs, &session.outputs);
+        }
         // The rest of the bundle, which may hold the weights a second time, goes here.
-        Ok(Self { session: bundle.session, inputs, outputs, objection })
+        Ok(session)
+    }
+
+    /// The session with constants in place of variables, unless it has to be used as it is; the log tells which.
+    fn frozen(&self, graph: &mut Graph, config: &[u8], model: &str) -> Option<freeze::Frozen> {
+        let start = Instant::now();
+        match freeze::freeze(&self.session, graph, (&self.inputs, &self.outputs), config) {
+            Ok(None) => None,
+            Ok(Some(frozen)) => {
+                let (variables, megabytes) = (frozen.variables, frozen.bytes as f64 / 1e6);
+                let seconds = start.elapsed().as_secs_f64();
+                log::info!(
+                    "model '{model}': {variables} variables ({megabytes:.1} MB) turned into constants in \
+                     {seconds:.2} s"
+                );
+                Some(frozen)
+            }
+            Err(reason) => {
+                log::info!(
+                    "model '{model}': served as it is, its variables not turned into constants: {reason}"
+                );
+                None
+            }
+        }
     }
 
     /// Runs the model once: `inputs` in the order of [`Self::inputs`], `wanted` as indices into

@@ -46,6 +46,25 @@ pub enum Objection {
 /// Why the operations behind `outputs` are better not run at load; nothing when they may be. `inputs` are
 /// fed, so what is behind those does not run.
 pub fn objection(graph: &Graph, inputs: &[Endpoint], outputs: &[Endpoint]) -> Option<Objection> {
+    let count = match count(graph, inputs, outputs) {
+        Ok(count) => count,
+        Err(reason) => return Some(Objection::Acts(reason)),
+    };
+    let large = count > MOST_OPERATIONS;
+    large.then(|| Objection::Large(format!("the graph has more than {MOST_OPERATIONS} operations")))
+}
+
+/// Which of the operations behind `outputs` may change something, or keep something from one run to the next,
+/// other than by reading variables; nothing when none does.
+pub fn change(graph: &Graph, inputs: &[Endpoint], outputs: &[Endpoint]) -> Option<String> {
+    count(graph, inputs, outputs).err()
+}
+
+/// How many operations there are behind `outputs`.
+///
+/// # Errors
+/// One of them may change something; which, or why that is not known.
+fn count(graph: &Graph, inputs: &[Endpoint], outputs: &[Endpoint]) -> Result<usize, String> {
     let mut inspection =
         Inspection { graph, kinds: HashMap::new(), functions: None, called: Vec::new(), count: 0 };
     let mut seen: HashSet<String> = inputs.iter().map(|input| input.operation_name.clone()).collect();
@@ -55,9 +74,7 @@ pub fn objection(graph: &Graph, inputs: &[Endpoint], outputs: &[Endpoint]) -> Op
         if !seen.insert(name) {
             continue;
         }
-        if let Err(reason) = inspection.operation(&operation) {
-            return Some(Objection::Acts(reason));
-        }
+        inspection.operation(&operation)?;
         open.extend((0..operation.num_inputs()).map(|index| operation.input(index).0));
         open.extend(operation.control_inputs());
     }
@@ -66,12 +83,9 @@ pub fn objection(graph: &Graph, inputs: &[Endpoint], outputs: &[Endpoint]) -> Op
         if !seen.insert(function.clone()) {
             continue;
         }
-        if let Err(reason) = inspection.function(&function) {
-            return Some(Objection::Acts(reason));
-        }
+        inspection.function(&function)?;
     }
-    let large = inspection.count > MOST_OPERATIONS;
-    large.then(|| Objection::Large(format!("the graph has more than {MOST_OPERATIONS} operations")))
+    Ok(inspection.count)
 }
 
 /// What is known of a kind of operation.

@@ -1,4 +1,4 @@
-//! What touches the whole process: opening a shared library, setting an environment variable.
+//! What touches the whole process: opening a shared library, giving memory back, setting an environment variable.
 
 use std::ffi::{OsStr, OsString, c_void};
 use std::path::Path;
@@ -30,6 +30,13 @@ pub fn open_library(path: &Path, own_symbols_first: bool, function: &str) -> Res
 pub fn is_shown_to_all(symbol: &str) -> bool {
     // SAFETY: the symbol is looked up and not used, so its type does not matter.
     unsafe { Library::this().get::<*const c_void>(symbol.as_bytes()) }.is_ok()
+}
+
+/// Gives the system back what has been freed and is kept for later: after a model is loaded, several times its
+/// size.
+pub fn release_free_memory() {
+    // SAFETY: glibc's, which any thread may call at any time; it touches no memory that is in use.
+    unsafe { libc::malloc_trim(0) };
 }
 
 /// Runs `body` with an environment variable set, and puts the old value back.

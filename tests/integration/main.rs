@@ -11,6 +11,7 @@ mod bad_input;
 mod compatibility;
 mod discovery;
 mod faults;
+mod freeze;
 mod latency;
 mod load_errors;
 mod odd;

@@ -27,6 +27,12 @@ dimension (-1 in front) unless the description says otherwise.
     with_text        x FP32 [-1,4] -> y = x + 1; label STRING [-1,4]
     scalar           x FP32 [3] -> y = x + 1; total FP32 [] (a scalar). No batch dimension
     no_zeros         x INT32 [-1,1] -> y = 12 / x; fails where x is 0
+    weights          x FP32 [-1,16] -> y FP32 [-1,4] = 2 relu(relu(x A + a) B + a[0]) + a[1], with A FP32 [16,2048], a
+                     FP32 [2048], B FP32 [2048,4]; the three are variables, `a` is read in each of three nested functions
+    embedding        x INT32 [-1,3] -> y FP32 [-1,3,8], rows of a variable; wide FP32 [-1,1] = the variable's width
+    table            x INT32 [-1,1] -> y FP32 [-1,1], looked up in a hash table, times a variable that is 2
+    loop             x FP32 [-1,1] -> y = x + 3 v in a loop that reads the variable v = 0.5
+    picks            x FP32 [-1,1] -> y = v x where the sum of x is above 0, else -v x; v = 3 is a variable
     sparse           x FP32 sparse [-1,4] -> y FP32 [-1,4]. TensorFlow 1 format; must be refused
 """
 
@@ -212,8 +218,68 @@ def sparse(folder):
     save_graph(folder, build)
 
 
+def weights(folder):
+    module = tf.Module()
+    values = lambda *shape: tf.reshape(tf.cast(tf.range(tf.reduce_prod(shape)) % 7, tf.float32) / 8.0 - 0.25, shape)
+    module.a = tf.Variable(values(2048))
+    module.first = tf.Variable(values(16, 2048))  # large enough to be stored apart
+    module.second = tf.Variable(values(2048, 4))
+
+    @tf.function
+    def inner(x):
+        return tf.nn.relu(tf.matmul(x, module.first) + module.a)
+
+    @tf.function
+    def outer(x):
+        return tf.nn.relu(tf.matmul(inner(x), module.second) + module.a[0])
+
+    save_signatures(folder, {"serving_default": lambda x: {"y": 2.0 * outer(x) + module.a[1]}},
+                    {"x": ("float32", [None, 16])}, module)
+
+
+def embedding(folder):
+    module = tf.Module()
+    module.rows = tf.Variable(tf.reshape(tf.range(80.0), [10, 8]))
+
+    def look_up(x):
+        width = tf.cast(tf.shape(module.rows)[1], tf.float32)
+        return {"y": tf.gather(module.rows, x), "wide": tf.zeros_like(x[:, :1], tf.float32) + width}
+
+    save_signatures(folder, {"serving_default": look_up}, {"x": ("int32", [None, 3])}, module)
+
+
+def table(folder):
+    module = tf.Module()
+    entries = tf.lookup.KeyValueTensorInitializer(tf.constant([1, 2]), tf.constant([10.0, 20.0]))
+    module.table = tf.lookup.StaticHashTable(entries, -1.0)
+    module.factor = tf.Variable(2.0)
+    save_signatures(folder, {"serving_default": lambda x: {"y": module.table.lookup(x) * module.factor}},
+                    {"x": ("int32", [None, 1])}, module)
+
+
+def loop(folder):
+    module = tf.Module()
+    module.v = tf.Variable(0.5)
+
+    def add(x):
+        turns = tf.constant(0)
+        _, y = tf.while_loop(lambda turns, y: turns < 3, lambda turns, y: (turns + 1, y + module.v), (turns, x),
+                             shape_invariants=(turns.shape, tf.TensorShape([None, 1])))
+        return {"y": y}
+
+    save_signatures(folder, {"serving_default": add}, {"x": ("float32", [None, 1])}, module)
+
+
+def picks(folder):
+    module = tf.Module()
+    module.v = tf.Variable(3.0)
+    pick = lambda x: {"y": tf.cond(tf.reduce_sum(x) > 0.0, lambda: module.v * x, lambda: -module.v * x)}
+    save_signatures(folder, {"serving_default": pick}, {"x": ("float32", [None, 1])}, module)
+
+
 MODELS = [add_one, all_types, mixed, no_batch, fixed, failing, text, slow, stateful, counts_runs, two_signatures, frozen_v1,
-          any_shape, any_bytes, passthrough, one_input_twice, with_text, scalar, no_zeros, sparse]
+          any_shape, any_bytes, passthrough, one_input_twice, with_text, scalar, no_zeros, weights,
+          embedding, table, loop, picks, sparse]
 
 
 def main():

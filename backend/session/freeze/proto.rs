@@ -1,0 +1,222 @@
+//! The few of TensorFlow's protobuf messages that freezing reads and writes.
+//!
+//! What is only handed on stays bytes, which a message within a message is on the wire: nothing of it can be
+//! lost, whatever a newer TensorFlow adds to it. The messages that are written again are declared with all
+//! of their fields, as in `graph.proto`, `function.proto`, `op_def.proto` and `node_def.proto` of TensorFlow.
+
+use std::collections::BTreeMap;
+
+use prost::Message;
+
+/// `DataType` of a handle to a variable or another object of the session.
+pub const DT_RESOURCE: i32 = 20;
+
+/// Of a `RunMetadata`, the graphs that ran, one for each device.
+#[derive(Clone, PartialEq, Message)]
+pub struct RunMetadata {
+    #[prost(message, repeated, tag = "3")]
+    pub partition_graphs: Vec<GraphDef>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct GraphDef {
+    #[prost(message, repeated, tag = "1")]
+    pub node: Vec<NodeDef>,
+    #[prost(message, optional, tag = "2")]
+    pub library: Option<FunctionDefLibrary>,
+    #[prost(int32, tag = "3")]
+    pub version: i32,
+    #[prost(bytes, optional, tag = "4")]
+    pub versions: Option<Vec<u8>>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct NodeDef {
+    #[prost(string, tag = "1")]
+    pub name: String,
+    #[prost(string, tag = "2")]
+    pub op: String,
+    /// `node` or `node:index` in a graph, `argument` or `node:output:index` in a function, `^node` to come after.
+    #[prost(string, repeated, tag = "3")]
+    pub input: Vec<String>,
+    #[prost(string, tag = "4")]
+    pub device: String,
+    /// Each an [`AttrValue`].
+    #[prost(btree_map = "string, bytes", tag = "5")]
+    pub attr: BTreeMap<String, Vec<u8>>,
+    #[prost(bytes, optional, tag = "6")]
+    pub experimental_debug_info: Option<Vec<u8>>,
+    #[prost(bytes, optional, tag = "7")]
+    pub experimental_type: Option<Vec<u8>>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct FunctionDefLibrary {
+    #[prost(message, repeated, tag = "1")]
+    pub function: Vec<FunctionDef>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct FunctionDef {
+    #[prost(message, optional, tag = "1")]
+    pub signature: Option<OpDef>,
+    #[prost(message, repeated, tag = "3")]
+    pub node_def: Vec<NodeDef>,
+    #[prost(btree_map = "string, string", tag = "4")]
+    pub ret: BTreeMap<String, String>,
+    #[prost(btree_map = "string, bytes", tag = "5")]
+    pub attr: BTreeMap<String, Vec<u8>>,
+    #[prost(btree_map = "string, string", tag = "6")]
+    pub control_ret: BTreeMap<String, String>,
+    #[prost(btree_map = "uint32, bytes", tag = "7")]
+    pub arg_attr: BTreeMap<u32, Vec<u8>>,
+    #[prost(btree_map = "uint32, uint32", tag = "8")]
+    pub resource_arg_unique_id: BTreeMap<u32, u32>,
+}
+
+impl FunctionDef {
+    pub fn name(&self) -> &str {
+        self.signature.as_ref().map_or("", |signature| &signature.name)
+    }
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct OpDef {
+    #[prost(string, tag = "1")]
+    pub name: String,
+    #[prost(message, repeated, tag = "2")]
+    pub input_arg: Vec<ArgDef>,
+    #[prost(bytes, repeated, tag = "3")]
+    pub output_arg: Vec<Vec<u8>>,
+    #[prost(bytes, repeated, tag = "4")]
+    pub attr: Vec<Vec<u8>>,
+    #[prost(string, tag = "5")]
+    pub summary: String,
+    #[prost(string, tag = "6")]
+    pub description: String,
+    #[prost(bytes, optional, tag = "8")]
+    pub deprecation: Option<Vec<u8>>,
+    #[prost(bool, tag = "16")]
+    pub is_aggregate: bool,
+    #[prost(bool, tag = "17")]
+    pub is_stateful: bool,
+    #[prost(bool, tag = "18")]
+    pub is_commutative: bool,
+    #[prost(bool, tag = "19")]
+    pub allows_uninitialized_input: bool,
+    #[prost(string, repeated, tag = "20")]
+    pub control_output: Vec<String>,
+    #[prost(bool, tag = "21")]
+    pub is_distributed_communication: bool,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct ArgDef {
+    #[prost(string, tag = "1")]
+    pub name: String,
+    #[prost(string, tag = "2")]
+    pub description: String,
+    #[prost(int32, tag = "3")]
+    pub r#type: i32,
+    #[prost(string, tag = "4")]
+    pub type_attr: String,
+    #[prost(string, tag = "5")]
+    pub number_attr: String,
+    #[prost(string, tag = "6")]
+    pub type_list_attr: String,
+    #[prost(bytes, repeated, tag = "7")]
+    pub handle_data: Vec<Vec<u8>>,
+    #[prost(bool, tag = "16")]
+    pub is_ref: bool,
+    #[prost(bytes, optional, tag = "17")]
+    pub experimental_full_type: Option<Vec<u8>>,
+}
+
+/// Of an `AttrValue`, only what is read of one or made anew here.
+#[derive(Clone, PartialEq, Message)]
+pub struct AttrValue {
+    #[prost(message, optional, tag = "1")]
+    pub list: Option<ListValue>,
+    #[prost(bytes, optional, tag = "2")]
+    pub s: Option<Vec<u8>>,
+    #[prost(int64, optional, tag = "3")]
+    pub i: Option<i64>,
+    #[prost(int32, optional, tag = "6")]
+    pub r#type: Option<i32>,
+    #[prost(message, optional, tag = "7")]
+    pub shape: Option<TensorShapeProto>,
+    #[prost(message, optional, tag = "8")]
+    pub tensor: Option<TensorProto>,
+    #[prost(message, optional, tag = "10")]
+    pub func: Option<NameAttrList>,
+}
+
+impl AttrValue {
+    /// A serialised type.
+    pub fn of_type(r#type: i32) -> Vec<u8> {
+        Self { r#type: Some(r#type), ..Self::default() }.encode_to_vec()
+    }
+
+    /// A serialised list of types.
+    pub fn of_types(types: Vec<i32>) -> Vec<u8> {
+        Self { list: Some(ListValue { r#type: types, func: Vec::new() }), ..Self::default() }.encode_to_vec()
+    }
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct ListValue {
+    #[prost(int32, repeated, tag = "6")]
+    pub r#type: Vec<i32>,
+    #[prost(message, repeated, tag = "9")]
+    pub func: Vec<NameAttrList>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct NameAttrList {
+    #[prost(string, tag = "1")]
+    pub name: String,
+    #[prost(btree_map = "string, message", tag = "2")]
+    pub attr: BTreeMap<String, AttrValue>,
+}
+
+/// A tensor with its elements as they are in memory.
+#[derive(Clone, PartialEq, Message)]
+pub struct TensorProto {
+    #[prost(int32, tag = "1")]
+    pub dtype: i32,
+    #[prost(message, optional, tag = "2")]
+    pub tensor_shape: Option<TensorShapeProto>,
+    #[prost(bytes, tag = "4")]
+    pub tensor_content: Vec<u8>,
+}
+
+impl TensorProto {
+    /// Bytes of one element; nothing for types that this backend does not have.
+    pub fn element_size(&self) -> Option<u64> {
+        // The numbers of `types.proto`, in the order of the sizes.
+        match self.dtype {
+            4 | 6 | 10 => Some(1),
+            5 | 14 | 17 | 19 => Some(2),
+            1 | 3 | 22 => Some(4),
+            2 | 9 | 23 => Some(8),
+            _ => None,
+        }
+    }
+
+    /// The shape; nothing where there is none, or where it leaves something open.
+    pub fn dims(&self) -> Option<Vec<u64>> {
+        self.tensor_shape.as_ref()?.dim.iter().map(|dim| dim.size.try_into().ok()).collect()
+    }
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct TensorShapeProto {
+    #[prost(message, repeated, tag = "2")]
+    pub dim: Vec<Dim>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct Dim {
+    #[prost(int64, tag = "1")]
+    pub size: i64,
+}
