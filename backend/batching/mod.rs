@@ -60,6 +60,6 @@ pub fn start(
 /// Takes requests into a model's queue.
 pub fn accept(model: &Model, queue: &Queue, requests: Few<Request>) {
     if let Some(batch) = queue.accept(model, requests) {
-        queue.done_here(worker::execute(model, batch));
+        queue.done_here(batch.running, worker::execute(model, batch.requests));
     }
 }

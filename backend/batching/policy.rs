@@ -18,6 +18,9 @@ const A_FEW: usize = 4;
 const RESERVE: f64 = 1.5;
 /// The load from which the reserve grows no further.
 const FULL_LOAD: f64 = 0.99;
+/// The load from which the queue is bounded more tightly than by when a worker is free, and at 1 as if all had just
+/// begun with others. Where every request is let in at the edge, all are late as soon as anything goes otherwise.
+const CROWDED: f64 = 0.9;
 /// A backlog of more batches is not cut with care: the fewest are late if it is worked off fast.
 const CUT_BATCHES: usize = 4;
 
@@ -112,22 +115,31 @@ pub fn target_size(rate: f64, workers: usize, service: &ServiceTimes, goal: &Goa
     Pace::new(rate, workers, service, goal, 1).map_or(1, |pace| pace.target_size())
 }
 
-/// How many images may wait so that the last of them can still be in time, when the workers have just begun
-/// with others. A longer queue makes all requests late under overload, as none overtakes.
+/// How many images may wait so that the last of them can still be in time, when images come at this rate and the
+/// next worker is free in so many ns. A longer queue makes all requests late under overload, as none overtakes.
 ///
 /// None without a target, before the first batch, and if a batch of one image takes longer than the target:
 /// no queue is short enough then, and refusing would help nobody. A single request may have more images
 /// than this: one that finds the queue empty has to be let in.
-pub fn longest_queue(workers: usize, service: &ServiceTimes, goal: &Goal) -> Option<usize> {
-    let pace = Pace::new(0.0, workers, service, goal, A_FEW)?;
+pub fn longest_queue(
+    rate: f64,
+    free_in: u64,
+    workers: usize,
+    service: &ServiceTimes,
+    goal: &Goal,
+) -> Option<usize> {
+    let pace = Pace::new(rate, workers, service, goal, A_FEW)?;
     if pace.latest_start(1) < 0.0 {
         return None;
     }
     let size = pace.sustained_size();
-    let left = pace.latency - pace.time(size);
-    let each = pace.latency - pace.latest_start(size);
-    let batches = (left / each).floor() as usize;
-    Some((batches * size).max(1) * workers)
+    let slow = |images: usize| pace.latency - pace.latest_start(images);
+    let crowded = ((pace.load() - CROWDED) / (1.0 - CROWDED)).clamp(0.0, 1.0);
+    let left = pace.latency - (free_in as f64 * pace.margin).max(crowded * pace.time(size));
+    let batches = (left / slow(size)).max(0.0).floor();
+    let rest = (left - batches * slow(size)) * (1.0 - crowded);
+    let images = batches as usize * size + largest(size, |images| slow(images) <= rest);
+    Some(images.max(1) * workers)
 }
 
 /// The requests from the front that fit into a batch, and their images. One request always does: the server
@@ -264,9 +276,13 @@ impl<'a> Pace<'a> {
 
     /// Images to be ready for beyond those that come on the average.
     fn reserve(&self) -> f64 {
+        RESERVE / (1.0 - self.load().min(FULL_LOAD)) / self.workers
+    }
+
+    /// The share of the workers' time that batches of the sustained size take, at this rate.
+    fn load(&self) -> f64 {
         let size = self.sustained_size();
-        let load = self.rate * self.until_next(size) / size as f64;
-        RESERVE / (1.0 - load.min(FULL_LOAD)) / self.workers
+        self.rate * self.until_next(size) / size as f64
     }
 }
 

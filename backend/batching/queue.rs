@@ -49,12 +49,28 @@ struct State {
     /// Workers that wait for something to do.
     idle: usize,
     /// Batches that are being executed; no more than there are workers, whatever thread they run in.
-    running: usize,
+    running: Few<Running>,
     alone: Alone,
     /// Instances that get no further requests.
     finishing: usize,
     shown_at: u64,
     target_size: usize,
+}
+
+/// Requests to execute together; [`Queue::done`] has to follow.
+pub struct Batch {
+    /// Oldest first.
+    pub requests: Few<Request>,
+    /// What the queue goes by meanwhile.
+    pub running: Running,
+}
+
+/// A batch that is being executed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Running {
+    /// In ns of `CLOCK_MONOTONIC`.
+    start: u64,
+    images: usize,
 }
 
 struct Accepted {
@@ -86,7 +102,7 @@ impl Queue {
                 service,
                 workers: 0,
                 idle: 0,
-                running: 0,
+                running: Few::new(),
                 alone: Alone::new(now_ns()),
                 finishing: 0,
                 shown_at: 0,
@@ -100,7 +116,7 @@ impl Queue {
     /// Takes requests in; those that find the queue full are refused at once. What is returned is for the
     /// calling thread to execute; [`Self::done_here`] has to follow.
     #[must_use]
-    pub fn accept(&self, model: &Model, requests: Few<Request>) -> Option<Few<Request>> {
+    pub fn accept(&self, model: &Model, requests: Few<Request>) -> Option<Batch> {
         let alone = requests.len() == 1;
         let described: Few<_> = requests
             .into_iter()
@@ -112,10 +128,11 @@ impl Queue {
             .collect();
         let mut refused = Few::new();
         let mut state = self.lock();
-        let alone = alone && state.running == 0 && state.requests.is_empty();
+        let now = now_ns();
+        let alone = alone && state.running.is_empty() && state.requests.is_empty();
         for (waiting, accepted) in described {
             state.arrivals.observe(waiting.arrival, waiting.images);
-            let longest = self.longest(&state);
+            let longest = self.longest(&mut state, now);
             // An empty queue takes any request, or one of many images would never be answered.
             if state.images > 0 && state.images + waiting.images > longest {
                 refused.push((accepted, state.images, longest));
@@ -123,7 +140,6 @@ impl Queue {
                 state.push(waiting, accepted);
             }
         }
-        let now = now_ns();
         let here = state.alone.may_run(now, alone).then(|| state.next(&self.goal, now).ok()).flatten();
         self.wake(state);
         for (mut accepted, images, longest) in refused {
@@ -151,14 +167,16 @@ impl Queue {
         }
     }
 
-    fn longest(&self, state: &State) -> usize {
-        self.max_queue_size
-            .or_else(|| policy::longest_queue(state.workers, &state.service, &self.goal))
-            .unwrap_or(LONGEST_QUEUE * self.goal.max_batch_size)
+    fn longest(&self, state: &mut State, now: u64) -> usize {
+        let for_target = |state: &mut State| {
+            let (rate, free_in) = (state.arrivals.rate(now), state.free_in(now));
+            policy::longest_queue(rate, free_in, state.workers, &state.service, &self.goal)
+        };
+        self.max_queue_size.or_else(|| for_target(state)).unwrap_or(LONGEST_QUEUE * self.goal.max_batch_size)
     }
 
     /// Waits until there is a batch to execute, nothing when `stop` says so. [`Self::done`] has to follow.
-    pub fn next(&self, stop: impl Fn() -> bool) -> Option<Few<Request>> {
+    pub fn next(&self, stop: impl Fn() -> bool) -> Option<Batch> {
         let mut state = self.lock();
         while !stop() {
             let now = now_ns();
@@ -178,7 +196,7 @@ impl Queue {
 
     /// Wakes a worker if there is something for it to decide.
     fn wake(&self, state: MutexGuard<'_, State>) {
-        let wake = state.idle > 0 && state.running < state.workers && !state.waiting.is_empty();
+        let wake = state.idle > 0 && state.running.len() < state.workers && !state.waiting.is_empty();
         drop(state);
         if wake {
             self.changed.notify_one();
@@ -197,15 +215,18 @@ impl Queue {
     }
 
     /// As [`Self::done`], of a batch that [`Self::accept`] returned.
-    pub fn done_here(&self, executed: Option<Executed>) {
+    pub fn done_here(&self, running: Running, executed: Option<Executed>) {
         self.lock().alone.ended_here(now_ns());
-        self.done(executed);
+        self.done(running, executed);
     }
 
     /// A batch is over; the queue learns from it if it was computed.
-    pub fn done(&self, executed: Option<Executed>) {
+    pub fn done(&self, running: Running, executed: Option<Executed>) {
         let mut state = self.lock();
-        state.running -= 1;
+        // Of two that are equal it does not matter which.
+        if let Some(index) = state.running.iter().position(|other| *other == running) {
+            state.running.swap_remove(index);
+        }
         if let Some(Executed { rows, ns }) = executed {
             state.service.observe(rows, ns);
             state.alone.observe(ns);
@@ -296,18 +317,32 @@ impl State {
     }
 
     /// A batch to execute now, or how long nothing is to be done unless something changes.
-    fn next(&mut self, goal: &Goal, now: u64) -> Result<Few<Request>, Option<Duration>> {
-        if self.running >= self.workers {
+    fn next(&mut self, goal: &Goal, now: u64) -> Result<Batch, Option<Duration>> {
+        if self.running.len() >= self.workers {
             return Err(None);
         }
         match self.decide(goal, now) {
             Decision::Run(count) => {
-                self.running += 1;
-                Ok(self.take(count))
+                let images = self.waiting[..count].iter().map(|waiting| waiting.images).sum();
+                let running = Running { start: now, images };
+                self.running.push(running);
+                Ok(Batch { requests: self.take(count), running })
             }
             Decision::LookAgain(at) => Err(Some(Duration::from_nanos(at.saturating_sub(now)))),
             Decision::Idle => Err(None),
         }
+    }
+
+    /// In how many ns the next worker is free, as batches usually take.
+    fn free_in(&self, now: u64) -> u64 {
+        if self.running.len() < self.workers {
+            return 0;
+        }
+        let left = |batch: &Running| {
+            let time = self.service.estimate(batch.images).unwrap_or(0.0) as u64;
+            (batch.start + time).saturating_sub(now)
+        };
+        self.running.iter().map(left).min().unwrap_or(0)
     }
 
     fn decide(&mut self, goal: &Goal, now: u64) -> Decision {

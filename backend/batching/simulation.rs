@@ -115,7 +115,14 @@ pub fn simulate(
         while let Some(request) = coming.next_if(|request| request.arrival <= now) {
             rate.observe(request.arrival, request.images);
             let bounded = refuses && images_waiting > 0;
-            let longest = bounded.then(|| longest_queue(workers, &service, &goal)).flatten();
+            let left = |batch: &Running| {
+                let time = service.estimate(batch.images).unwrap_or(0.0) as u64;
+                (batch.start + time).saturating_sub(now)
+            };
+            let busy = running.len() == workers;
+            let free_in = if busy { running.iter().map(left).min().unwrap_or(0) } else { 0 };
+            let longest =
+                bounded.then(|| longest_queue(rate.rate(now), free_in, workers, &service, &goal)).flatten();
             if longest.is_some_and(|longest| images_waiting + request.images > longest) {
                 outcome.refused += 1;
                 continue;

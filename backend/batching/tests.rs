@@ -270,17 +270,24 @@ fn a_target_below_a_batch_of_one_means_no_waiting_and_no_refusing() {
     let known = INCEPTION.known(16);
     let goal = Setup::new(16, 30).goal;
     assert_eq!(decide(&view(0, &singles(&[0; 3]), &known, &goal)), Decision::Run(3));
-    assert_eq!(longest_queue(1, &known, &goal), None);
+    assert_eq!(longest_queue(0.0, 0, 1, &known, &goal), None);
 }
 
 #[test]
-fn the_longest_queue_is_what_can_follow_a_batch_in_time() {
+fn the_longest_queue_is_what_can_still_be_in_time() {
     let inception = INCEPTION.known(16);
-    // 6 images take 258 ms, and 6 more can follow in 600; 7 take 298, which leaves no margin.
-    assert_eq!(longest_queue(1, &inception, &Setup::new(16, 600).goal), Some(6));
-    assert_eq!(longest_queue(2, &inception, &Setup::new(16, 600).goal), Some(12));
-    assert_eq!(longest_queue(1, &inception, &Setup::new(16, 90).goal), Some(1));
-    // 16 images take 52 ms: two batches more in 200 ms.
-    assert_eq!(longest_queue(1, &OVERHEAD.known(16), &Setup::new(16, 200).goal), Some(32));
-    assert_eq!(longest_queue(1, &ServiceTimes::new(16), &Setup::new(16, 600).goal), None);
+    let goal = Setup::new(16, 600).goal;
+    // 6 images take 258 ms, and 6 more can follow in 600; 7 take 298, which leaves no margin. With a free worker, one
+    // image more has time.
+    let longest = |rate, free_ms| longest_queue(rate, free_ms * MS, 1, &inception, &goal);
+    assert_eq!(longest(0.0, 0), Some(13));
+    assert_eq!(longest(0.0, 258), Some(7));
+    assert_eq!(longest(0.0, 400), Some(4));
+    assert_eq!(longest(0.0, 599), Some(1), "one may wait in any case");
+    // At full load, as if a batch had just begun.
+    let full = INCEPTION.capacity(6);
+    assert_eq!(longest(full, 0), Some(6));
+    assert_eq!(longest(2.0 * full, 258), Some(6));
+    assert_eq!(longest_queue(2.0 * full, 0, 2, &inception, &goal), Some(12));
+    assert_eq!(longest_queue(0.0, 0, 1, &ServiceTimes::new(16), &goal), None);
 }

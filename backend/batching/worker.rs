@@ -55,7 +55,7 @@ impl Drop for Worker {
 
 fn work(model: &Model, queue: &Queue, stop: &AtomicBool) -> Result<()> {
     while let Some(batch) = queue.next(|| stop.load(Ordering::Relaxed)) {
-        queue.done(execute(model, batch));
+        queue.done(batch.running, execute(model, batch.requests));
     }
     Ok(())
 }
