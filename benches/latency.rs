@@ -3,11 +3,14 @@
 //! Every figure compares things that were measured in turn within this one run, so that a machine whose
 //! speed drifts does not favour one of them. Run by `make bench`.
 //!
-//! 1. Inception-v3, images/s: `Session::run` of the `tensorflow` crate in this process, and the server
-//!    (HTTP, system shared memory, concurrency 2), the same SavedModel and the same thread settings.
+//! 1. Inception-v3, images/s: `Session::run` of the `tensorflow` crate in this process, variables and all, and
+//!    the server (HTTP, system shared memory, concurrency 2), the same SavedModel and the same thread settings;
+//!    and what the machine's own rate of FP32 matrix multiplication would allow.
 //! 2. A one-op model, microseconds: what the backend adds to the session run of a request (gathering the
 //!    input and writing the outputs, as the responses tell), and what the six latency outputs cost.
 //! 3. The heap requests that the backend itself makes for such a request, counted by `heap.c`.
+//!
+//! The numbers go to `target/bench/latency.json` too. It ends with exit code 1 when one misses its aim.
 
 #[allow(dead_code, unused_imports)]
 #[path = "../tests/integration/support/mod.rs"]
@@ -23,23 +26,77 @@ use support::{
     Client, LATENCY_OUTPUTS, Latency, Options, Random, SavedModel, Server, add_one_config, add_one_request,
     environment, in_parallel, inception_config, scratch_folder,
 };
-use tensorflow::{Graph, SavedModelBundle, SessionOptions, SessionRunArgs, Tensor};
+use tensorflow::{
+    DataType, Graph, Operation, SavedModelBundle, Session, SessionOptions, SessionRunArgs, Tensor,
+};
 
 const PICTURE: usize = 299 * 299 * 3;
 const CLASSES: usize = 1000;
 const CONCURRENCY: usize = 2;
-/// Each batch size with the requests of one measurement: two to three seconds on two cores.
-const LOADS: [(usize, usize); 4] = [(1, 48), (4, 16), (8, 10), (16, 6)];
+/// Each batch size with the requests of one measurement, two to three seconds on two cores, and the least ratio of the
+/// server to the bare session.
+const LOADS: [(usize, usize, f64); 4] = [(1, 48, 1.06), (4, 16, 1.06), (8, 10, 1.1), (16, 6, 1.1)];
+/// The least share of the machine's limit, with the largest batches.
+const LEAST_SHARE: f64 = 0.88;
+/// The most that the hand-over to a worker may add to a request, in microseconds.
+const MOST_HAND_OVER: f64 = 15.0;
+/// Multiplications and additions of Inception-v3 for an image, in 10^9.
+const GFLOP_OF_IMAGE: f64 = 11.4;
 
 fn main() {
     // `--quick` is for trying the program itself, `--one-op` leaves the first part out.
-    let quick = std::env::args().any(|argument| argument == "--quick");
+    let given = |flag: &str| std::env::args().any(|argument| argument == flag);
+    let quick = given("--quick");
     link_tensorflow();
     let server = Server::start(Options::new());
-    one_op(&server, if quick { 3 } else { 15 });
+    let mut results = Results::default();
+    one_op(&server, if quick { 3 } else { 15 }, &mut results);
     allocations();
-    if !std::env::args().any(|argument| argument == "--one-op") {
-        inception(&server, if quick { 2 } else { 11 });
+    if !given("--one-op") {
+        inception(&server, if quick { 2 } else { 11 }, &mut results);
+    }
+    drop(server);
+    results.end();
+}
+
+/// The numbers to keep, and which of them miss their aims.
+#[derive(Default)]
+struct Results {
+    numbers: serde_json::Map<String, Value>,
+    missed: Vec<String>,
+}
+
+impl Results {
+    fn keep(&mut self, name: &str, value: f64) {
+        self.numbers.insert(name.into(), json!((value * 1e4).round() / 1e4));
+    }
+
+    /// Keeps a number that is to be at least `aim`.
+    fn at_least(&mut self, aim: f64, name: &str, value: f64) {
+        self.keep(name, value);
+        if value < aim {
+            self.missed.push(format!("{name}: {value:.3}, the aim is {aim} or more"));
+        }
+    }
+
+    /// Keeps a number that is to be at most `aim`.
+    fn at_most(&mut self, aim: f64, name: &str, value: f64) {
+        self.keep(name, value);
+        if value > aim {
+            self.missed.push(format!("{name}: {value:.1}, the aim is {aim} or less"));
+        }
+    }
+
+    fn end(self) {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/bench/latency.json");
+        std::fs::create_dir_all(file.parent().expect("a folder")).expect("the target folder can be written");
+        let text = serde_json::to_string_pretty(&self.numbers).expect("numbers");
+        std::fs::write(&file, text + "\n").expect("the target folder can be written");
+        println!("\nThe numbers: target/bench/latency.json");
+        if !self.missed.is_empty() {
+            println!("Missed: {}", self.missed.join("; "));
+            std::process::exit(1);
+        }
     }
 }
 
@@ -101,42 +158,97 @@ impl Raw {
 
 // ---- Inception-v3 ----
 
-fn inception(server: &Server, rounds: usize) {
+fn inception(server: &Server, rounds: usize, results: &mut Results) {
     let raw = Raw::load(&SavedModel::Inception.folder(), "input", "predictions");
+    let limit = MatrixProduct::new();
     server.load(&inception_config("bench_inception"), SavedModel::Inception);
     let pictures = Random::new(7).floats(16 * PICTURE);
 
-    println!("\nInception-v3 FP32, images/s (median of {rounds} rounds, each raw and server in turn)");
-    println!("{:>6}  {:>8}  {:>8}  {:>6}  {:>13}", "batch", "raw", "server", "ratio", "ratio min-max");
-    for (batch, requests) in LOADS {
+    println!("\nInception-v3 FP32, images/s (median of {rounds} rounds; raw, server and limit in turn)");
+    println!(
+        "{:>6}  {:>8}  {:>8}  {:>6}  {:>13}  {:>8}  {:>8}",
+        "batch", "raw", "server", "ratio", "ratio min-max", "limit", "of limit"
+    );
+    for (batch, requests, aim) in LOADS {
         let pictures = &pictures[..batch * PICTURE];
         let tensor = Tensor::new(&[batch as u64, 299, 299, 3]).with_values(pictures).expect("the pictures");
         let regions: Vec<_> = (0..CONCURRENCY).map(|_| Region::register(server.client(), pictures)).collect();
         let images = (batch * requests) as f64;
         let run_raw = || images / raw.time(&tensor, requests);
         let run_server = || images / time_server(server.client(), &regions, batch, requests);
-        // A warm-up of both, then each round in the other order.
+        // A warm-up of all, then each round in the other order.
         run_raw();
         run_server();
-        let pairs: Vec<(f64, f64)> = (0..rounds)
-            .map(|round| {
-                if round % 2 == 0 {
-                    (run_raw(), run_server())
-                } else {
-                    let server = run_server();
-                    (run_raw(), server)
-                }
-            })
-            .collect();
-        let mut ratios: Vec<f64> = pairs.iter().map(|(raw, server)| server / raw).collect();
-        let ratio = median(&mut ratios);
+        limit.images();
+        let mut found: [Vec<f64>; 5] = Default::default();
+        for round in 0..rounds {
+            let (raw, server) = if round % 2 == 0 {
+                (run_raw(), run_server())
+            } else {
+                let server = run_server();
+                (run_raw(), server)
+            };
+            let limit = limit.images();
+            let row = [raw, server, server / raw, limit, server / limit];
+            found.iter_mut().zip(row).for_each(|(values, value)| values.push(value));
+        }
+        let [raw, server, ratio, limit, share] = found.each_mut().map(|values| median(values));
+        // The median has sorted them.
+        let (least, most) = (found[2][0], found[2][rounds - 1]);
         println!(
-            "{batch:>6}  {:>8.2}  {:>8.2}  {ratio:>6.3}  {:>6.3}-{:.3}",
-            median(&mut pairs.iter().map(|pair| pair.0).collect::<Vec<_>>()),
-            median(&mut pairs.iter().map(|pair| pair.1).collect::<Vec<_>>()),
-            ratios[0],
-            ratios[rounds - 1],
+            "{batch:>6}  {raw:>8.2}  {server:>8.2}  {ratio:>6.3}  {least:>6.3}-{most:.3}  {limit:>9.2}  \
+             {share:>8.3}"
         );
+        let name = |what: &str| format!("inception_v3 batch {batch}, {what}");
+        results.keep(&name("raw images/s"), raw);
+        results.keep(&name("server images/s"), server);
+        results.at_least(aim, &name("server to raw"), ratio);
+        let least_share = if batch == 16 { LEAST_SHARE } else { 0.0 };
+        results.at_least(least_share, &name("server to the limit of FP32 matrix multiplication"), share);
+    }
+}
+
+/// The product of two large matrices, which the machine computes as fast as anything.
+struct MatrixProduct {
+    session: Session,
+    product: Operation,
+    factors: [(Operation, Tensor<f32>); 2],
+}
+
+impl MatrixProduct {
+    const SIZE: u64 = 2048;
+    const RUNS: usize = 4;
+
+    fn new() -> Self {
+        let mut graph = Graph::new();
+        let values = Random::new(3).floats((Self::SIZE * Self::SIZE) as usize);
+        let factors = ["a", "b"].map(|name| {
+            let mut factor = graph.new_operation("Placeholder", name).expect("a placeholder");
+            factor.set_attr_type("dtype", DataType::Float).expect("its type");
+            let tensor = Tensor::new(&[Self::SIZE; 2]).with_values(&values).expect("a matrix");
+            (factor.finish().expect("a placeholder"), tensor)
+        });
+        let mut product = graph.new_operation("MatMul", "product").expect("a product");
+        factors.iter().for_each(|(factor, _)| product.add_input(factor.output(0)));
+        let product = product.finish().expect("a product");
+        let session = Session::new(&SessionOptions::new(), &graph).expect("a session");
+        Self { session, product, factors }
+    }
+
+    /// The images in a second that this rate of multiplication would allow.
+    fn images(&self) -> f64 {
+        let mut args = SessionRunArgs::new();
+        for (factor, tensor) in &self.factors {
+            args.add_feed(factor, 0, tensor);
+        }
+        let fetch = args.request_fetch(&self.product, 0);
+        let start = Instant::now();
+        for _ in 0..Self::RUNS {
+            self.session.run(&mut args).expect("the session runs");
+            args.fetch::<f32>(fetch).expect("the product is there");
+        }
+        let gflop = 2.0 * (Self::SIZE as f64).powi(3) * Self::RUNS as f64 / 1e9;
+        gflop / start.elapsed().as_secs_f64() / GFLOP_OF_IMAGE
     }
 }
 
@@ -213,7 +325,7 @@ impl Drop for Region {
 
 // ---- one op ----
 
-fn one_op(server: &Server, rounds: usize) {
+fn one_op(server: &Server, rounds: usize, results: &mut Results) {
     const REQUESTS: usize = 400;
     let raw = Raw::load(&SavedModel::Small("add_one").folder(), "x", "y");
     let tensor = Tensor::new(&[1, 16]).with_values(&[1.5_f32; 16]).expect("16 values");
@@ -274,6 +386,9 @@ fn one_op(server: &Server, rounds: usize) {
     row("a client's whole latency, Triton's batching", without);
     row("the same, adaptive batching", with_hand_over);
     row("= the hand-over to a worker", with_hand_over - without);
+    results.keep("one op, compute_infer, us", us(&timed, |latency| latency.infer));
+    results.keep("one op, added by the backend, us", added(&timed));
+    results.at_most(MOST_HAND_OVER, "one op, hand-over of adaptive batching, us", with_hand_over - without);
 }
 
 // ---- allocations ----
