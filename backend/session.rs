@@ -63,8 +63,10 @@ impl RunOptions {
         Self(&[0x18, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01]);
     /// In TensorFlow's threads, and not for long: `timeout_in_ms` (field 2) is 500.
     pub const LIMITED: Self = Self(&[0x10, 0xf4, 0x03]);
-    /// The optimised graphs are handed out: `output_partition_graphs` (field 5) is true.
-    const HAND_OUT_GRAPHS: Self = Self(&[0x28, 1]);
+    /// In TensorFlow's threads, for 10 s: `timeout_in_ms` is 10000.
+    const PATIENT: Self = Self(&[0x10, 0x90, 0x4e]);
+    /// The same, and the optimised graphs are handed out: `output_partition_graphs` (field 5) is true.
+    const HAND_OUT_GRAPHS: Self = Self(&[0x10, 0x90, 0x4e, 0x28, 1]);
 }
 
 /// A tensor of the signature.

@@ -58,7 +58,13 @@ pub fn freeze(
     (inputs, outputs): (&[Endpoint], &[Endpoint]),
     config: &[u8],
 ) -> Result<Option<Frozen>, String> {
-    if !graph.operation_iter().any(|operation| operation.op_type().as_deref() == Ok("VarHandleOp")) {
+    let has = |kinds: &[&str]| {
+        graph.operation_iter().any(|operation| operation.op_type().is_ok_and(|kind| kinds.contains(&&*kind)))
+    };
+    if has(&["Variable", "VariableV2"]) {
+        return Err("they are TensorFlow 1's reference variables".into());
+    }
+    if !has(&["VarHandleOp"]) {
         return Ok(None);
     }
     if let Some(objection) = inspect::change(graph, inputs, outputs) {
@@ -110,7 +116,7 @@ pub fn freeze(
         }
     });
     let new_outputs = new_outputs.collect::<Result<_, _>>()?;
-    run_on_zeros(&session, &graph, &new_inputs, &served.outputs, RunOptions::DEFAULT)
+    run_on_zeros(&session, &graph, &new_inputs, &served.outputs, RunOptions::PATIENT)
         .map_err(|e| format!("the optimised graph does not run on zeros: {e}"))?;
     let (inputs, outputs) = (new_inputs, new_outputs);
     Ok(Some(Frozen { graph, session, inputs, outputs, variables: variables.len(), bytes }))

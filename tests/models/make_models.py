@@ -33,6 +33,8 @@ dimension (-1 in front) unless the description says otherwise.
     table            x INT32 [-1,1] -> y FP32 [-1,1], looked up in a hash table, times a variable that is 2
     loop             x FP32 [-1,1] -> y = x + 3 v in a loop that reads the variable v = 0.5
     picks            x FP32 [-1,1] -> y = v x where the sum of x is above 0, else -v x; v = 3 is a variable
+    endless          x FP32 [-1,1] -> y = v x doubled until its sum is 100 at least; v = 3 is a variable. Never ends on
+                     zeros
     sparse           x FP32 sparse [-1,4] -> y FP32 [-1,4]. TensorFlow 1 format; must be refused
 """
 
@@ -277,9 +279,19 @@ def picks(folder):
     save_signatures(folder, {"serving_default": pick}, {"x": ("float32", [None, 1])}, module)
 
 
+def endless(folder):
+    module = tf.Module()
+    module.v = tf.Variable(3.0)
+
+    def double(x):
+        return {"y": tf.while_loop(lambda y: tf.reduce_sum(y) < 100.0, lambda y: [2.0 * y], [x * module.v])[0]}
+
+    save_signatures(folder, {"serving_default": double}, {"x": ("float32", [None, 1])}, module)
+
+
 MODELS = [add_one, all_types, mixed, no_batch, fixed, failing, text, slow, stateful, counts_runs, two_signatures, frozen_v1,
           any_shape, any_bytes, passthrough, one_input_twice, with_text, scalar, no_zeros, weights,
-          embedding, table, loop, picks, sparse]
+          embedding, table, loop, picks, endless, sparse]
 
 
 def main():
