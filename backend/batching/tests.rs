@@ -289,5 +289,9 @@ fn the_longest_queue_is_what_can_still_be_in_time() {
     assert_eq!(longest(full, 0), Some(6));
     assert_eq!(longest(2.0 * full, 258), Some(6));
     assert_eq!(longest_queue(2.0 * full, 0, 2, &inception, &goal), Some(12));
+    // 16 images take 52 ms: two batches more in 200 ms.
+    let overhead = OVERHEAD.known(16);
+    let crowd = 2.0 * OVERHEAD.capacity(16);
+    assert_eq!(longest_queue(crowd, 0, 1, &overhead, &Setup::new(16, 200).goal), Some(32));
     assert_eq!(longest_queue(0.0, 0, 1, &ServiceTimes::new(16), &goal), None);
 }
