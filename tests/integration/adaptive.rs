@@ -33,6 +33,13 @@ pub fn while_busy<T>(server: &Server, model: &str, work: impl FnOnce() -> T) -> 
     })
 }
 
+/// The models' workers on the server become `count`. A thread has its name only once it has run, and the kernel
+/// lists it for a moment after it was joined.
+pub fn assert_workers(server: &Server, count: usize) {
+    let found = || server.threads_named("batches");
+    assert!(eventually(|| found() == count), "{} workers, expected {count}", found());
+}
+
 /// A request that was answered, on the server's clock.
 pub struct Queued {
     seen: Seen,
@@ -268,7 +275,7 @@ fn each_instance_is_a_thread_and_their_count_changes_under_requests() {
     let model = "adaptive_instances";
     let config = |count: u32| adaptive_config(model, 16).instances(count);
     server.load(&config(2), SavedModel::Small("add_one"));
-    assert_eq!(server.threads_named("batches"), 2);
+    assert_workers(&server, 2);
     let before = server.client().statistics(model);
     let queued = in_parallel(6, 600, |number| infer_add_one(&server, model, number, 2));
     let after = server.client().statistics_of(model, before.success.count + 600);
@@ -286,8 +293,7 @@ fn each_instance_is_a_thread_and_their_count_changes_under_requests() {
             std::fs::write(file, config(count).text()).expect("the repository can be written");
             server.client().load(model).expect("another count of instances");
             // A server that loads the model anew keeps the old one until its requests are answered.
-            let as_told = eventually(|| server.threads_named("batches") == count as usize);
-            assert!(as_told, "{} threads for {count} instances", server.threads_named("batches"));
+            assert_workers(&server, count as usize);
             std::thread::sleep(Duration::from_millis(150));
         }
     });
@@ -295,7 +301,7 @@ fn each_instance_is_a_thread_and_their_count_changes_under_requests() {
     assert_eq!(refused, 0, "the model was there all the time");
     assert!(answered > 100, "only {answered} requests were answered");
     unload_and_wait(&server, model);
-    assert_eq!(server.threads_named("batches"), 0);
+    assert_workers(&server, 0);
     assert_eq!(server.stop(), 0, "the server ends in order");
 }
 

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::adaptive::{BUSY, slow_adaptive_config, while_busy};
+use crate::adaptive::{BUSY, assert_workers, slow_adaptive_config, while_busy};
 use crate::faults::unload_and_wait;
 use crate::support::*;
 
@@ -196,7 +196,7 @@ fn a_model_that_is_unloaded_answers_what_waits() {
         for answer in answers {
             Latency::of_outputs(&answer.expect("what waits is answered"), Some(1));
         }
-        assert_eq!(server.threads_named("batches"), 0);
+        assert_workers(&server, 0);
     }
     assert_eq!(server.stop(), 0, "the server ends in order");
 }
@@ -265,7 +265,7 @@ fn loading_often_and_many_requests_leave_nothing_behind() {
     let (early, late) = (after_loads[19], after_loads[49]);
     assert!(late.0 < early.0 + 10, "{} threads became {} over 30 loads", early.0, late.0);
     assert!(late.1 < early.1 + 60, "resident memory grew from {} to {} MiB over 30 loads", early.1, late.1);
-    assert_eq!(server.threads_named("batches"), 0);
+    assert_workers(&server, 0);
 
     server.load(&config, SavedModel::Small("add_one"));
     let _ = in_parallel(4, 2000, one);
