@@ -67,7 +67,7 @@ pub fn freeze(
     if !has(&["VarHandleOp"]) {
         return Ok(None);
     }
-    if let Some(objection) = inspect::change(graph, inputs, outputs) {
+    if let Some(objection) = inspect::risk(graph, inputs, outputs) {
         return Err(objection);
     }
     let definition = graph.graph_def().map_err(|e| format!("the graph cannot be read: {e}"))?;

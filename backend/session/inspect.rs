@@ -13,7 +13,7 @@ const MOST_OPERATIONS: usize = 300;
 
 /// Operations that TensorFlow calls stateful although they change nothing. The calls among them are as
 /// harmless as the functions they call, which are looked into.
-const HARMLESS: [&str; 14] = [
+const HARMLESS: [&str; 13] = [
     "_Arg",
     "Case",
     "CheckNumerics",
@@ -27,8 +27,11 @@ const HARMLESS: [&str; 14] = [
     "VarIsInitializedOp",
     "VariableShape",
     "VariableV2",
-    "While",
 ];
+
+/// Operations that begin a loop. Where its end depends on the inputs, it may have none on zeros, and TensorFlow cannot
+/// be trusted to end such a run in time: that needs a thread of its pool, which other runs may have.
+const LOOPS: [&str; 4] = ["Enter", "RefEnter", "StatelessWhile", "While"];
 
 /// Parts of the names of operations that act on the world outside although TensorFlow does not call them
 /// stateful: their state is in an object that they are given, or in a file.
@@ -37,7 +40,7 @@ const SUSPICIOUS: [&str; 4] = ["Dataset", "Debug", "Infeed", "PyFunc"];
 /// What speaks against running a model at load.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Objection {
-    /// The run may change something; the reason.
+    /// The run may change something, or never end; the reason.
     Acts(String),
     /// It is no small graph; the reason.
     Large(String),
@@ -54,16 +57,16 @@ pub fn objection(graph: &Graph, inputs: &[Endpoint], outputs: &[Endpoint]) -> Op
     large.then(|| Objection::Large(format!("the graph has more than {MOST_OPERATIONS} operations")))
 }
 
-/// Which of the operations behind `outputs` may change something, or keep something from one run to the next,
-/// other than by reading variables; nothing when none does.
-pub fn change(graph: &Graph, inputs: &[Endpoint], outputs: &[Endpoint]) -> Option<String> {
+/// Which of the operations behind `outputs` may change something, keep something from one run to the next other than
+/// by reading variables, or go on without end; nothing when none does.
+pub fn risk(graph: &Graph, inputs: &[Endpoint], outputs: &[Endpoint]) -> Option<String> {
     count(graph, inputs, outputs).err()
 }
 
 /// How many operations there are behind `outputs`.
 ///
 /// # Errors
-/// One of them may change something; which, or why that is not known.
+/// One of them may change something or never end; which, or why that is not known.
 fn count(graph: &Graph, inputs: &[Endpoint], outputs: &[Endpoint]) -> Result<usize, String> {
     let mut inspection =
         Inspection { graph, kinds: HashMap::new(), functions: None, called: Vec::new(), count: 0 };
@@ -91,7 +94,8 @@ fn count(graph: &Graph, inputs: &[Endpoint], outputs: &[Endpoint]) -> Result<usi
 /// What is known of a kind of operation.
 #[derive(Clone)]
 struct Kind {
-    changes_things: bool,
+    /// What speaks against running it at load.
+    risk: Option<&'static str>,
     /// The attributes that hold functions.
     functions: Vec<String>,
 }
@@ -181,10 +185,10 @@ impl Inspection<'_> {
                 kind
             }
         };
-        if kind.changes_things && !self.library()?.contains_key(name) {
-            return Err(format!("the operation {name} may do more than to answer"));
+        match kind.risk {
+            Some(risk) if !self.library()?.contains_key(name) => Err(format!("the operation {name} {risk}")),
+            _ => Ok(kind),
         }
-        Ok(kind)
     }
 
     fn library(&mut self) -> Result<&HashMap<String, Function>, String> {
@@ -219,8 +223,13 @@ fn kind(name: &str, definition: &[u8]) -> Option<Kind> {
         }
     }
     let suspicious = SUSPICIOUS.iter().any(|part| name.contains(part));
-    let changes_things = suspicious || takes_reference || stateful && !HARMLESS.contains(&name);
-    Some(Kind { changes_things, functions })
+    let risk = if LOOPS.contains(&name) {
+        Some("may go on without end on zeros")
+    } else {
+        let changes_things = suspicious || takes_reference || stateful && !HARMLESS.contains(&name);
+        changes_things.then_some("may do more than to answer")
+    };
+    Some(Kind { risk, functions })
 }
 
 fn text(bytes: &[u8]) -> Option<String> {
@@ -295,13 +304,14 @@ mod tests {
         b"\x0a\x0fPartitionedCall\x22\x09\x0a\x01f\x12\x04func\x22\x0d\x0a\x06config\x12\x03int";
 
     #[test]
-    fn state_and_references_are_told_by_the_definition() {
-        let changes = |name: &str, definition| kind(name, definition).map(|kind| kind.changes_things);
+    fn what_may_do_harm_is_told_by_name_and_definition() {
+        let changes = |name: &str, definition| kind(name, definition).map(|kind| kind.risk.is_some());
         assert_eq!(changes("ReadVariableOp", READS), Some(false), "stateful, but on the list");
         assert_eq!(changes("Unheard", READS), Some(true), "stateful, and not on the list");
         assert_eq!(changes("Assign", ASSIGNS), Some(true), "it takes a reference");
         assert_eq!(changes("PartitionedCall", CALLS), Some(false));
         assert_eq!(changes("SnapshotDatasetV2", CALLS), Some(true));
+        assert_eq!(changes("StatelessWhile", CALLS), Some(true), "a loop");
         assert_eq!(kind("PartitionedCall", CALLS).map(|kind| kind.functions), Some(vec!["f".to_string()]));
     }
 

@@ -73,10 +73,10 @@ fn what_cannot_be_frozen_is_served_as_it_is_and_the_log_says_why() {
     let server = shared_server();
     for (name, input, x, expected, reason) in [
         ("table", "INT32", 2.0, 40.0, "the operation HashTableV2 may do more than to answer"),
-        ("loop", "FP32", 2.0, 3.5, "takes a variable"),
+        ("loop", "FP32", 2.0, 3.5, "While may go on without end"),
         ("picks", "FP32", 2.0, 6.0, "takes a variable"),
-        // Loading waits for no more than some seconds.
-        ("endless", "FP32", 20.0, 120.0, "it does not run on zeros"),
+        // Its loop never ends on zeros.
+        ("endless", "FP32", 20.0, 120.0, "While may go on without end"),
     ] {
         let model = format!("freeze_{name}");
         server.load(&config(&model, (input, &[1]), &[1]), SavedModel::Small(name));
