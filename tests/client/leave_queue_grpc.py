@@ -1,11 +1,13 @@
 """Sends requests over gRPC that wait in the model's queue, and cancels some of them there.
 
-    python leave_queue_grpc.py GRPC_URL MODEL
+    python leave_queue_grpc.py GRPC_URL MODEL LOG
 
-The model is `slow` with one instance. Prints, as one line of JSON, how the client saw each of the waiting ones end.
+The model is `slow` with one instance, and LOG the file with the server's log. Prints, as one line of JSON, how the
+client saw each of the waiting ones end.
 """
 
 import json
+import pathlib
 import sys
 import threading
 import time
@@ -36,11 +38,19 @@ class Call:
         return self.ended
 
 
+def wait_for(file, text):
+    for _ in range(400):
+        if text in file.read_text(errors="replace"):
+            return
+        time.sleep(0.05)
+    sys.exit(f"the server's log does not tell after 20 s: {text}")
+
+
 def main():
-    url, model = sys.argv[1:]
+    url, model, log = sys.argv[1:]
     with grpc.InferenceServerClient(url) as client:
-        busy = Call(client, model, 1000)
-        time.sleep(0.2)
+        busy = Call(client, model, 1999)
+        wait_for(pathlib.Path(log), "slow: at work for 1999 ms")
         waiting = [Call(client, model, 1) for _ in range(3)]
         time.sleep(0.2)
         waiting[0].context.cancel()

@@ -2,6 +2,7 @@
 //! run, instances, a latency target.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use crate::faults::{requests_while, unload_and_wait};
@@ -18,15 +19,19 @@ pub fn slow_adaptive_config(name: &str, max_batch_size: u32) -> ModelConfig {
     slow_config(name, max_batch_size).queue_outputs().adaptive()
 }
 
-/// How long [`while_busy`] keeps the worker busy.
-pub const BUSY: Duration = Duration::from_millis(1000);
+/// How long [`while_busy`] keeps the worker busy, or a little longer.
+pub const BUSY: Duration = Duration::from_millis(2000);
 
 /// Does `work` while the only instance of a model of [`slow_adaptive_config`] executes a request. So the
 /// requests that `work` sends wait, until [`BUSY`] is over.
 pub fn while_busy<T>(server: &Server, model: &str, work: impl FnOnce() -> T) -> T {
+    // Each its own number of milliseconds, as tests share a server and its log.
+    static COUNT: AtomicU16 = AtomicU16::new(1);
+    let ms = BUSY.as_millis() as u16 + COUNT.fetch_add(1, Ordering::Relaxed);
+    let begins = format!("slow: at work for {ms} ms");
     std::thread::scope(|scope| {
-        let busy = scope.spawn(|| server.client().infer(model, &slow_request(BUSY.as_secs_f32() * 1e3)));
-        std::thread::sleep(BUSY / 5);
+        let busy = scope.spawn(|| server.client().infer(model, &slow_request(ms.into())));
+        assert!(eventually(|| server.log().contains(&begins)), "the worker has nothing to do");
         let result = work();
         busy.join().expect("the thread ends").expect("the request is good");
         result

@@ -14,7 +14,8 @@ dimension (-1 in front) unless the description says otherwise.
     fixed            x FP32 [2,3] -> y FP32 [3,2], transposed. No batch dimension
     failing          x FP32 [-1,4] -> y = x; fails with "planted failure" where x holds NaN or Inf
     text             x STRING [-1,1] -> y STRING [-1,1], upper case
-    slow             x FP32 [-1,1] -> y = x, after as many milliseconds of work as the largest x says
+    slow             x FP32 [-1,1] -> y = x, after as many milliseconds of work as the largest x says. As it begins, it
+                     tells them on stderr, which is in the server's log
     stateful         x FP32 [-1,1] -> count FP32 [-1,1]: the sum of all x so far, this run's included, in each row
     counts_runs      x FP32 [-1,1] -> runs FP32 [-1,1]: how often it has run, this time included, in each row
     two_signatures   x FP32 [-1,4]: serving_default -> y = x + 1; double -> y = 2 x
@@ -137,6 +138,7 @@ def text(folder):
 
 def slow(folder):
     def work(x):
+        tf.print("slow: at work for", tf.reduce_max(x), "ms")
         end = tf.timestamp() + tf.cast(tf.reduce_max(x), tf.float64) / 1000.0
         last = tf.while_loop(lambda now: now < end, lambda now: [tf.timestamp()], [tf.timestamp()])[0]
         return {"y": x + 0.0 * tf.cast(last, tf.float32)}  # uses `last`, so that nothing may drop the loop

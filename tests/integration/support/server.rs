@@ -273,9 +273,14 @@ impl Server {
         self.client.load(config.name())
     }
 
+    /// Where the server writes to.
+    pub fn log_file(&self) -> PathBuf {
+        self.folder.join("server.log")
+    }
+
     /// All that the server wrote so far.
     pub fn log(&self) -> String {
-        let bytes = std::fs::read(self.folder.join("server.log")).unwrap_or_default();
+        let bytes = std::fs::read(self.log_file()).unwrap_or_default();
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
