@@ -21,6 +21,8 @@ const BELIEVABLE: std::ops::RangeInclusive<f64> = 0.7..=1.4;
 /// The weight of what is assumed before two sizes were seen: that half of a batch's time does not depend
 /// on its size. The other batch sizes are then worth a try, and the try tells how it is.
 const ASSUMED: f64 = 0.05;
+/// The mean time of the line's batches, which begin in ns. The longest batch is well below the end of it.
+const UNIT: std::ops::RangeInclusive<f64> = 1e-20..=1e20;
 /// Batches whose cost per image is within this share of the cheapest are as good as the cheapest.
 const AS_CHEAP: f64 = 1.02;
 
@@ -63,8 +65,7 @@ impl ServiceTimes {
         let images = images.clamp(1, self.sizes.len());
         let ns = ns.max(1) as f64;
         self.recent.push(images, ns);
-        let speed = self.speed();
-        self.learn_shape(images, ns / speed);
+        self.learn_shape(images, ns / self.speed_of_line());
         // After the batch counted for the shape too: the first batch of all has nothing else to go by.
         let speed = self.speed();
         if let Some((images, ns)) = self.recent.middle() {
@@ -92,6 +93,12 @@ impl ServiceTimes {
     /// How the machine is now, as a factor on the shape. It is 1 while the shape itself is new.
     fn speed(&self) -> f64 {
         self.recent.median(|images, ns| ns / self.shape(images)).unwrap_or(1.0)
+    }
+
+    /// The same as the line takes it: where batches scatter widely, the line lies below the median. Were it given
+    /// times at the median's speed, it would make all of them smaller, and so the shape, without end.
+    fn speed_of_line(&self) -> f64 {
+        self.recent.mean(|images, ns| ns / self.shape(images)).unwrap_or(1.0)
     }
 
     /// The time of so many images at the speed 1.
@@ -155,7 +162,22 @@ impl Line {
         ] {
             *sum = *sum * KEPT + value;
         }
+        let mean_ns = self.ns / self.weight;
+        if !UNIT.contains(&mean_ns) {
+            self.scale(1.0 / mean_ns);
+        }
         self.fit();
+    }
+
+    /// Makes all times so many times as long. What they are multiples of is nobody's concern once there is a speed,
+    /// but chance may carry it far away over the months, to where numbers end.
+    fn scale(&mut self, factor: f64) {
+        for sum in [&mut self.weight, &mut self.images, &mut self.images_squared] {
+            *sum /= factor * factor;
+        }
+        for sum in [&mut self.ns, &mut self.images_ns] {
+            *sum /= factor;
+        }
     }
 
     fn fit(&mut self) {
@@ -195,6 +217,16 @@ impl Recent {
         let mut values = self.batches.map(|(images, ns)| value(images, ns));
         let (_, &mut median, _) = values.select_nth_unstable_by(RECENT / 2, f64::total_cmp);
         Some(median)
+    }
+
+    /// The mean of a value of the batches as a [`Line`] makes it; None before there are enough.
+    fn mean(&self, value: impl Fn(usize, f64) -> f64) -> Option<f64> {
+        if self.seen < RECENT {
+            return None;
+        }
+        let parts = self.batches.map(|(images, ns)| 1.0 / value(images, ns));
+        let squares = parts.iter().map(|part| part * part).sum::<f64>();
+        Some(parts.iter().sum::<f64>() / squares)
     }
 
     /// The batch with as many before it as after it. Compared with the median of all of them, it tells how
@@ -284,6 +316,41 @@ mod tests {
                 assert!((ratio - 1.0).abs() < most, "{images}: {ratio}");
             }
             assert!(service.spread(95.0) < spread + 0.05);
+        }
+    }
+
+    #[test]
+    fn batches_may_scatter_widely_for_as_long_as_they_like() {
+        // Of a few microseconds on a busy machine: some go straight through, most are held up.
+        let mut random = fastrand::Rng::with_seed(5);
+        let mut service = ServiceTimes::new(16);
+        for number in 0..200_000 {
+            let images = SIZES[number % SIZES.len()];
+            let held_up = [1, 4, 4, 4, 8][random.usize(..5)];
+            service.observe(images, (2_000 + 100 * images as u64) * held_up);
+            if number >= 1_000 {
+                let estimate = |images| service.estimate(images).expect("seen");
+                let ratio = estimate(1) / 2_100.0;
+                assert!((0.8..9.0).contains(&ratio), "after {number} batches: {ratio}, 4 on the median");
+                let growth = estimate(8) / estimate(1);
+                assert!((1.0..3.0).contains(&growth), "after {number} batches: {growth} in place of 1.3");
+            }
+        }
+    }
+
+    #[test]
+    fn the_unit_of_the_line_is_nobody_s_concern() {
+        let mut random = fastrand::Rng::with_seed(6);
+        let mut service = seen(60, 6);
+        let estimates = service.estimates.clone();
+        for unit in [1e-40, 1e60] {
+            service.line.scale(unit);
+            service.line.fit();
+            let images = 3;
+            service.observe(images, INCEPTION.scattered(&mut random, images));
+            for (&now, &before) in service.estimates.iter().zip(&estimates) {
+                assert!((now / before - 1.0).abs() < 0.1, "{before} became {now}");
+            }
         }
     }
 
