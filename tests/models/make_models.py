@@ -15,9 +15,10 @@ dimension (-1 in front) unless the description says otherwise.
     failing          x FP32 [-1,4] -> y = x; fails with "planted failure" where x holds NaN or Inf
     text             x STRING [-1,1] -> y STRING [-1,1], upper case
     slow             x FP32 [-1,1] -> y = x, after as many milliseconds of work as the largest x says. As it begins, it
-                     tells them on stderr, which is in the server's log
+                     tells them in TensorFlow's log, which is in the server's
     stateful         x FP32 [-1,1] -> count FP32 [-1,1]: the sum of all x so far, this run's included, in each row
     counts_runs      x FP32 [-1,1] -> runs FP32 [-1,1]: how often it has run, this time included, in each row
+    remembers        x FP32 [-1,4] -> before FP32 [-1,4]: the x of the run before; it is kept as it was fed
     two_signatures   x FP32 [-1,4]: serving_default -> y = x + 1; double -> y = 2 x
     frozen_v1        x FP32 [-1,4] -> y FP32 [-1,2] = x W + 1, W = [[1,0],[0,1],[1,1],[2,-1]]; TensorFlow 1 format,
                      no functions, no variables
@@ -138,7 +139,8 @@ def text(folder):
 
 def slow(folder):
     def work(x):
-        tf.print("slow: at work for", tf.reduce_max(x), "ms")
+        # Not to stderr itself: where TensorFlow is opened with its own symbols first, its std::cerr is never made.
+        tf.print("slow: at work for", tf.reduce_max(x), "ms", output_stream=tf.compat.v1.logging.info)
         end = tf.timestamp() + tf.cast(tf.reduce_max(x), tf.float64) / 1000.0
         last = tf.while_loop(lambda now: now < end, lambda now: [tf.timestamp()], [tf.timestamp()])[0]
         return {"y": x + 0.0 * tf.cast(last, tf.float32)}  # uses `last`, so that nothing may drop the loop
@@ -162,6 +164,18 @@ def counts_runs(folder):
     module.runs = tf.Variable(0.0)
     save_signatures(folder, {"serving_default": lambda x: {"runs": tf.zeros_like(x) + module.runs.assign_add(1.0)}},
                     {"x": ("float32", [None, 1])}, module)
+
+
+def remembers(folder):
+    module = tf.Module()
+    module.fed = tf.Variable(tf.zeros([2, 4]), shape=[None, 4])
+
+    def remember(x):
+        before = module.fed.read_value()
+        module.fed.assign(x)
+        return {"before": before}
+
+    save_signatures(folder, {"serving_default": remember}, {"x": ("float32", [None, 4])}, module)
 
 
 def two_signatures(folder):
@@ -291,8 +305,8 @@ def endless(folder):
     save_signatures(folder, {"serving_default": double}, {"x": ("float32", [None, 1])}, module)
 
 
-MODELS = [add_one, all_types, mixed, no_batch, fixed, failing, text, slow, stateful, counts_runs, two_signatures, frozen_v1,
-          any_shape, any_bytes, passthrough, one_input_twice, with_text, scalar, no_zeros, weights,
+MODELS = [add_one, all_types, mixed, no_batch, fixed, failing, text, slow, stateful, counts_runs, remembers,
+          two_signatures, frozen_v1, any_shape, any_bytes, passthrough, one_input_twice, with_text, scalar, no_zeros, weights,
           embedding, table, loop, picks, endless, sparse]
 
 
