@@ -65,15 +65,27 @@ pub fn execute_batch(model: &Model, requests: Few<Request>) -> Option<Executed> 
         let computed = Computed { outputs: &outputs, tensors, rows };
         scatter::check(model, &computed).map(|()| computed)
     });
-    // At the end the members go: each one's statistics and its release, after every answer has left.
+    let executed = answer_all(model, computed, &times, &mut members);
+    model.spare.give_back(gathered.tensors);
+    // The members go now: each one's statistics and its release, after every answer has left.
+    executed
+}
+
+/// Answers the members of a batch with what was computed for them, or all with the same error.
+fn answer_all(
+    model: &Model,
+    computed: Result<Computed<'_>>,
+    times: &BatchTimes,
+    members: &mut [Member<'_>],
+) -> Option<Executed> {
     match computed {
         Ok(computed) => {
             let mut last = times.end(members[0].request.arrival());
-            for member in &mut members {
-                last = answer(model, &computed, &times, member).unwrap_or(last);
+            for member in &mut *members {
+                last = answer(model, &computed, times, member).unwrap_or(last);
             }
-            report_batch(&members[0].request, rows as u64, last);
-            Some(Executed { rows, ns: last.request_end - exec_start })
+            report_batch(&members[0].request, computed.rows as u64, last);
+            Some(Executed { rows: computed.rows, ns: last.request_end - times.exec_start })
         }
         Err(error) => {
             let error = error.context(format!("model '{}'", model.name));

@@ -51,7 +51,7 @@ pub fn gather(model: &Model, requests: &[Request]) -> Gathered {
             .map(|index| {
                 let datatype = model.inputs[index].datatype;
                 let shape = batch_shape(model, first[index].shape, total);
-                fill(Tensor::new(datatype, &shape), good.iter().map(|parts| &parts[index]))
+                fill(model.spare.take(datatype, &shape), good.iter().map(|parts| &parts[index]))
             })
             .collect(),
         None => Few::new(),

@@ -15,7 +15,7 @@
 //! and what they rest on, made once at load: [`library`] finds and opens TensorFlow, [`config`] reads
 //! the model's configuration, [`complete`] fills in what it leaves out, [`model`] holds it against the
 //! SavedModel's signature, [`calling_thread`] measures where its operations run best; [`datatype`] has the
-//! element types, [`few`] the lists that need no heap.
+//! element types, [`few`] the lists that need no heap, [`spare`] the input tensors that are used again.
 
 #![deny(unsafe_code)]
 // The library's only public items are its C entry points: the documentation is for who works on it.
@@ -33,6 +33,7 @@ mod library;
 mod model;
 mod scatter;
 mod session;
+mod spare;
 mod timing;
 #[allow(unsafe_code)]
 mod triton;

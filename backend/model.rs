@@ -6,9 +6,10 @@ use std::sync::Arc;
 use crate::batching::{self, Queue};
 use crate::calling_thread::{self, CallingThreadRows};
 use crate::complete::complete;
-use crate::config::{BackendOptions, Batching, CallingThread, ModelConfig, Step, TensorConfig};
+use crate::config::{BackendOptions, Batching, ModelConfig, Step, TensorConfig};
 use crate::datatype::DataType;
 use crate::session::{Endpoint, Options, Session};
+use crate::spare::Spare;
 use crate::timing::{self, Measure};
 use crate::triton::model::ModelHandle;
 use crate::triton::{Error, Result};
@@ -65,6 +66,8 @@ pub struct Model {
     pub test_panic: Option<Step>,
     /// The SavedModel's session.
     pub session: Session,
+    /// The inputs of earlier batches, for later ones.
+    pub spare: Spare,
 }
 
 impl Model {
@@ -91,8 +94,6 @@ impl Model {
                     threads: config.threads,
                     cpu_only: config.cpu_only,
                     freeze: config.freeze,
-                    inspect: config.calling_thread == CallingThread::Measured
-                        || config.batching != Batching::Triton,
                 },
             )?;
             if handle.may_complete_config()? && complete(&mut json, &config, &session, options) {
@@ -148,6 +149,7 @@ impl Model {
             latency_parameters: if config.latency_parameters { available } else { &[] },
             queue: None,
             test_panic: config.test_panic,
+            spare: Spare::new(session.keeps_nothing()),
             session,
         })
     }

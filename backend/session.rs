@@ -4,13 +4,13 @@
 
 mod freeze;
 mod inspect;
+mod pools;
 mod tensor;
 
 use std::borrow::Cow;
 use std::path::Path;
 use std::time::Instant;
 
-use once_cell::sync::OnceCell;
 use tensorflow::{
     self as tf, FetchToken, Graph, Operation, SavedModelBundle, SessionOptions, SessionRunArgs, SignatureDef,
 };
@@ -47,8 +47,6 @@ pub struct Options<'a> {
     pub cpu_only: bool,
     /// Turn variables into constants where that can be done.
     pub freeze: bool,
-    /// Find out whether the model may be run at load.
-    pub inspect: bool,
 }
 
 /// How one run goes: TensorFlow's `RunOptions`, serialised.
@@ -105,7 +103,7 @@ pub struct Session {
     pub inputs: Vec<Endpoint>,
     /// The signature's outputs, sorted by name.
     pub outputs: Vec<Endpoint>,
-    /// Why the model is better not run when nobody has asked for it, where that was to be found out.
+    /// Why the model is better not run when nobody has asked for it.
     pub objection: Option<Objection>,
 }
 
@@ -127,8 +125,7 @@ impl Session {
                 ),
             ));
         }
-        warn_of_shared_threads(options.threads);
-        let config = session_config(options.threads, options.cpu_only);
+        let config = pools::session_config(pools::choose(options.threads), options.cpu_only);
         let mut session_options = SessionOptions::new();
         session_options.set_config(&config).map_err(|e| failure("the thread settings were refused", &e))?;
         let mut graph = Graph::new();
@@ -149,9 +146,7 @@ impl Session {
             session = Self { session: frozen.session, inputs, outputs, objection: None };
         }
         process::release_free_memory();
-        if options.inspect {
-            session.objection = inspect::objection(&graph, &session.inputs, &session.outputs);
-        }
+        session.objection = inspect::objection(&graph, &session.inputs, &session.outputs);
         // The rest of the bundle, which may hold the weights a second time, goes here.
         Ok(session)
     }
@@ -177,6 +172,11 @@ impl Session {
                 None
             }
         }
+    }
+
+    /// Whether nothing that is fed outlives its run, so that the caller may write into it again.
+    pub fn keeps_nothing(&self) -> bool {
+        !matches!(self.objection, Some(Objection::Acts(_)))
     }
 
     /// Runs the model once: `inputs` in the order of [`Self::inputs`], `wanted` as indices into
@@ -270,33 +270,6 @@ fn check_variables(folder: &Path, graph: &Graph) -> Result<()> {
     }
 }
 
-/// TensorFlow has one pool of intra-op threads and one of inter-op threads for the process, each as large as
-/// its first session asked for, unless it is told to give a session its own.
-fn warn_of_shared_threads(threads: Threads) {
-    const OWN_POOLS: &str = "TF_OVERRIDE_GLOBAL_THREADPOOL";
-    static INTRA: OnceCell<Option<u32>> = OnceCell::new();
-    static INTER: OnceCell<Option<u32>> = OnceCell::new();
-    let own_pools = std::env::var(OWN_POOLS).is_ok_and(|value| ["1", "true"].contains(&value.as_str()));
-    let warn = |parameter: &str, asked: Option<u32>, first: Option<u32>, advice: &str| {
-        if asked.is_some() && asked != first {
-            let size =
-                first.map_or_else(|| "TensorFlow's own choice".into(), |count| format!("{count} threads"));
-            log::warn!(
-                "{parameter} has no effect here: the sessions of a process share the pool of the first one \
-                 ({size}). To give each model its own, {advice}"
-            );
-        }
-    };
-    if !own_pools {
-        let advice = format!("start the server with {OWN_POOLS}=1 in its environment");
-        warn("TF_NUM_INTRA_THREADS", threads.intra, *INTRA.get_or_init(|| threads.intra), &advice);
-    }
-    if !threads.per_session {
-        let advice = "set TF_USE_PER_SESSION_THREADS to true";
-        warn("TF_NUM_INTER_THREADS", threads.inter, *INTER.get_or_init(|| threads.inter), advice);
-    }
-}
-
 /// Two inputs of a signature may be one tensor of the graph, but that can be fed only once.
 fn one_name_each(inputs: &[Endpoint]) -> Result<()> {
     for (index, input) in inputs.iter().enumerate() {
@@ -363,57 +336,4 @@ fn endpoints<'a>(
         .collect::<Result<Vec<_>>>()?;
     endpoints.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(endpoints)
-}
-
-/// TensorFlow's `ConfigProto`, serialised: the few fields that are set here are all plain numbers.
-fn session_config(threads: Threads, cpu_only: bool) -> Vec<u8> {
-    const DEVICE_COUNT: u32 = 1;
-    const INTRA_OP_PARALLELISM_THREADS: u32 = 2;
-    const INTER_OP_PARALLELISM_THREADS: u32 = 5;
-    const ALLOW_SOFT_PLACEMENT: u32 = 7;
-    const USE_PER_SESSION_THREADS: u32 = 9;
-    // A map's entry is a message: key (field 1, a string) and value (field 2, a number).
-    const NO_GPU: [u8; 7] = [0x0a, 3, b'G', b'P', b'U', 0x10, 0];
-
-    let mut bytes = Vec::new();
-    let mut number = |field: u32, mut value: u32| {
-        bytes.push((field << 3) as u8);
-        while value >= 0x80 {
-            bytes.push(value as u8 | 0x80);
-            value >>= 7;
-        }
-        bytes.push(value as u8);
-    };
-    // A graph that was exported on a machine with a GPU runs on one without.
-    number(ALLOW_SOFT_PLACEMENT, 1);
-    if let Some(count) = threads.intra {
-        number(INTRA_OP_PARALLELISM_THREADS, count);
-    }
-    if let Some(count) = threads.inter {
-        number(INTER_OP_PARALLELISM_THREADS, count);
-    }
-    if threads.per_session {
-        number(USE_PER_SESSION_THREADS, 1);
-    }
-    if cpu_only {
-        bytes.push((DEVICE_COUNT << 3 | 2) as u8);
-        bytes.push(NO_GPU.len() as u8);
-        bytes.extend(NO_GPU);
-    }
-    bytes
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_session_config_is_tensorflows_protobuf() {
-        let threads = Threads { intra: Some(300), inter: Some(1), per_session: true };
-        // TensorFlow 2.20's ConfigProto.FromString reads these bytes as what is meant.
-        let expected =
-            [0x38, 1, 0x10, 0xac, 0x02, 0x28, 1, 0x48, 1, 0x0a, 7, 0x0a, 3, b'G', b'P', b'U', 0x10, 0];
-        assert_eq!(session_config(threads, true), expected);
-        assert_eq!(session_config(Threads::default(), false), [0x38, 1]);
-    }
 }

@@ -26,9 +26,19 @@ macro_rules! tensors {
                 match datatype { $(DataType::$kind => Self::$kind(tf::Tensor::new(dims)),)* }
             }
 
+            /// The element type.
+            pub fn datatype(&self) -> DataType {
+                match self { $(Self::$kind(_) => DataType::$kind,)* }
+            }
+
             /// The shape.
             pub fn dims(&self) -> &[u64] {
                 match self { $(Self::$kind(tensor) => tensor.dims(),)* }
+            }
+
+            /// The bytes of its elements.
+            pub fn byte_size(&self) -> usize {
+                match self { $(Self::$kind(tensor) => size_of_val(&tensor[..]),)* }
             }
 
             /// Lets `fill` write the bytes of some of the elements.

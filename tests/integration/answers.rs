@@ -279,6 +279,25 @@ fn instances_share_one_session() {
     assert_eq!(last, 120.0, "the counter after 120 requests that add one");
 }
 
+/// A variable may hold the very memory that was fed: nothing else may be written there.
+#[test]
+fn what_a_model_has_kept_of_its_inputs_stays() {
+    let server = shared_server();
+    let model = "remembers";
+    let config = ModelConfig::new(model, 8).input("x", "FP32", &[4]).output("before", "FP32", &[4]);
+    server.load(&config, SavedModel::Small("remembers"));
+    let mut random = Random::new(11);
+    let mut before: Option<Vec<f32>> = None;
+    for _ in 0..20 {
+        let values = random.floats(2 * 4);
+        let request = InferRequest::new(vec![Tensor::fp32("x", &[2, 4], &values)]);
+        let answer = server.client().infer(model, &request).expect("the request is good");
+        if let Some(before) = before.replace(values) {
+            assert_eq!(answer.output("before").as_f32(), before);
+        }
+    }
+}
+
 #[test]
 fn the_signature_can_be_chosen() {
     let server = shared_server();

@@ -1,5 +1,7 @@
 //! Where a model's operations run: in the thread that the server calls with, or in TensorFlow's.
 
+use std::path::{Path, PathBuf};
+
 use crate::support::*;
 
 const CALLING: &str = "runs in the calling thread";
@@ -98,14 +100,14 @@ fn a_model_that_changes_something_is_not_run_at_load() {
     assert_eq!(answer.output("runs").as_f32(), [1.0], "the first request's run is the first one");
 }
 
-/// Which time it is counts as state: TensorFlow must not take it twice the same.
+/// Printing does.
 #[test]
 fn an_operation_that_may_change_something_is_enough() {
     let server = shared_server();
     let model = "slow_not_tried";
     server.load(&slow_config(model, 1), SavedModel::Small("slow"));
     let line = told(&server, model);
-    assert!(line.contains(POOL) && line.contains("Timestamp may do more than to answer"), "{line}");
+    assert!(line.contains(POOL) && line.contains("PrintV2 may do more than to answer"), "{line}");
 }
 
 #[test]
@@ -131,4 +133,60 @@ fn open_shapes_are_not_guessed() {
     server.load(&config, SavedModel::Small("any_bytes"));
     let line = told(&server, model);
     assert!(line.contains(POOL) && line.contains("input 'x' has a dimension of any size"), "{line}");
+}
+
+/// A control group that may use one CPU; it is removed when this goes, which no process may be in then.
+struct OneCpu(PathBuf);
+
+impl OneCpu {
+    /// Of both versions of control groups there is the one that has the file. Not everybody may make one.
+    fn new() -> Option<Self> {
+        let name = format!("tensorflow_latency_{}", std::process::id());
+        [("/sys/fs/cgroup", "cpu.max", "100000 100000"), ("/sys/fs/cgroup/cpu", "cpu.cfs_quota_us", "100000")]
+            .into_iter()
+            .find_map(|(root, file, limit)| {
+                let group = Path::new(root).join(&name);
+                std::fs::create_dir(&group).ok()?;
+                let group = Self(group);
+                let file = group.0.join(file);
+                (file.exists() && std::fs::write(file, limit).is_ok()).then_some(group)
+            })
+    }
+}
+
+impl Drop for OneCpu {
+    fn drop(&mut self) {
+        let gone = eventually(|| std::fs::remove_dir(&self.0).is_ok());
+        if !gone {
+            eprintln!("{} cannot be removed", self.0.display());
+        }
+    }
+}
+
+#[test]
+fn there_are_as_many_threads_as_the_server_may_use_cpus() {
+    let of_log = |server: &Server| {
+        server.load(&add_one_config("first", 8), SavedModel::Small("add_one"));
+        let log = server.log();
+        let line = log.lines().find(|line| line.contains("TensorFlow's threads for all models:"));
+        line.unwrap_or_else(|| panic!("no line tells of TensorFlow's threads: {log}")).to_owned()
+    };
+    let said = |count: &str| format!("{count} within an operation (intra-op), {count} for operations");
+    let chosen = Server::start(
+        Options::new().environment("TF_NUM_INTRAOP_THREADS", "3").environment("TF_NUM_INTEROP_THREADS", "3"),
+    );
+    let line = of_log(&chosen);
+    assert!(line.contains(&said("as it chooses")), "{line}");
+    drop(chosen);
+
+    let Some(group) = OneCpu::new() else {
+        return left_out(
+            "that TensorFlow has no more threads than the server may use CPUs",
+            "this user may not make a control group that limits them",
+        );
+    };
+    let server = Server::start(Options::new().cgroup(&group.0));
+    let line = of_log(&server);
+    assert!(line.contains(&said("1")), "{line}");
+    drop(server);
 }

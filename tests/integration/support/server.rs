@@ -27,6 +27,7 @@ use super::repository::{SavedModel, scratch_folder, write_model};
 /// `TL_TRITONSERVER` may start the server elsewhere, in a container for example. It then writes the server's
 /// process id to `server.pid` in the server's folder, and ends when the server does, with its exit code.
 const GUARD: &str = r#"
+[ -z "$SERVER_CGROUP" ] || echo $$ >"$SERVER_CGROUP/cgroup.procs" || exit
 "$@" >>"$SERVER_LOG" 2>&1 &
 server=$!
 echo "$server"
@@ -51,6 +52,7 @@ pub struct Options {
     ships_tensorflow: bool,
     beside_backend: Vec<(PathBuf, String)>,
     metrics: bool,
+    cgroup: Option<PathBuf>,
 }
 
 impl Options {
@@ -65,6 +67,7 @@ impl Options {
             ships_tensorflow: false,
             beside_backend: Vec::new(),
             metrics: false,
+            cgroup: None,
         }
     }
 
@@ -108,6 +111,12 @@ impl Options {
     /// With metrics, for [`Server::metrics`].
     pub fn metrics(mut self) -> Self {
         self.metrics = true;
+        self
+    }
+
+    /// In the control group of this folder.
+    pub fn cgroup(mut self, folder: &Path) -> Self {
+        self.cgroup = Some(folder.to_path_buf());
         self
     }
 
@@ -185,6 +194,7 @@ impl Server {
             .env_remove("LD_LIBRARY_PATH")
             .env("SERVER_LOG", folder.join("server.log"))
             .env("SERVER_FOLDER", &folder)
+            .env("SERVER_CGROUP", options.cgroup.as_deref().unwrap_or(Path::new("")))
             .env("SERVER_VARIABLES", options.variables())
             .env("SERVER_SHIPS_TENSORFLOW", if options.ships_tensorflow { "1" } else { "" })
             .envs(options.environment.iter().map(|(key, value)| (key, value)))
