@@ -81,8 +81,8 @@ experiment-batching: experiment-tool ## ways to batch under one latency target (
 test-models: $(TEST_MODELS) ## makes the small SavedModels of the tests
 	@echo "Test models: $(dir $(TEST_MODELS))"
 
-bench: build $(INCEPTION) $(TEST_MODELS) ## throughput against the bare TensorFlow, microseconds added to each request
-	@cargo bench --bench latency $(ARGS)
+bench: build $(INCEPTION) $(TEST_MODELS) ## the server against the bare TensorFlow; ARGS="--only one-op,heap"
+	@cargo bench --bench latency -- $(ARGS)
 
 bench-experiment: build $(INCEPTION) $(TEST_MODELS) ## the measuring tool against the official clients; PERF_ANALYZER=FILE
 	@cargo build --release -p triton-experiment
