@@ -3,8 +3,8 @@
 //! Every figure compares things that were measured in turn within this one run, so that a machine whose
 //! speed drifts does not favour one of them. The parts, each with a file and servers of its own:
 //!
-//! - `inception`: Inception-v3, images/s, against the session of its SavedModel and against the
-//!   machine's own rate of matrix multiplication
+//! - `inception`: Inception-v3, images/s, against the session of its SavedModel, against the session of its
+//!   frozen graph, and against the machine's own rate of matrix multiplication
 //! - `one-op`: what the backend adds to the run of a small model
 //! - `heap`: the heap requests of the backend itself
 //!
