@@ -5,7 +5,7 @@
 //!
 //! - `inception`: Inception-v3, images/s, against the session of its SavedModel, against the session of its
 //!   frozen graph, and against the machine's own rate of matrix multiplication
-//! - `one-op`: what the backend adds to the run of a small model
+//! - `one-op`: what the backend adds to the run of a small model, and what the calling thread saves
 //! - `heap`: the heap requests of the backend itself
 //!
 //! Run by `make bench`, which hands on `ARGS`: `--only PART,PART` measures these parts, `--quick` is for trying
