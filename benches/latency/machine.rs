@@ -53,6 +53,11 @@ impl Machine {
         }
     }
 
+    /// Whether the CPU has an extension of [`EXTENSIONS`].
+    pub fn has(&self, extension: &str) -> bool {
+        self.extensions.contains(&extension)
+    }
+
     pub fn print(&self) {
         println!("CPU     {}, {} cores, {}", self.cpu, self.cores, self.extensions.join(" "));
         println!("Memory  {:.1} GB", self.memory_gb);

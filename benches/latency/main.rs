@@ -5,6 +5,7 @@
 //!
 //! - `inception`: Inception-v3, images/s, against the session of its SavedModel, against the session of its
 //!   frozen graph, and against the machine's own rate of matrix multiplication
+//! - `bf16`: the same model where TensorFlow may compute in BF16, against FP32
 //! - `one-op`: what the backend adds to the run of a small model, and what the calling thread saves
 //! - `heap`: the heap requests of the backend itself
 //!
@@ -12,6 +13,7 @@
 //! the program itself. The numbers and the machine's description go to `target/bench/latency.json` too. It ends
 //! with exit code 1 when one misses its aim.
 
+mod bf16;
 mod heap;
 mod inception;
 mod machine;
@@ -32,8 +34,12 @@ use results::Results;
 /// What measures a part.
 type Measure = fn(&mut Results);
 
-const PARTS: [(&str, Measure); 3] =
-    [("inception", inception::measure), ("one-op", one_op::measure), ("heap", heap::measure)];
+const PARTS: [(&str, Measure); 4] = [
+    ("inception", inception::measure),
+    ("bf16", bf16::measure),
+    ("one-op", one_op::measure),
+    ("heap", heap::measure),
+];
 
 fn main() -> ExitCode {
     let (quick, parts) = match arguments() {
