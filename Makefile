@@ -82,7 +82,7 @@ experiment-batching: experiment-tool ## ways to batch under one latency target (
 test-models: $(TEST_MODELS) ## makes the small SavedModels of the tests
 	@echo "Test models: $(dir $(TEST_MODELS))"
 
-bench: build $(INCEPTION) $(FROZEN_INCEPTION) $(TEST_MODELS) ## the server against the bare TensorFlow; ARGS="--only one-op,heap"
+bench: build $(INCEPTION) $(FROZEN_INCEPTION) $(TEST_MODELS) ## the server against the bare TensorFlow; ARGS="--only one-op,load"
 	@cargo bench --bench latency -- $(ARGS)
 
 bench-experiment: build $(INCEPTION) $(TEST_MODELS) ## the measuring tool against the official clients; PERF_ANALYZER=FILE

@@ -9,6 +9,7 @@
 //! - `one-op`: what the backend adds to the run of a small model, and what the calling thread saves
 //! - `heap`: the heap requests of the backend itself
 //! - `memory`: the resident memory of a server with one and with four instances
+//! - `load`: how long a load takes that turns variables into constants
 //!
 //! Run by `make bench`, which hands on `ARGS`: `--only PART,PART` measures these parts, `--quick` is for trying
 //! the program itself. The numbers and the machine's description go to `target/bench/latency.json` too. It ends
@@ -17,6 +18,7 @@
 mod bf16;
 mod heap;
 mod inception;
+mod load;
 mod machine;
 mod memory;
 mod one_op;
@@ -36,12 +38,13 @@ use results::Results;
 /// What measures a part.
 type Measure = fn(&mut Results);
 
-const PARTS: [(&str, Measure); 5] = [
+const PARTS: [(&str, Measure); 6] = [
     ("inception", inception::measure),
     ("bf16", bf16::measure),
     ("one-op", one_op::measure),
     ("heap", heap::measure),
     ("memory", memory::measure),
+    ("load", load::measure),
 ];
 
 fn main() -> ExitCode {
