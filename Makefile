@@ -9,6 +9,7 @@ READY := $(VENV)/.ready
 SITE := $(CURDIR)/$(VENV)/site-packages
 BACKEND := target/release/libtriton_tensorflow_latency.so
 INCEPTION := model_repository/inception_v3/1/model.savedmodel/saved_model.pb
+FROZEN_INCEPTION := target/bench/inception_v3_frozen/saved_model.pb
 TEST_MODELS := target/test-models/made_from
 DIST_READY := $(VENV)/.ready-dist
 DIST_LIBRARY := target/$(shell uname -m)-unknown-linux-gnu/dist/libtriton_tensorflow_latency.so
@@ -81,8 +82,8 @@ experiment-batching: experiment-tool ## ways to batch under one latency target (
 test-models: $(TEST_MODELS) ## makes the small SavedModels of the tests
 	@echo "Test models: $(dir $(TEST_MODELS))"
 
-bench: build $(INCEPTION) $(TEST_MODELS) ## throughput against the bare TensorFlow, microseconds added to each request
-	@cargo bench --bench latency $(ARGS)
+bench: build $(INCEPTION) $(FROZEN_INCEPTION) $(TEST_MODELS) ## the server against the bare TensorFlow; ARGS="--only one-op,load"
+	@cargo bench --bench latency -- $(ARGS)
 
 bench-experiment: build $(INCEPTION) $(TEST_MODELS) ## the measuring tool against the official clients; PERF_ANALYZER=FILE
 	@cargo build --release -p triton-experiment
@@ -173,6 +174,10 @@ $(DIST_READY): requirements-dist.txt $(READY)
 # The script itself decides whether the model that is there will do; `touch` tells make.
 $(INCEPTION): model_repository/make_inception_v3.py | $(READY)
 	@$(VENV)/bin/python model_repository/make_inception_v3.py
+	@touch $@
+
+$(FROZEN_INCEPTION): benches/latency/freeze_inception.py $(INCEPTION)
+	@$(VENV)/bin/python benches/latency/freeze_inception.py $(dir $(INCEPTION)) $(dir $@)
 	@touch $@
 
 $(TEST_MODELS): tests/models/make_models.py $(READY)
