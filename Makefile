@@ -2,6 +2,7 @@
 
 PYTHON ?= python3
 PICTURE ?=
+INPUTS ?=
 ARGS ?=
 
 VENV := .venv
@@ -36,9 +37,9 @@ export TL_INCEPTION_DIR ?= $(CURDIR)/model_repository/inception_v3
 export TL_TEST_MODELS ?= $(CURDIR)/target/test-models
 
 .DEFAULT_GOAL := help
-.PHONY: help setup model test-models build demo serve experiment experiment-batching experiment-tool test bench \
-  bench-experiment dist check-dist test-cmake test-dockerfile test-container test-tensorflow compatibility check \
-  clean clean-venv cargo picture
+.PHONY: help setup model test-models build demo serve accuracy experiment experiment-batching experiment-tool test \
+  bench bench-experiment dist check-dist test-cmake test-dockerfile test-container test-tensorflow compatibility \
+  check clean clean-venv cargo picture
 
 help: ## this list
 	@echo "make TARGET, where TARGET is one of"
@@ -61,6 +62,9 @@ demo: picture build $(INCEPTION) ## a real server classifies pictures, responses
 
 serve: build $(INCEPTION) ## a server that stays until Ctrl-C; ARGS="--http-port 8000" and the like
 	@$(VENV)/bin/python tools/serve.py $(ARGS)
+
+accuracy: build $(INCEPTION) ## how far BF16 math mode is from FP32; INPUTS="a.jpg b.png", ARGS="--least-agreement 99"
+	@$(VENV)/bin/python tools/accuracy.py $(ARGS) $(INPUTS)
 
 # The integration tests run two times: first with adaptive batching for every model that does not say otherwise.
 test: build $(INCEPTION) $(TEST_MODELS) ## all tests, against a real server

@@ -51,6 +51,17 @@ pub struct BackendOptions {
     /// The `max_batch_size` of a model that leaves it to the backend (the server's own option
     /// `default-max-batch-size`).
     pub default_max_batch_size: u32,
+    /// How oneDNN computes FP32 models (`fpmath-mode`); `None`: as the server's environment says.
+    pub math_mode: Option<MathMode>,
+}
+
+/// `fpmath-mode`: oneDNN's math mode, one for all models of the process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MathMode {
+    /// FP32 as it is.
+    Strict,
+    /// FP32 models may be computed in BF16.
+    Bf16,
 }
 
 impl BackendOptions {
@@ -69,6 +80,13 @@ impl BackendOptions {
                 "tensorflow-dir" => options.tensorflow_dir = Some(PathBuf::from(option.value)),
                 LATENCY_PARAMETERS => options.latency_parameters = option.boolean()?,
                 "default-max-batch-size" => options.default_max_batch_size = option.count()?,
+                "fpmath-mode" => {
+                    options.math_mode = Some(match option.value.to_ascii_lowercase().as_str() {
+                        "strict" => MathMode::Strict,
+                        "bf16" => MathMode::Bf16,
+                        _ => return Err(option.wrong("strict or bf16")),
+                    });
+                }
                 _ => {} // the server's own options come here too
             }
         }
@@ -400,6 +418,24 @@ mod tests {
         }
         let options = json!({"cmdline": {"latency-parameters": "si"}});
         assert!(BackendOptions::from_json(&options).unwrap_err().message.contains("--backend-config"));
+    }
+
+    #[test]
+    fn the_math_mode_is_only_what_somebody_asked_for() {
+        let mode = |value: &str| BackendOptions::from_json(&json!({"cmdline": {"fpmath-mode": value}}));
+        let without = BackendOptions::from_json(&json!({"cmdline": {"tensorflow-dir": "/x"}})).unwrap();
+        assert_eq!(without.math_mode, None);
+        for (value, expected) in
+            [("strict", MathMode::Strict), ("bf16", MathMode::Bf16), ("BF16", MathMode::Bf16)]
+        {
+            assert_eq!(mode(value).unwrap().math_mode, Some(expected), "{value}");
+        }
+        for value in ["", "fp16", "true"] {
+            let error = mode(value).unwrap_err().message;
+            let expected =
+                format!("'fpmath-mode' in --backend-config: expected strict or bf16, found '{value}'");
+            assert!(error.contains(&expected), "{error}");
+        }
     }
 
     #[test]

@@ -12,10 +12,11 @@
 //! | [`scatter`] | the batched outputs become each request's own |
 //! | [`timing`] | the request's end is taken and its times are attached to the response |
 //!
-//! and what they rest on, made once at load: [`library`] finds and opens TensorFlow, [`config`] reads
-//! the model's configuration, [`complete`] fills in what it leaves out, [`model`] holds it against the
-//! SavedModel's signature, [`calling_thread`] measures where its operations run best; [`datatype`] has the
-//! element types, [`few`] the lists that need no heap, [`spare`] the input tensors that are used again.
+//! and what they rest on, made once at load: [`library`] finds and opens TensorFlow, [`math_mode`] tells it
+//! whether to compute in BF16, [`config`] reads the model's configuration, [`complete`] fills in what it leaves
+//! out, [`model`] holds it against the SavedModel's signature, [`calling_thread`] measures where its operations
+//! run best; [`datatype`] has the element types, [`few`] the lists that need no heap, [`spare`] the input tensors
+//! that are used again.
 
 #![deny(unsafe_code)]
 // The library's only public items are its C entry points: the documentation is for who works on it.
@@ -30,6 +31,7 @@ mod execute;
 mod few;
 mod gather;
 mod library;
+mod math_mode;
 mod model;
 mod scatter;
 mod session;
@@ -76,6 +78,7 @@ impl Backend for TensorFlowBackend {
         let name = handle.name()?;
         log::info!("backend '{name}': {}", STAMP.trim_matches('\0'));
         let options = BackendOptions::from_json(&handle.config()?)?;
+        math_mode::set(&name, options.math_mode);
         library::open(&name, options.tensorflow_dir.as_deref(), &handle.folder()?)?;
         let families = batching::Families::new()
             .inspect_err(|reason| log::debug!("adaptive batching shows no metrics: {reason}"));

@@ -55,13 +55,17 @@ class Answer:
 # --- pictures -----------------------------------------------------------------------------------------------------
 
 def load_picture(path):
-    """The picture as Inception-v3 wants it: FP32 [299, 299, 3], RGB, scaled to -1..1."""
-    import numpy
+    """The picture as Inception-v3 wants it."""
+    return prepare_picture(open_picture(path))
+
+
+def open_picture(path):
+    """The picture as it is, RGB."""
     from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:
         with Image.open(path) as picture:
-            upright = ImageOps.exif_transpose(picture).convert("RGB")
+            return ImageOps.exif_transpose(picture).convert("RGB")
     except FileNotFoundError:
         raise DemoError(f"No such picture: {path}") from None
     except UnidentifiedImageError:
@@ -69,16 +73,23 @@ def load_picture(path):
                         "like.") from None
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise DemoError(f"The picture {path} cannot be read: {error}") from None
-    resized = upright.resize((SIDE, SIDE), Image.Resampling.BILINEAR)
+
+
+def prepare_picture(picture):
+    """FP32 [299, 299, 3], scaled to -1..1."""
+    import numpy
+    from PIL import Image
+
+    resized = picture.resize((SIDE, SIDE), Image.Resampling.BILINEAR)
     return numpy.asarray(resized, numpy.float32) / 127.5 - 1.0
 
 
-def bundled_pictures():
+def bundled_files():
     package = package_folder("skimage")
     if package is None:
         raise DemoError("The pictures of the demo are missing (package scikit-image). Run `make setup`, or name a "
                         "picture.")
-    return {name: load_picture(package / "data" / file) for name, file in BUNDLED.items()}
+    return {name: package / "data" / file for name, file in BUNDLED.items()}
 
 
 # --- requests -----------------------------------------------------------------------------------------------------
@@ -214,7 +225,7 @@ def demo(options):
     if options.picture:
         pictures = {options.picture.stem: load_picture(options.picture)}
     else:
-        pictures = bundled_pictures()
+        pictures = {name: load_picture(file) for name, file in bundled_files().items()}
     if not (options.repository / MODEL / "1" / "model.savedmodel" / "saved_model.pb").is_file():
         raise DemoError(f"The model {options.repository / MODEL} has no files yet. Run `make model`.")
 

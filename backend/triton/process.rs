@@ -1,4 +1,4 @@
-//! What touches the whole process: opening a shared library, giving memory back, setting an environment variable.
+//! What touches the whole process: opening a shared library, giving memory back, setting environment variables.
 
 use std::ffi::{OsStr, OsString, c_void};
 use std::path::Path;
@@ -39,25 +39,32 @@ pub fn release_free_memory() {
     unsafe { libc::malloc_trim(0) };
 }
 
+/// Sets an environment variable for all that comes. Where it has the value already nothing is touched.
+pub fn set_variable(name: &str, value: &OsStr) {
+    if std::env::var_os(name).is_some_and(|old| old == value) {
+        return;
+    }
+    // SAFETY: changing the environment is sound only while no other thread reads it through C, and that the
+    // server promises to nobody. What bounds the risk: this runs a few times in the life of the library, in
+    // the thread with which the server loads the backend and before its TensorFlow has threads; and glibc
+    // keeps the strings that it replaces, so a reader finds an old value or a new one. Only the array of them
+    // may move, where variables have been added before.
+    unsafe { std::env::set_var(name, value) };
+}
+
 /// Runs `body` with an environment variable set, and puts the old value back.
 pub fn with_variable<T>(name: &str, value: &OsStr, body: impl FnOnce() -> T) -> T {
     struct Restore<'a>(&'a str, Option<OsString>);
     impl Drop for Restore<'_> {
         fn drop(&mut self) {
             match self.1.take() {
-                // SAFETY: as below.
-                Some(old) => unsafe { std::env::set_var(self.0, old) },
-                // SAFETY: as below.
+                Some(old) => set_variable(self.0, &old),
+                // SAFETY: as in `set_variable`, on the same thread, after the body's end.
                 None => unsafe { std::env::remove_var(self.0) },
             }
         }
     }
     let _restore = Restore(name, std::env::var_os(name));
-    // SAFETY: changing the environment is sound only while no other thread reads it through C, and that the
-    // server promises to nobody. What bounds the risk: this runs once in the life of the library, while the
-    // server loads the backend and before TensorFlow has threads; it lasts as long as `body`; and glibc keeps
-    // the strings that it replaces, so a reader finds an old value or a new one. Only the array of them may
-    // move, where another library has set variables before.
-    unsafe { std::env::set_var(name, value) };
+    set_variable(name, value);
     body()
 }

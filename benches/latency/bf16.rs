@@ -16,7 +16,7 @@ pub fn measure(results: &mut Results) {
     let servers = [
         Options::new(),
         // What allows it.
-        Options::new().environment("ONEDNN_DEFAULT_FPMATH_MODE", "BF16"),
+        Options::new().backend_config("fpmath-mode", "bf16"),
     ]
     .map(Served::start);
     let [fp32, bf16] = [0, 1].map(|server: usize| servers[server].requests(&pictures));

@@ -14,6 +14,7 @@ mod faults;
 mod freeze;
 mod latency;
 mod load_errors;
+mod math_mode;
 mod odd;
 mod settings;
 mod support;

@@ -192,6 +192,8 @@ impl Server {
             ])
             .env_remove("TENSORFLOW_DIR")
             .env_remove("LD_LIBRARY_PATH")
+            .env_remove("ONEDNN_DEFAULT_FPMATH_MODE")
+            .env_remove("DNNL_DEFAULT_FPMATH_MODE")
             .env("SERVER_LOG", folder.join("server.log"))
             .env("SERVER_FOLDER", &folder)
             .env("SERVER_CGROUP", options.cgroup.as_deref().unwrap_or(Path::new("")))

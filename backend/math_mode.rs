@@ -1,0 +1,36 @@
+//! oneDNN's math mode: whether FP32 models may be computed in BF16. Off unless somebody asks for it.
+//!
+//! oneDNN, with which TensorFlow computes convolutions and matrix products on CPUs, takes the mode from the
+//! process's environment when it is first used, and keeps it: one mode for all models. TensorFlow has no
+//! setting of its own for that.
+
+use std::env;
+use std::ffi::OsStr;
+
+use crate::config::MathMode;
+use crate::triton::process::set_variable;
+
+/// Where oneDNN looks; the first one that is not empty counts.
+const VARIABLES: [&str; 2] = ["ONEDNN_DEFAULT_FPMATH_MODE", "DNNL_DEFAULT_FPMATH_MODE"];
+
+/// Sets the mode for the backend of this name, before TensorFlow's library is opened. Without the option the
+/// environment is left alone.
+pub fn set(backend: &str, option: Option<MathMode>) {
+    let is_set = |name| Some((name, env::var_os(name).filter(|value| !value.is_empty())?));
+    match (option, VARIABLES.into_iter().find_map(is_set)) {
+        (Some(MathMode::Bf16), _) => {
+            set_variable(VARIABLES[0], OsStr::new("BF16"));
+            log::info!(
+                "BF16 math mode is on for all models of this process (fpmath-mode): where the CPU has AMX, \
+                 oneDNN computes FP32 convolutions and matrix products in BF16, and answers change"
+            );
+        }
+        (Some(MathMode::Strict), Some(_)) => set_variable(VARIABLES[0], OsStr::new("STRICT")),
+        (None, Some((name, value))) => log::warn!(
+            "{name}={} is in the server's environment, and TensorFlow follows it for all models; \
+             --backend-config={backend},fpmath-mode=strict would keep FP32 as it is",
+            value.display()
+        ),
+        (Some(MathMode::Strict) | None, None) => {}
+    }
+}
