@@ -2,7 +2,8 @@
 //!
 //! oneDNN, with which TensorFlow computes convolutions and matrix products on CPUs, takes the mode from the
 //! process's environment when it is first used, and keeps it: one mode for all models. TensorFlow has no
-//! setting of its own for that.
+//! setting of its own for that. It makes use of the mode on CPUs with AMX only; so with the option, TensorFlow's
+//! optimizer is told as well (`session/settings.rs`), which serves CPUs that have BF16 without AMX.
 
 use std::env;
 use std::ffi::OsStr;
@@ -21,8 +22,8 @@ pub fn set(backend: &str, option: Option<MathMode>) {
         (Some(MathMode::Bf16), _) => {
             set_variable(VARIABLES[0], OsStr::new("BF16"));
             log::info!(
-                "BF16 math mode is on for all models of this process (fpmath-mode): where the CPU has AMX, \
-                 oneDNN computes FP32 convolutions and matrix products in BF16, and answers change"
+                "BF16 math mode is on for all models of this process (fpmath-mode): where the CPU has BF16, FP32 \
+                 convolutions and matrix products are computed in it, and answers change"
             );
         }
         (Some(MathMode::Strict), Some(_)) => set_variable(VARIABLES[0], OsStr::new("STRICT")),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::batching::{self, Queue};
 use crate::calling_thread::{self, CallingThreadRows};
 use crate::complete::complete;
-use crate::config::{BackendOptions, Batching, ModelConfig, Step, TensorConfig};
+use crate::config::{BackendOptions, Batching, MathMode, ModelConfig, Step, TensorConfig};
 use crate::datatype::DataType;
 use crate::session::{Endpoint, Options, Session};
 use crate::spare::Spare;
@@ -93,6 +93,7 @@ impl Model {
                     signature: &config.signature,
                     threads: config.threads,
                     cpu_only: config.cpu_only,
+                    bf16: options.math_mode == Some(MathMode::Bf16),
                     freeze: config.freeze,
                 },
             )?;

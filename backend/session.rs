@@ -4,7 +4,7 @@
 
 mod freeze;
 mod inspect;
-mod pools;
+mod settings;
 mod tensor;
 
 use std::borrow::Cow;
@@ -45,6 +45,8 @@ pub struct Options<'a> {
     pub threads: Threads,
     /// Leave the machine's GPUs alone.
     pub cpu_only: bool,
+    /// Compute FP32 in BF16 where the CPU can.
+    pub bf16: bool,
     /// Turn variables into constants where that can be done.
     pub freeze: bool,
 }
@@ -125,7 +127,8 @@ impl Session {
                 ),
             ));
         }
-        let config = pools::session_config(pools::choose(options.threads), options.cpu_only);
+        let config =
+            settings::session_config(settings::choose(options.threads), options.cpu_only, options.bf16);
         let mut session_options = SessionOptions::new();
         session_options.set_config(&config).map_err(|e| failure("the thread settings were refused", &e))?;
         let mut graph = Graph::new();

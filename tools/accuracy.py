@@ -226,7 +226,7 @@ def show(comparisons, options):
 
 def summary(comparisons, ranked):
     if all(each.equal for each in comparisons):
-        why = "" if has_amx() else ": this CPU has no AMX, without which oneDNN leaves FP32 as it is"
+        why = "" if has_bf16() else ": this CPU has no BF16, so FP32 is computed as it is"
         return f"No difference in any value{why}."
     worst = max(comparisons, key=lambda each: each.relative)
     values = f"values differ by up to {100 * worst.relative:.3f} % of the largest of their row ('{worst.name}')."
@@ -236,10 +236,10 @@ def summary(comparisons, ranked):
     return f"The same top-1 in {agreeing} of {rows} rows; {values}"
 
 
-def has_amx():
-    """Whether Linux says that this CPU has the instructions with which oneDNN computes FP32 in BF16."""
+def has_bf16():
+    """Whether Linux says that this CPU has instructions for BF16."""
     try:
-        return "amx_bf16" in pathlib.Path("/proc/cpuinfo").read_text().split()
+        return bool({"amx_bf16", "avx512_bf16"} & set(pathlib.Path("/proc/cpuinfo").read_text().split()))
     except OSError:
         return False
 

@@ -8,8 +8,8 @@ const VARIABLE: &str = "ONEDNN_DEFAULT_FPMATH_MODE";
 /// What the backend tells when the option turns the mode on.
 const ON: &str = "BF16 math mode is on for all models of this process";
 
-/// BF16 keeps eight bits of each factor; over the layers of a network the errors grow.
-const BF16_TOLERANCE: f64 = 0.1;
+/// BF16 keeps eight bits of a number; over the layers of a network the errors grow.
+const BF16_TOLERANCE: f64 = 0.25;
 
 /// What oneDNN adds to its line about each primitive in the mode, whatever the CPU then makes of it.
 const BF16_ALLOWED: &str = "attr-fpmath:bf16";
@@ -100,12 +100,12 @@ fn the_option_decides_and_without_it_the_environment() {
     }
 }
 
-/// oneDNN uses the mode only on CPUs with AMX; there the answers tell, too.
+/// On CPUs that have BF16 the answers tell, too.
 #[test]
 fn inception_in_bf16_is_near_fp32_but_not_equal() {
     let cpu = std::fs::read_to_string("/proc/cpuinfo").expect("the kernel tells of the CPU");
-    if !cpu.split_whitespace().any(|flag| flag == "amx_bf16") {
-        skipped("this CPU has no AMX for BF16, so oneDNN computes FP32 as it is");
+    if !cpu.split_whitespace().any(|flag| ["amx_bf16", "avx512_bf16"].contains(&flag)) {
+        skipped("this CPU has no BF16, so FP32 is computed as it is");
         return;
     }
     let _turn = heavy_turn();

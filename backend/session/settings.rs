@@ -1,4 +1,4 @@
-//! How many threads TensorFlow runs operations with.
+//! What a session is opened with: how many threads, which devices, which precision.
 
 use std::env;
 use std::thread::available_parallelism;
@@ -68,7 +68,10 @@ fn warn_of_shared_pools(asked: Threads, chosen: Threads) {
 }
 
 /// TensorFlow's `ConfigProto`, serialised: the few fields that are set here are all plain numbers.
-pub fn session_config(threads: Threads, cpu_only: bool) -> Vec<u8> {
+///
+/// With `bf16`, TensorFlow's optimizer makes the convolutions and matrix products of FP32 models ones of BF16 where the
+/// CPU computes these.
+pub fn session_config(threads: Threads, cpu_only: bool, bf16: bool) -> Vec<u8> {
     const DEVICE_COUNT: u32 = 1;
     const INTRA_OP_PARALLELISM_THREADS: u32 = 2;
     const INTER_OP_PARALLELISM_THREADS: u32 = 5;
@@ -76,6 +79,8 @@ pub fn session_config(threads: Threads, cpu_only: bool) -> Vec<u8> {
     const USE_PER_SESSION_THREADS: u32 = 9;
     // A map's entry is a message: key (field 1, a string) and value (field 2, a number).
     const NO_GPU: [u8; 7] = [0x0a, 3, b'G', b'P', b'U', 0x10, 0];
+    // `auto_mixed_precision_onednn_bfloat16` (field 31) of `rewrite_options` (field 10) of `graph_options` (field 10).
+    const BF16: [u8; 7] = [0x52, 5, 0x52, 3, 0xf8, 1, 1];
 
     let mut bytes = Vec::new();
     let mut number = |field: u32, mut value: u32| {
@@ -102,6 +107,9 @@ pub fn session_config(threads: Threads, cpu_only: bool) -> Vec<u8> {
         bytes.push(NO_GPU.len() as u8);
         bytes.extend(NO_GPU);
     }
+    if bf16 {
+        bytes.extend(BF16);
+    }
     bytes
 }
 
@@ -115,7 +123,8 @@ mod tests {
         // TensorFlow 2.20's ConfigProto.FromString reads these bytes as what is meant.
         let expected =
             [0x38, 1, 0x10, 0xac, 0x02, 0x28, 1, 0x48, 1, 0x0a, 7, 0x0a, 3, b'G', b'P', b'U', 0x10, 0];
-        assert_eq!(session_config(threads, true), expected);
-        assert_eq!(session_config(Threads::default(), false), [0x38, 1]);
+        assert_eq!(session_config(threads, true, false), expected);
+        assert_eq!(session_config(Threads::default(), false, false), [0x38, 1]);
+        assert_eq!(session_config(Threads::default(), false, true), [0x38, 1, 0x52, 5, 0x52, 3, 0xf8, 1, 1]);
     }
 }
