@@ -179,10 +179,12 @@ fn there_are_as_many_threads_as_the_server_may_use_cpus() {
     assert!(line.contains(&said("as it chooses")), "{line}");
     drop(chosen);
 
-    let Some(group) = OneCpu::new() else {
+    // The engine moves a container into a control group of its own.
+    let in_container = std::env::var_os("TL_IMAGE").is_some();
+    let Some(group) = OneCpu::new().filter(|_| !in_container) else {
         return left_out(
             "that TensorFlow has no more threads than the server may use CPUs",
-            "this user may not make a control group that limits them",
+            "no control group that limits them can be made for this server",
         );
     };
     let server = Server::start(Options::new().cgroup(&group.0));
