@@ -5,7 +5,9 @@
 //!
 //! - `inception`: Inception-v3, images/s, against the session of its SavedModel, against the session of its
 //!   frozen graph, and against the machine's own rate of matrix multiplication
+//! - `batching`: adaptive batching without a target against Triton's dynamic batcher, throughput and latency
 //! - `bf16`: the same model where TensorFlow may compute in BF16, against FP32
+//! - `instances`: how many instances and threads suit a model
 //! - `one-op`: what the backend adds to the run of a small model, and what the calling thread saves
 //! - `heap`: the heap requests of the backend itself
 //! - `memory`: the resident memory of a server with one and with four instances
@@ -15,9 +17,11 @@
 //! the program itself. The numbers and the machine's description go to `target/bench/latency.json` too. It ends
 //! with exit code 1 when one misses its aim.
 
+mod batching;
 mod bf16;
 mod heap;
 mod inception;
+mod instances;
 mod load;
 mod machine;
 mod memory;
@@ -38,9 +42,11 @@ use results::Results;
 /// What measures a part.
 type Measure = fn(&mut Results);
 
-const PARTS: [(&str, Measure); 6] = [
+const PARTS: [(&str, Measure); 8] = [
     ("inception", inception::measure),
+    ("batching", batching::measure),
     ("bf16", bf16::measure),
+    ("instances", instances::measure),
     ("one-op", one_op::measure),
     ("heap", heap::measure),
     ("memory", memory::measure),

@@ -7,7 +7,7 @@ use std::time::Instant;
 use serde_json::{Value, json};
 
 use crate::support::{
-    Client, LATENCY_OUTPUTS, Options, Random, SavedModel, Server, in_parallel, inception_config,
+    Client, LATENCY_OUTPUTS, ModelConfig, Options, Random, SavedModel, Server, in_parallel, inception_config,
 };
 
 pub const PICTURE: usize = 299 * 299 * 3;
@@ -27,22 +27,44 @@ pub struct Served {
 
 impl Served {
     pub fn start(options: Options) -> Self {
+        Self::start_with(options, &[inception_config(MODEL)])
+    }
+
+    /// With Inception-v3 in each of these configurations.
+    pub fn start_with(options: Options, configs: &[ModelConfig]) -> Self {
         let server = Server::start(options);
-        server.load(&inception_config(MODEL), SavedModel::Inception);
+        configs.iter().for_each(|config| server.load(config, SavedModel::Inception));
         Self { server }
+    }
+
+    pub fn server(&self) -> &Server {
+        &self.server
     }
 
     /// Requests that each carry `pictures`.
     pub fn requests(&self, pictures: &[f32]) -> Requests<'_> {
-        let client = self.server.client();
-        let regions = (0..CONCURRENCY).map(|_| Region::register(client, pictures)).collect();
-        Requests { client, regions, batch: pictures.len() / PICTURE }
+        self.requests_to(MODEL, CONCURRENCY, pictures)
     }
+
+    /// Requests to one of the models, from so many clients.
+    pub fn requests_to<'a>(&'a self, model: &'a str, clients: usize, pictures: &[f32]) -> Requests<'a> {
+        let client = self.server.client();
+        let regions = (0..clients).map(|_| Region::register(client, pictures)).collect();
+        Requests { client, model, regions, batch: pictures.len() / PICTURE }
+    }
+}
+
+/// What a number of requests came to.
+pub struct Load {
+    pub images_per_second: f64,
+    /// Of each request, in seconds.
+    pub latencies: Vec<f64>,
 }
 
 /// What is asked, again and again, by as many clients at once as there are regions.
 pub struct Requests<'a> {
     client: &'a Client,
+    model: &'a str,
     regions: Vec<Region>,
     batch: usize,
 }
@@ -50,15 +72,25 @@ pub struct Requests<'a> {
 impl Requests<'_> {
     /// Images in a second, from `count` requests.
     pub fn images_per_second(&self, count: usize) -> f64 {
+        self.load(count).images_per_second
+    }
+
+    /// `count` requests, each client's one after the other.
+    pub fn load(&self, count: usize) -> Load {
         let clients = self.regions.len();
         let start = Instant::now();
-        in_parallel(clients, clients, |number| {
+        let latencies: Vec<f64> = in_parallel(clients, clients, |number| {
             let body = self.regions[number].request(self.batch);
-            for _ in 0..count / clients {
-                self.client.infer_body(MODEL, None, &body).expect("the server answers");
-            }
-        });
-        (count / clients * clients * self.batch) as f64 / start.elapsed().as_secs_f64()
+            let latency = |_| {
+                let start = Instant::now();
+                self.client.infer_body(self.model, None, &body).expect("the server answers");
+                start.elapsed().as_secs_f64()
+            };
+            (0..count / clients).map(latency).collect::<Vec<_>>()
+        })
+        .concat();
+        let images = (latencies.len() * self.batch) as f64;
+        Load { images_per_second: images / start.elapsed().as_secs_f64(), latencies }
     }
 }
 
