@@ -23,6 +23,9 @@ use crate::datatype::DataType;
 use crate::few::Few;
 use crate::triton::{Code, Error, Result, process};
 
+/// The file of a SavedModel that lists the values of its variables.
+const VARIABLES_INDEX: &str = "variables/variables.index";
+
 /// Shows the crate the library that `TENSORFLOW_DIR` names now.
 pub fn link_library() -> std::result::Result<(), String> {
     tf::library::load()
@@ -129,35 +132,45 @@ impl Session {
         }
         let config =
             settings::session_config(settings::choose(options.threads), options.cpu_only, options.bf16);
+        let mut session = None;
+        if options.freeze && folder.join(VARIABLES_INDEX).is_file() {
+            // To read variables, nothing needs to be optimised.
+            let (as_it_is, graph) = Self::load(folder, options, &[&config, freeze::NO_OPTIMIZER].concat())?;
+            session = as_it_is.frozen(graph, &config, options);
+        }
+        let (mut session, graph) = match session {
+            Some(frozen) => frozen,
+            None => Self::load(folder, options, &config)?,
+        };
+        process::release_free_memory();
+        session.objection = inspect::objection(&graph, &session.inputs, &session.outputs);
+        Ok(session)
+    }
+
+    /// Loads the SavedModel in `folder` as it is, with `config` as the session's configuration.
+    fn load(folder: &Path, options: &Options<'_>, config: &[u8]) -> Result<(Self, Graph)> {
         let mut session_options = SessionOptions::new();
-        session_options.set_config(&config).map_err(|e| failure("the thread settings were refused", &e))?;
+        session_options.set_config(config).map_err(|e| failure("the thread settings were refused", &e))?;
         let mut graph = Graph::new();
         let bundle = SavedModelBundle::load(&session_options, [options.graph_tag], &mut graph, folder)
             .map_err(|e| not_loaded(folder, options.graph_tag, &e))?;
         check_variables(folder, &graph)?;
         let signature = signature(&bundle, options.signature)
-            .map_err(|e| e.context(format!("the SavedModel at {place}")))?;
+            .map_err(|e| e.context(format!("the SavedModel at {}", folder.display())))?;
         let endpoints = |infos| endpoints(&graph, infos);
         let (inputs, outputs) = (endpoints(signature.inputs())?, endpoints(signature.outputs())?);
         one_name_each(&inputs)?;
-        let mut session = Self { session: bundle.session, inputs, outputs, objection: None };
-        if options.freeze
-            && let Some(frozen) = session.frozen(&mut graph, &config, options.model)
-        {
-            graph = frozen.graph;
-            let (inputs, outputs) = (frozen.inputs, frozen.outputs);
-            session = Self { session: frozen.session, inputs, outputs, objection: None };
-        }
-        process::release_free_memory();
-        session.objection = inspect::objection(&graph, &session.inputs, &session.outputs);
         // The rest of the bundle, which may hold the weights a second time, goes here.
-        Ok(session)
+        Ok((Self { session: bundle.session, inputs, outputs, objection: None }, graph))
     }
 
     /// The session with constants in place of variables, unless it has to be used as it is; the log tells which.
-    fn frozen(&self, graph: &mut Graph, config: &[u8], model: &str) -> Option<freeze::Frozen> {
+    fn frozen(self, mut graph: Graph, config: &[u8], options: &Options<'_>) -> Option<(Self, Graph)> {
+        let model = options.model;
         let start = Instant::now();
-        match freeze::freeze(&self.session, graph, (&self.inputs, &self.outputs), config) {
+        // The optimizer turns the weights of what it makes BF16, too.
+        let hold = !options.bf16;
+        match freeze::freeze(&self.session, &mut graph, (&self.inputs, &self.outputs), config, hold) {
             Ok(None) => None,
             Ok(Some(frozen)) => {
                 let (variables, megabytes) = (frozen.variables, frozen.bytes as f64 / 1e6);
@@ -166,7 +179,8 @@ impl Session {
                     "model '{model}': {variables} variables ({megabytes:.1} MB) turned into constants in \
                      {seconds:.2} s"
                 );
-                Some(frozen)
+                let freeze::Frozen { graph, session, inputs, outputs, .. } = frozen;
+                Some((Self { session, inputs, outputs, objection: None }, graph))
             }
             Err(reason) => {
                 log::info!(
@@ -261,7 +275,7 @@ fn check_variables(folder: &Path, graph: &Graph) -> Result<()> {
         ["VarHandleOp", "VariableV2"].contains(&kind.as_str()).then(|| operation.name().ok())?
     });
     match variable {
-        Some(name) if !folder.join("variables/variables.index").is_file() => Err(Error::new(
+        Some(name) if !folder.join(VARIABLES_INDEX).is_file() => Err(Error::new(
             Code::NotFound,
             format!(
                 "the SavedModel at {} has variables ('{name}' is one) but no variables/variables.index with \

@@ -2,28 +2,31 @@
 //! goes into the weights of a convolution, bias and activation are fused with it, and weights are laid out
 //! once for the kernels that use them.
 //!
-//! Three sessions follow one another: the SavedModel's, in which the variables are read ([`values`]); one of the
-//! graph with constants in their place ([`rewrite`]), for one run, from which TensorFlow hands out the graph
-//! that it has optimised; and the one that serves this graph ([`optimised`]).
+//! Several sessions follow one another: the SavedModel's, in which the variables are read ([`values`]); one of
+//! the graph with constants in their place ([`rewrite`]), for one run, from which TensorFlow hands out the graph that
+//! it has optimised ([`optimised`]); another of that kind where convolutions are scaled ([`weights`]); and the one
+//! that serves.
 
 mod optimised;
 mod proto;
 mod rewrite;
 mod values;
+mod weights;
 
 use prost::Message;
 use tensorflow::{self as tf, Graph, ImportGraphDefOptions, SessionOptions, SessionRunArgs};
 
 use super::{Endpoint, RunOptions, Tensor, inspect};
-use optimised::Place;
 use proto::{GraphDef, RunMetadata};
+use weights::Held;
 
 /// TensorFlow's `ConfigProto`, serialised: `disable_meta_optimizer` (field 19) of `rewrite_options` (field 10) of
-/// `graph_options` (field 10). The graph has been optimised, and would be for each choice of outputs again.
-const NO_OPTIMIZER: &[u8] = &[0x52, 5, 0x52, 3, 0x98, 1, 1];
+/// `graph_options` (field 10). The graph has been optimised, and would be for each choice of outputs again; and in the SavedModel's session
+/// its variables are read, and no more.
+pub const NO_OPTIMIZER: &[u8] = &[0x52, 5, 0x52, 3, 0x98, 1, 1];
 /// The same for the run that optimises, without the passes of the optimizer that find nothing to do in such a graph
 /// (shape, loop, layout, scoped allocator, pinning to the host, implementation selector, common subgraphs: 2 is off;
-/// memory: 1 is none). Each pass copies all constants.
+/// memory: 1 is none).
 const LEAN_OPTIMIZER: &[u8] =
     &[0x52, 21, 0x52, 19, 0x08, 2, 0x20, 1, 0x48, 2, 0x68, 2, 0x78, 2, 0x90, 1, 2, 0xb0, 1, 2, 0xc0, 1, 2];
 /// A protobuf message has to be smaller.
@@ -45,8 +48,23 @@ pub struct Frozen {
     pub bytes: usize,
 }
 
+/// A tensor of a graph: its node and which of its outputs.
+type Place = (String, i32);
+
+/// A graph on its way to be served.
+struct Model {
+    definition: GraphDef,
+    /// Where the signature's inputs are fed.
+    inputs: Vec<Place>,
+    /// Where its outputs are fetched.
+    outputs: Vec<Place>,
+    /// The variables that are inputs as well.
+    held: Vec<Held>,
+}
+
 /// Makes a session that answers as `session` does, in which the variables of `graph` are constants. `config` is
-/// the configuration of sessions, serialised.
+/// the configuration of sessions, serialised. With `hold` large weights are kept out of the way of TensorFlow's
+/// optimizer where it would not compute with them.
 ///
 /// Nothing is returned where there are no variables.
 ///
@@ -57,6 +75,7 @@ pub fn freeze(
     graph: &mut Graph,
     (inputs, outputs): (&[Endpoint], &[Endpoint]),
     config: &[u8],
+    hold: bool,
 ) -> Result<Option<Frozen>, String> {
     let has = |kinds: &[&str]| {
         graph.operation_iter().any(|operation| operation.op_type().is_ok_and(|kind| kinds.contains(&&*kind)))
@@ -75,11 +94,12 @@ pub fn freeze(
         GraphDef::decode(&definition[..]).map_err(|e| format!("the graph cannot be read: {e}"))?;
     let roots: Vec<&str> =
         inputs.iter().chain(outputs).map(|endpoint| endpoint.operation_name.as_str()).collect();
-    let (mut definition, variables) = rewrite::rewrite(definition, &roots)?;
+    let (definition, variables) = rewrite::rewrite(definition, &roots)?;
     if variables.is_empty() {
         return Ok(None);
     }
-    let bytes = values::fill_in(&mut definition, &variables, session, graph)?;
+    let mut values = values::read(&definition, &variables, session, graph)?;
+    let bytes = values.iter().map(Tensor::byte_size).sum();
 
     let fed: Vec<Place> = inputs.iter().map(place).collect();
     let mut fetched: Vec<Place> = Vec::new();
@@ -89,36 +109,49 @@ pub fn freeze(
             fetched.push(output);
         }
     }
-    let functions = definition.library.clone();
-    let mut optimised = optimise(definition, inputs, &fetched, config)?;
-    // What TensorFlow hands out has no functions, even where calls are left.
-    optimised.library = optimised.library.filter(|library| !library.function.is_empty()).or(functions);
-    let served = optimised::serve(optimised, &fed, &fetched)?;
+    let zeros: Vec<Tensor> = inputs.iter().map(zeros).collect::<Result<_, _>>()?;
+    let optimise = |model: Model, values: &[Tensor]| optimise(model, &zeros, values, config);
+    let start = |hold: &[bool]| {
+        let mut definition = definition.clone();
+        let held = weights::fill_in(&mut definition, &variables, &values, hold);
+        optimise(Model { definition, inputs: fed.clone(), outputs: fetched.clone(), held }, &values)
+    };
+    let mut hold: Vec<bool> = values.iter().map(|value| hold && value.byte_size() >= values::LARGE).collect();
+    let mut model = start(&hold)?;
+    let dims = weights::dims(&values);
+    let wanted = weights::wanted(&model, &dims)?;
+    if !wanted.is_empty() {
+        drop(model);
+        wanted.into_iter().for_each(|variable| hold[variable] = false);
+        model = start(&hold)?;
+    }
+    if let Some(scalings) = weights::apply(&mut model, &dims)? {
+        weights::scale(&mut values, scalings);
+        model = optimise(model, &values)?;
+    }
+    let Model { definition, inputs: new_inputs, outputs: new_outputs, held } = model;
+    let (definition, stored) = optimised::servable(definition, held, values)?;
+    let (graph, session) = open(definition, &[config, NO_OPTIMIZER].concat())?;
+    values::store(&stored, &session, &graph)?;
+    drop(stored);
+    run(&session, &graph, new_inputs.iter().zip(&zeros), &new_outputs, RunOptions::PATIENT)
+        .map_err(|e| format!("the optimised graph does not run on zeros: {e}"))?;
 
-    let (graph, session) = open(served.definition, &[config, NO_OPTIMIZER].concat())?;
-    values::store(served.stored, &session, &graph)?;
     let at = |endpoint: &Endpoint, (name, index): &Place| {
         endpoint.at(&graph, name, *index).map_err(|e| format!("'{}' is not in the graph: {e}", endpoint.name))
     };
-    let new_input = |index: usize| (served.inputs[index].clone(), 0);
-    let new_inputs: Vec<Endpoint> = inputs
-        .iter()
-        .enumerate()
-        .map(|(index, input)| at(input, &new_input(index)))
-        .collect::<Result<_, _>>()?;
-    let new_outputs = outputs.iter().map(|output| {
+    let inputs: Vec<Endpoint> =
+        inputs.iter().zip(&new_inputs).map(|(input, new)| at(input, new)).collect::<Result<_, _>>()?;
+    let new_output = |output: &Endpoint| {
         let old = place(output);
         let index = |places: &[Place]| places.iter().position(|place| *place == old);
         match (index(&fed), index(&fetched)) {
-            (Some(input), _) => at(output, &new_input(input)),
-            (None, Some(output_)) => at(output, &served.outputs[output_]),
+            (Some(input), _) => at(output, &new_inputs[input]),
+            (None, Some(index)) => at(output, &new_outputs[index]),
             (None, None) => Err(format!("the output '{}' was not fetched", output.name)),
         }
-    });
-    let new_outputs = new_outputs.collect::<Result<_, _>>()?;
-    run_on_zeros(&session, &graph, &new_inputs, &served.outputs, RunOptions::PATIENT)
-        .map_err(|e| format!("the optimised graph does not run on zeros: {e}"))?;
-    let (inputs, outputs) = (new_inputs, new_outputs);
+    };
+    let outputs: Vec<Endpoint> = outputs.iter().map(new_output).collect::<Result<_, _>>()?;
     Ok(Some(Frozen { graph, session, inputs, outputs, variables: variables.len(), bytes }))
 }
 
@@ -145,41 +178,41 @@ fn open(definition: GraphDef, config: &[u8]) -> Result<(Graph, tf::Session), Str
 }
 
 /// Runs a graph once, on zeros, and returns it as TensorFlow has optimised it for that.
-fn optimise(
-    definition: GraphDef,
-    inputs: &[Endpoint],
-    fetched: &[Place],
-    config: &[u8],
-) -> Result<GraphDef, String> {
+fn optimise(mut model: Model, zeros: &[Tensor], values: &[Tensor], config: &[u8]) -> Result<Model, String> {
+    let shapes = optimised::shapes(&model.definition);
+    let definition = std::mem::take(&mut model.definition);
+    let functions = definition.library.clone();
     let (graph, session) = open(definition, &[config, LEAN_OPTIMIZER].concat())?;
-    let at = |input: &Endpoint| input.at(&graph, &input.operation_name, input.index);
-    let inputs: tf::Result<Vec<Endpoint>> = inputs.iter().map(at).collect();
-    let inputs = inputs.map_err(|e| format!("an input is not in the graph: {e}"))?;
-    let metadata = run_on_zeros(&session, &graph, &inputs, fetched, RunOptions::HAND_OUT_GRAPHS)
+    let held: Vec<Place> = model.held.iter().map(|held| (held.name.clone(), 0)).collect();
+    let held = held.iter().zip(model.held.iter().map(|held| &values[held.variable]));
+    let feeds = model.inputs.iter().zip(zeros).chain(held);
+    let metadata = run(&session, &graph, feeds, &model.outputs, RunOptions::HAND_OUT_GRAPHS)
         .map_err(|e| format!("it does not run on zeros, which optimises it: {e}"))?;
     let metadata =
         RunMetadata::decode(&metadata[..]).map_err(|e| format!("the optimised graph cannot be read: {e}"))?;
     let graphs = metadata.partition_graphs.len();
     let only = metadata.partition_graphs.into_iter().next().filter(|_| graphs == 1);
-    only.ok_or_else(|| format!("it runs on {graphs} devices; this is done for one"))
+    let mut graph = only.ok_or_else(|| format!("it runs on {graphs} devices; this is done for one"))?;
+    // What TensorFlow hands out has no functions, even where calls are left.
+    graph.library = graph.library.filter(|library| !library.function.is_empty()).or(functions);
+    optimised::loadable(graph, &model, &shapes)
 }
 
 /// Runs a graph once, and returns what TensorFlow tells of that: a `RunMetadata`, serialised.
-fn run_on_zeros(
+fn run<'a>(
     session: &tf::Session,
     graph: &Graph,
-    inputs: &[Endpoint],
-    fetched: &[Place],
+    feeds: impl Iterator<Item = (&'a Place, &'a Tensor)>,
+    fetches: &[Place],
     options: RunOptions,
 ) -> Result<Vec<u8>, String> {
-    let zeros: Vec<Tensor> = inputs.iter().map(zeros).collect::<Result<_, _>>()?;
     let mut args = SessionRunArgs::new();
     args.set_run_options(options.0);
     args.set_request_metadata(true);
-    for (input, zeros) in inputs.iter().zip(&zeros) {
-        zeros.feed(&mut args, input);
+    for (place, value) in feeds {
+        value.feed(&mut args, &values::endpoint(graph, place).map_err(|e| e.to_string())?);
     }
-    for (name, index) in fetched {
+    for (name, index) in fetches {
         let operation = graph.operation_by_name_required(name).map_err(|e| e.to_string())?;
         args.request_fetch(&operation, *index);
     }

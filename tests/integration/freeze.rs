@@ -49,6 +49,48 @@ fn nested_functions_with_variables_answer_the_same() {
     assert_eq!(told(&server, as_it_is), None, "nobody asked for it");
 }
 
+/// Weights that are multiplied at load, by this backend or by TensorFlow, and those that must not be.
+#[test]
+fn weights_that_meet_what_scales_them_answer_the_same() {
+    const OUTPUTS: [(&str, usize); 10] = [
+        ("scaled", 64),
+        ("fused", 64),
+        ("deep", 2048),
+        ("volume", 32),
+        ("dense", 64),
+        ("residual", 64),
+        ("shared", 64),
+        ("twice", 64),
+        ("turned", 64),
+        ("sum", 64),
+    ];
+    let server = shared_server();
+    let [frozen, as_it_is] =
+        [("freeze_folds", "auto"), ("freeze_folds_not", "false")].map(|(model, value)| {
+            let config = ModelConfig::new(model, 8).input("x", "FP32", &[4, 4, 64]).instances(1);
+            let config = config.parameter("TF_FREEZE", value);
+            let with_output = |config: ModelConfig, (name, channels): &(&str, usize)| {
+                config.output(name, "FP32", &[*channels as i64])
+            };
+            server.load(&OUTPUTS.iter().fold(config, with_output), SavedModel::Small("folds"));
+            model
+        });
+    for rows in [1, 5] {
+        let x = Random::new(rows as u64).floats(rows as usize * 1024);
+        let request = row(Tensor::fp32("x", &[rows, 4, 4, 64], &x));
+        let [found, expected] = [frozen, as_it_is]
+            .map(|model| server.client().infer(model, &request).unwrap_or_else(|e| panic!("{model}: {e:?}")));
+        for (name, channels) in OUTPUTS {
+            let [found, expected] = [&found, &expected].map(|answer| answer.output(name).as_f32());
+            assert_eq!(found.len(), rows as usize * channels);
+            let error = relative_error(&found, &expected);
+            assert!(error < 1e-5, "{name}: a relative error of {error}");
+        }
+    }
+    let line = told(&server, frozen).expect("it is told");
+    assert!(line.contains("42 variables") && line.contains("turned into constants in "), "{line}");
+}
+
 #[test]
 fn looking_up_rows_of_a_variable_answers_the_same() {
     let server = shared_server();

@@ -31,6 +31,10 @@ dimension (-1 in front) unless the description says otherwise.
     no_zeros         x INT32 [-1,1] -> y = 12 / x; fails where x is 0
     weights          x FP32 [-1,16] -> y FP32 [-1,4] = 2 relu(relu(x A + a) B + a[0]) + a[1], with A FP32 [16,2048], a
                      FP32 [2048], B FP32 [2048,4]; the three are variables, `a` is read in each of three nested functions
+    folds            x FP32 [-1,4,4,64] -> one output FP32 [-1,C] for each way in which large weights meet what a graph's
+                     optimizer may compute at load, the sum over the image: `scaled` and `fused`, a convolution with batch
+                     norm in two forms; `deep`, one by channel; `volume`, in three dimensions; `dense`, a matrix product;
+                     `residual`, with what it adds to it; `shared`, `twice`, `turned`, `sum`: weights used in more ways
     embedding        x INT32 [-1,3] -> y FP32 [-1,3,8], rows of a variable; wide FP32 [-1,1] = the variable's width
     table            x INT32 [-1,1] -> y FP32 [-1,1], looked up in a hash table, times a variable that is 2
     loop             x FP32 [-1,1] -> y = x + 3 v in a loop that reads the variable v = 0.5
@@ -255,6 +259,55 @@ def weights(folder):
                     {"x": ("float32", [None, 16])}, module)
 
 
+def folds(folder):
+    module = tf.Module()
+    module.variables_ = []
+
+    def variable(*shape):
+        # Values that differ in every channel and place, and whose sums stay near 1.
+        size = tf.cast(tf.reduce_prod(shape), tf.float32)
+        values = tf.math.sin(tf.range(1.0, size + 1.0) * 1.7 + len(module.variables_))
+        scale = 1.0 if len(shape) == 1 else 0.05
+        module.variables_.append(tf.Variable(scale * tf.reshape(values, shape)))
+        return module.variables_[-1]
+
+    weights = {name: variable(3, 3, 64, 64) for name in ("scaled", "fused", "residual", "shared", "twice", "sum")}
+    weights |= {"deep": variable(3, 3, 64, 32), "volume": variable(3, 3, 3, 32, 32), "dense": variable(1024, 64),
+                "turned": variable(64, 1024)}
+    norms = {name: [variable(channels) for _ in range(4)]
+             for name, channels in {"scaled": 64, "fused": 64, "residual": 64, "deep": 2048, "volume": 32,
+                                    "shared": 64, "twice": 64, "dense": 64}.items()}
+
+    def normed(name, x):
+        mean, spread, offset, scale = norms[name]
+        return tf.nn.batch_normalization(x, mean, spread * spread + 0.1, offset, scale, 1e-3)
+
+    def answer(x):
+        conv = lambda name, x: tf.nn.conv2d(x, weights[name], 1, "SAME")
+        flat = tf.reshape(x, [-1, 1024])
+        mean, spread, offset, scale = norms["fused"]
+        fused = tf.compat.v1.nn.fused_batch_norm(conv("fused", x), scale, offset, mean, spread * spread + 0.1,
+                                                 is_training=False)[0]
+        twice = conv("twice", x)
+        outputs = {
+            "scaled": tf.nn.relu(normed("scaled", conv("scaled", x))),
+            "fused": tf.nn.relu(fused),
+            "deep": normed("deep", tf.nn.depthwise_conv2d(x, weights["deep"], [1, 1, 1, 1], "SAME")),
+            "volume": normed("volume", tf.nn.conv3d(tf.reshape(x, [-1, 2, 4, 4, 32]), weights["volume"], [1] * 5, "SAME")),
+            "dense": tf.nn.relu(normed("dense", flat @ weights["dense"])),
+            "residual": tf.nn.relu(x + normed("residual", conv("residual", x))),
+            # Scaled for one user of the weights, and not for the other.
+            "shared": normed("shared", conv("shared", x)) + conv("shared", x[:, ::-1]),
+            # The result is used with its scaling and without.
+            "twice": normed("twice", twice) * twice,
+            "turned": tf.matmul(flat, weights["turned"], transpose_b=True) + flat @ tf.transpose(weights["turned"]),
+            "sum": conv("sum", x) + tf.reduce_sum(weights["sum"], [0, 1, 2]),
+        }
+        return {name: tf.reduce_sum(tf.reshape(y, [tf.shape(x)[0], -1, y.shape[-1]]), 1) for name, y in outputs.items()}
+
+    save_signatures(folder, {"serving_default": answer}, {"x": ("float32", [None, 4, 4, 64])}, module)
+
+
 def embedding(folder):
     module = tf.Module()
     module.rows = tf.Variable(tf.reshape(tf.range(80.0), [10, 8]))
@@ -307,7 +360,7 @@ def endless(folder):
 
 MODELS = [add_one, all_types, mixed, no_batch, fixed, failing, text, slow, stateful, counts_runs, remembers,
           two_signatures, frozen_v1, any_shape, any_bytes, passthrough, one_input_twice, with_text, scalar, no_zeros, weights,
-          embedding, table, loop, picks, endless, sparse]
+          folds, embedding, table, loop, picks, endless, sparse]
 
 
 def main():

@@ -1,67 +1,62 @@
-//! The graph that TensorFlow's optimizer has made of one run becomes one that can be loaded and served.
+//! The graph that TensorFlow's optimizer has made of one run becomes one that can be loaded, and then one to serve.
 //!
 //! TensorFlow keeps a constant four times over in a session: in the graph, in the definition it came from, in the
-//! graph placed on devices, and in the operation that yields it. A variable it keeps once. So what has become
-//! a large constant, such as a convolution's weights with batch norm in them, is stored in a variable again.
+//! graph placed on devices, and in the operation that yields it. A variable it keeps once. So what is large, such
+//! as a convolution's weights, is stored in a variable in the session that serves.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use prost::Message;
 
 use super::proto::{AttrValue, GraphDef, NodeDef, TensorProto};
-use super::rewrite::attribute;
-
-/// Bytes from which on a constant is stored in a variable: below, the reading would cost more than the copies.
-const LARGE: usize = 64 << 10;
-
-/// A tensor of a graph: its node and which of its outputs.
-pub type Place = (String, i32);
-
-/// A graph to be served.
-#[derive(Debug)]
-pub struct Served {
-    pub definition: GraphDef,
-    /// Where the inputs are fed.
-    pub inputs: Vec<String>,
-    /// Where the outputs are fetched.
-    pub outputs: Vec<Place>,
-    pub stored: Vec<Stored>,
-}
+use super::rewrite::{attribute, source};
+use super::values::{self, LARGE};
+use super::weights::Held;
+use super::{Model, Place};
+use crate::session::Tensor;
 
 /// A value that is stored in a variable once the graph is loaded.
-#[derive(Debug, PartialEq)]
 pub struct Stored {
     /// The node that is fed the value.
     pub feed: String,
     /// The node that stores it.
     pub assign: String,
-    pub value: TensorProto,
+    pub value: Tensor,
 }
 
-/// Makes `graph`, which fed `inputs` and fetched `outputs`, one that can be served.
+/// The shapes of a graph's inputs, each an `AttrValue`, by name.
+pub fn shapes(graph: &GraphDef) -> HashMap<String, Vec<u8>> {
+    let inputs = graph.node.iter().filter(|node| node.op == "Placeholder");
+    inputs.filter_map(|node| Some((node.name.clone(), node.attr.get("shape")?.clone()))).collect()
+}
+
+/// Makes `graph`, which was handed out by a run of `model`, one that can be loaded. `shapes` are those of the graph
+/// that ran.
 ///
 /// # Errors
 /// Why it is not one.
-pub fn serve(graph: GraphDef, inputs: &[Place], outputs: &[Place]) -> Result<Served, String> {
+pub fn loadable(graph: GraphDef, model: &Model, shapes: &HashMap<String, Vec<u8>>) -> Result<Model, String> {
     let names = Names::new(&graph.node);
-    let mut inputs = Ends::new("_arg", inputs);
-    let mut outputs = Ends::new("_retval", outputs);
+    let held_places: Vec<Place> = model.held.iter().map(|held| (held.name.clone(), 0)).collect();
+    let fed: Vec<Place> = model.inputs.iter().cloned().chain(held_places).collect();
+    let mut inputs = Ends::new("_arg", &fed);
+    let mut outputs = Ends::new("_retval", &model.outputs);
     let mut nodes = Vec::with_capacity(graph.node.len());
-    let mut stored = Vec::new();
     for mut node in graph.node {
         for input in &mut node.input {
             *input = names.in_reference(input);
         }
         match node.op.as_str() {
             "_Arg" => {
-                inputs.found(&node, (names.of(&node.name), 0))?;
+                let (was, _) = inputs.found(&node, (names.of(&node.name), 0))?;
                 let datatype = node.attr.remove("T").ok_or("an input has no type")?;
                 node.op = "Placeholder".into();
                 node.attr = [("dtype".to_string(), datatype)].into();
+                node.attr.extend(shapes.get(was).map(|shape| ("shape".to_string(), shape.clone())));
             }
             "_Retval" => {
-                let source = node.input.first().ok_or("an output comes from nowhere")?;
-                outputs.found(&node, place(source)?)?;
+                let from = node.input.first().ok_or("an output comes from nowhere")?;
+                outputs.found(&node, place(from)?)?;
                 continue;
             }
             _ => {
@@ -72,51 +67,93 @@ pub fn serve(graph: GraphDef, inputs: &[Place], outputs: &[Place]) -> Result<Ser
             }
         }
         node.name = names.of(&node.name);
-        // In a loop, what comes after something belongs to a turn of it, and a variable to none.
-        let value = if node.op == "Const" && node.input.is_empty() { large_value(&node)? } else { None };
+        nodes.push(node);
+    }
+    let (inputs, held) = inputs.found.split_at(model.inputs.len());
+    // A weight that the optimizer found to be of no use is not there any more.
+    let held = held.iter().zip(&model.held).filter_map(|(place, held)| {
+        let (name, _) = place.clone()?;
+        Some(Held { name, variable: held.variable })
+    });
+    Ok(Model {
+        definition: GraphDef { node: nodes, ..graph },
+        inputs: all(inputs, &model.inputs)?,
+        outputs: all(&outputs.found, &model.outputs)?,
+        held: held.collect(),
+    })
+}
+
+/// Makes of an optimised graph one to serve: what is held out of it or is large is to be stored in variables.
+///
+/// # Errors
+/// The graph cannot be read.
+pub fn servable(
+    graph: GraphDef,
+    held: Vec<Held>,
+    values: Vec<Tensor>,
+) -> Result<(GraphDef, Vec<Stored>), String> {
+    let mut values: Vec<Option<Tensor>> = values.into_iter().map(Some).collect();
+    let mut held: HashMap<String, Option<Tensor>> =
+        held.into_iter().map(|held| (held.name, values[held.variable].take())).collect();
+    let mut nodes = Vec::with_capacity(graph.node.len());
+    let mut stored = Vec::new();
+    let mut constant = HashSet::new();
+    for node in graph.node {
+        let value = match held.remove(&node.name) {
+            Some(value) => value,
+            // In a loop, what comes after something belongs to a turn of it, and a variable to none.
+            None if node.op == "Const" && node.input.is_empty() => large_value(&node)?,
+            None => None,
+        };
+        if value.is_some() || node.op == "Const" {
+            constant.insert(node.name.clone());
+        }
         match value {
-            Some(value) => stored.push(store(node, value, &mut nodes)),
+            Some(value) => stored.push(store(node, value, &mut nodes)?),
             None => nodes.push(node),
         }
     }
-    let inputs = inputs.all()?.into_iter().map(|(name, _)| name).collect();
-    Ok(Served { definition: GraphDef { node: nodes, ..graph }, inputs, outputs: outputs.all()?, stored })
+    for node in nodes.iter_mut().filter(|node| node.attr.contains_key("is_filter_const")) {
+        // oneDNN then lays the weights out once.
+        if node.input.get(1).is_some_and(|weights| constant.contains(source(weights))) {
+            let yes = AttrValue { b: Some(true), ..AttrValue::default() };
+            node.attr.insert("is_filter_const".into(), yes.encode_to_vec());
+        }
+    }
+    Ok((GraphDef { node: nodes, ..graph }, stored))
 }
 
 /// The value of a constant if it is large, of plain numbers, and not written in a shorter form.
-fn large_value(node: &NodeDef) -> Result<Option<TensorProto>, String> {
+fn large_value(node: &NodeDef) -> Result<Option<Tensor>, String> {
     if node.attr.get("value").is_none_or(|value| value.len() < LARGE) {
         return Ok(None);
     }
-    let value = attribute(node, "value")?.tensor.ok_or("a constant has no value")?;
-    let bytes = value
-        .dims()
-        .zip(value.element_size())
-        .and_then(|(dims, size)| dims.iter().try_fold(size, |bytes, &dim| bytes.checked_mul(dim)));
-    Ok((bytes == Some(value.tensor_content.len() as u64)).then_some(value))
+    let value: TensorProto = attribute(node, "value")?.tensor.ok_or("a constant has no value")?;
+    Ok(values::tensor(&value))
 }
 
-/// Pushes the nodes that store and read a value in place of the constant `node`.
-fn store(node: NodeDef, value: TensorProto, nodes: &mut Vec<NodeDef>) -> Stored {
+/// Pushes the nodes that store and read a value in place of `node`.
+fn store(node: NodeDef, value: Tensor, nodes: &mut Vec<NodeDef>) -> Result<Stored, String> {
+    let datatype = node.attr.get("dtype").ok_or("a weight has no type")?.clone();
     let NodeDef { name, device, .. } = node;
     let part = |part: &str| format!("{name}/stored{part}");
     let (handle, feed, assign) = (part(""), part("/feed"), part("/assign"));
-    let datatype = || ("dtype".to_string(), AttrValue::of_type(value.dtype));
+    let datatype = || ("dtype".to_string(), datatype.clone());
     let mut push = |name: &str, op: &str, input: &[&String], attr: BTreeMap<String, Vec<u8>>| {
         let input = input.iter().copied().cloned().collect();
         let (name, op, device) = (name.into(), op.into(), device.clone());
         nodes.push(NodeDef { name, op, input, device, attr, ..NodeDef::default() });
     };
-    let shape = AttrValue { shape: value.tensor_shape.clone(), ..AttrValue::default() };
+    let shape = AttrValue::of_shape(values::shape_proto(&value));
     // Two variables of one name, and that is also of none, would be one.
     let own_name = AttrValue { s: Some(handle.clone().into_bytes()), ..AttrValue::default() };
-    let own = [("shape", shape), ("shared_name", own_name)]
-        .map(|(name, value)| (name.to_string(), value.encode_to_vec()));
+    let own = [("shape", shape), ("shared_name", own_name.encode_to_vec())]
+        .map(|(name, value)| (name.to_string(), value));
     push(&handle, "VarHandleOp", &[], own.into_iter().chain([datatype()]).collect());
     push(&feed, "Placeholder", &[], [datatype()].into());
     push(&assign, "AssignVariableOp", &[&handle, &feed], [datatype()].into());
     push(&name, "ReadVariableOp", &[&handle], [datatype()].into());
-    Stored { feed, assign, value }
+    Ok(Stored { feed, assign, value })
 }
 
 /// New names for the nodes whose names only TensorFlow itself may give.
@@ -162,22 +199,23 @@ impl<'p> Ends<'p> {
         Self { prefix, places, found: vec![None; places.len()] }
     }
 
-    /// Notes that `node` is one of them, which its name tells.
-    fn found(&mut self, node: &NodeDef, place: Place) -> Result<(), String> {
+    /// Notes that `node` is one of them, which its name tells, and at `place` now. Returns where it was.
+    fn found(&mut self, node: &NodeDef, place: Place) -> Result<&'p Place, String> {
         let number = attribute(node, "index")?.i.unwrap_or(0);
         let is_it = |(name, index): &Place| node.name == format!("{}_{name}_{index}_{number}", self.prefix);
         let position = self.places.iter().position(is_it);
         let position = position.ok_or_else(|| format!("the optimised graph has an odd '{}'", node.name))?;
         self.found[position] = Some(place);
-        Ok(())
+        Ok(&self.places[position])
     }
+}
 
-    fn all(self) -> Result<Vec<Place>, String> {
-        let missing = |(found, (name, _)): (Option<Place>, &Place)| {
-            found.ok_or_else(|| format!("'{name}' of its signature is not used"))
-        };
-        self.found.into_iter().zip(self.places).map(missing).collect()
-    }
+/// The places of all that were to be found.
+fn all(found: &[Option<Place>], of: &[Place]) -> Result<Vec<Place>, String> {
+    let missing = |(found, (name, _)): (&Option<Place>, &Place)| {
+        found.clone().ok_or_else(|| format!("'{name}' of its signature is not used"))
+    };
+    found.iter().zip(of).map(missing).collect()
 }
 
 fn place(reference: &str) -> Result<Place, String> {

@@ -8,6 +8,10 @@ use std::collections::BTreeMap;
 
 use prost::Message;
 
+use crate::datatype::DataType;
+
+/// `DataType` of FP32.
+pub const DT_FLOAT: i32 = 1;
 /// `DataType` of a handle to a variable or another object of the session.
 pub const DT_RESOURCE: i32 = 20;
 
@@ -141,6 +145,8 @@ pub struct AttrValue {
     pub s: Option<Vec<u8>>,
     #[prost(int64, optional, tag = "3")]
     pub i: Option<i64>,
+    #[prost(bool, optional, tag = "5")]
+    pub b: Option<bool>,
     #[prost(int32, optional, tag = "6")]
     pub r#type: Option<i32>,
     #[prost(message, optional, tag = "7")]
@@ -155,6 +161,16 @@ impl AttrValue {
     /// A serialised type.
     pub fn of_type(r#type: i32) -> Vec<u8> {
         Self { r#type: Some(r#type), ..Self::default() }.encode_to_vec()
+    }
+
+    /// A serialised shape.
+    pub fn of_shape(shape: TensorShapeProto) -> Vec<u8> {
+        Self { shape: Some(shape), ..Self::default() }.encode_to_vec()
+    }
+
+    /// A serialised tensor.
+    pub fn of_tensor(tensor: TensorProto) -> Vec<u8> {
+        Self { tensor: Some(tensor), ..Self::default() }.encode_to_vec()
     }
 
     /// A serialised list of types.
@@ -179,7 +195,7 @@ pub struct NameAttrList {
     pub attr: BTreeMap<String, AttrValue>,
 }
 
-/// A tensor with its elements as they are in memory.
+/// A tensor with its elements as they are in memory, or as numbers.
 #[derive(Clone, PartialEq, Message)]
 pub struct TensorProto {
     #[prost(int32, tag = "1")]
@@ -188,19 +204,54 @@ pub struct TensorProto {
     pub tensor_shape: Option<TensorShapeProto>,
     #[prost(bytes, tag = "4")]
     pub tensor_content: Vec<u8>,
+    #[prost(float, repeated, tag = "5")]
+    pub float_val: Vec<f32>,
 }
 
 impl TensorProto {
-    /// Bytes of one element; nothing for types that this backend does not have.
-    pub fn element_size(&self) -> Option<u64> {
-        // The numbers of `types.proto`, in the order of the sizes.
-        match self.dtype {
-            4 | 6 | 10 => Some(1),
-            5 | 14 | 17 | 19 => Some(2),
-            1 | 3 | 22 => Some(4),
-            2 | 9 | 23 => Some(8),
-            _ => None,
+    /// A vector of FP32.
+    pub fn of_floats(floats: &[f32]) -> Self {
+        let shape = TensorShapeProto { dim: vec![Dim { size: floats.len() as i64 }] };
+        let float_val = floats.to_vec();
+        Self { dtype: DT_FLOAT, tensor_shape: Some(shape), float_val, ..Self::default() }
+    }
+
+    /// The elements of a tensor of FP32; nothing for one of another type.
+    pub fn floats(&self) -> Option<Vec<f32>> {
+        let elements = self.dims()?.iter().product::<u64>() as usize;
+        if self.datatype() != Some(DataType::Fp32) {
+            None
+        } else if self.tensor_content.len() == elements * size_of::<f32>() {
+            let bytes = self.tensor_content.as_chunks().0;
+            Some(bytes.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect())
+        } else {
+            // The last of the numbers stands for all that are left out.
+            let &last = self.float_val.last()?;
+            let mut floats = self.float_val.clone();
+            floats.resize(elements, last);
+            Some(floats)
         }
+    }
+
+    /// The type of its elements; nothing for types that this backend does not have.
+    pub fn datatype(&self) -> Option<DataType> {
+        // The numbers of `types.proto`.
+        Some(match self.dtype {
+            DT_FLOAT => DataType::Fp32,
+            2 => DataType::Fp64,
+            3 => DataType::Int32,
+            4 => DataType::UInt8,
+            5 => DataType::Int16,
+            6 => DataType::Int8,
+            9 => DataType::Int64,
+            10 => DataType::Bool,
+            14 => DataType::Bf16,
+            17 => DataType::UInt16,
+            19 => DataType::Fp16,
+            22 => DataType::UInt32,
+            23 => DataType::UInt64,
+            _ => return None,
+        })
     }
 
     /// The shape; nothing where there is none, or where it leaves something open.

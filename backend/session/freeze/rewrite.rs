@@ -10,7 +10,7 @@ use prost::Message;
 
 use super::proto::{AttrValue, DT_RESOURCE, FunctionDef, GraphDef, NameAttrList, NodeDef};
 
-/// A variable whose node has become a `Const`, its value still to be filled in.
+/// A variable whose node waits for its value.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Variable {
     /// The node's place in the graph.
@@ -38,8 +38,6 @@ pub fn rewrite(graph: GraphDef, roots: &[&str]) -> Result<(GraphDef, Vec<Variabl
         let datatype = type_of(node, "dtype")?;
         handles.insert(node.name.clone(), datatype);
         variables.push(Variable { index, datatype });
-        node.op = "Const".into();
-        node.attr.retain(|name, _| name == "dtype");
         node.experimental_type = None;
     }
     for node in &mut nodes {
@@ -67,7 +65,7 @@ fn needed(nodes: Vec<NodeDef>, roots: &[&str]) -> Result<Vec<NodeDef>, String> {
 }
 
 /// The node, or a function's argument, that an input comes from.
-fn source(input: &str) -> &str {
+pub fn source(input: &str) -> &str {
     let input = input.strip_prefix('^').unwrap_or(input);
     input.split_once(':').map_or(input, |(node, _)| node)
 }

@@ -1,120 +1,111 @@
 //! The values of variables, read from a session and stored in one.
 
-use prost::Message;
 use tensorflow::{self as tf, Graph, SessionRunArgs};
 
+use super::Place;
 use super::optimised::Stored;
-use super::proto::{AttrValue, Dim, GraphDef, TensorProto, TensorShapeProto};
+use super::proto::{Dim, GraphDef, TensorProto, TensorShapeProto};
 use super::rewrite::Variable;
 use crate::session::{Endpoint, Tensor, tensor};
 
-/// While a model is loaded, TensorFlow and this backend have up to some ten copies of the values at a time.
+/// Bytes from which on a value is stored in a variable again: below, the reading would cost more than the copies.
+pub const LARGE: usize = 64 << 10;
+/// While a model is loaded whose weights the optimizer computes with, there are up to some ten copies of them.
 const MOST_BYTES: usize = 512 << 20;
 
-/// Reads the variables in `session`, whose graph is `graph`, and writes their values into `definition`. Returns
-/// the bytes of all values.
+/// Reads the variables, which are nodes of `definition`, in `session`, whose graph is `graph`.
 ///
 /// # Errors
 /// A variable cannot be read, or all of them are too large.
-pub fn fill_in(
-    definition: &mut GraphDef,
+pub fn read(
+    definition: &GraphDef,
     variables: &[Variable],
     session: &tf::Session,
     graph: &mut Graph,
-) -> Result<usize, String> {
+) -> Result<Vec<Tensor>, String> {
     let reads: Vec<Endpoint> = variables
         .iter()
         .map(|variable| {
             let name = &definition.node[variable.index].name;
-            read(graph, name).map_err(|e| format!("the variable '{name}' cannot be read: {e}"))
+            add_read(graph, name).map_err(|e| format!("the variable '{name}' cannot be read: {e}"))
         })
         .collect::<Result<_, _>>()?;
     let mut args = SessionRunArgs::new();
     let tokens: Vec<_> = reads.iter().map(|read| args.request_fetch(&read.operation, read.index)).collect();
     session.run(&mut args).map_err(|e| format!("its variables cannot be read: {e}"))?;
-    let mut sum = 0;
-    for ((variable, read), token) in variables.iter().zip(&reads).zip(tokens) {
-        let value = Tensor::fetch(&mut args, token, read).map_err(|e| e.message)?;
-        let value = tensor_proto(variable, &value);
-        sum += value.tensor_content.len();
-        if sum > MOST_BYTES {
-            return Err(format!(
-                "they take more than {} MiB, and loading would take many times the memory",
-                MOST_BYTES >> 20
-            ));
-        }
-        let attribute = AttrValue { tensor: Some(value), ..AttrValue::default() };
-        definition.node[variable.index].attr.insert("value".into(), attribute.encode_to_vec());
+    let fetch = |(token, read)| Tensor::fetch(&mut args, token, read).map_err(|e| e.message);
+    let values: Vec<Tensor> = tokens.into_iter().zip(&reads).map(fetch).collect::<Result<_, _>>()?;
+    if values.iter().map(Tensor::byte_size).sum::<usize>() > MOST_BYTES {
+        return Err(format!(
+            "they take more than {} MiB, and loading would take many times the memory",
+            MOST_BYTES >> 20
+        ));
     }
-    Ok(sum)
+    Ok(values)
 }
 
 /// Adds an operation that reads a variable.
-fn read(graph: &mut Graph, variable: &str) -> tf::Result<Endpoint> {
+fn add_read(graph: &mut Graph, variable: &str) -> tf::Result<Endpoint> {
     let handle = graph.operation_by_name_required(variable)?;
     let name = format!("{variable}/read_to_freeze");
     let mut read = graph.new_operation("ReadVariableOp", &name)?;
     read.add_input(handle.output(0));
     read.set_attr_type("dtype", handle.get_attr_type("dtype")?)?;
     read.finish()?;
-    endpoint(graph, &name)
+    endpoint(graph, &(name, 0))
 }
 
-/// The first output of an operation.
-fn endpoint(graph: &Graph, name: &str) -> tf::Result<Endpoint> {
+/// An output of an operation.
+pub fn endpoint(graph: &Graph, (name, index): &Place) -> tf::Result<Endpoint> {
     let operation = graph.operation_by_name_required(name)?;
-    let datatype = operation.output_type(0);
+    let datatype = operation.output_type(*index as usize);
     Ok(Endpoint {
-        name: name.into(),
+        name: name.clone(),
         datatype: tensor::datatype(datatype),
         type_name: datatype.to_string(),
         dims: None,
         operation,
-        operation_name: name.into(),
-        index: 0,
+        operation_name: name.clone(),
+        index: *index,
     })
 }
 
-fn tensor_proto(variable: &Variable, value: &Tensor) -> TensorProto {
-    let dim = value.dims().iter().map(|&size| Dim { size: size as i64 }).collect();
+/// The shape of `value`.
+pub fn shape_proto(value: &Tensor) -> TensorShapeProto {
+    TensorShapeProto { dim: value.dims().iter().map(|&size| Dim { size: size as i64 }).collect() }
+}
+
+/// `value`, whose type is TensorFlow's number `dtype`.
+pub fn tensor_proto(value: &Tensor, dtype: i32) -> TensorProto {
     let elements = value.dims().iter().product::<u64>() as usize;
-    let mut content = Vec::new();
-    value.read(0..elements, |bytes| content = bytes.to_vec());
-    TensorProto {
-        dtype: variable.datatype,
-        tensor_shape: Some(TensorShapeProto { dim }),
-        tensor_content: content,
+    let mut tensor_content = Vec::new();
+    value.read(0..elements, |bytes| tensor_content = bytes.to_vec());
+    TensorProto { dtype, tensor_shape: Some(shape_proto(value)), tensor_content, ..TensorProto::default() }
+}
+
+/// The tensor that `value` describes; nothing if its elements are not there as they are in memory.
+pub fn tensor(value: &TensorProto) -> Option<Tensor> {
+    let (datatype, dims) = (value.datatype()?, value.dims()?);
+    let elements = dims.iter().try_fold(1_u64, |elements, &dim| elements.checked_mul(dim))? as usize;
+    if elements.checked_mul(datatype.byte_size()) != Some(value.tensor_content.len()) {
+        return None;
     }
+    let mut tensor = Tensor::new(datatype, &dims);
+    tensor.write(0..elements, |bytes| bytes.copy_from_slice(&value.tensor_content));
+    Some(tensor)
 }
 
 /// Stores values in `session`, whose graph is `graph`.
 ///
 /// # Errors
-/// TensorFlow's own, or a value is not what its variable holds.
-pub fn store(stored: Vec<Stored>, session: &tf::Session, graph: &Graph) -> Result<(), String> {
+/// TensorFlow's own.
+pub fn store(stored: &[Stored], session: &tf::Session, graph: &Graph) -> Result<(), String> {
     let refused = |e: tf::Status| format!("a constant cannot be stored: {e}");
-    let mut values = Vec::new();
-    let mut assigns = Vec::new();
-    for Stored { feed, assign, value } in stored {
-        let feed = endpoint(graph, &feed).map_err(refused)?;
-        let odd = || format!("the constant '{}' is odd", feed.name);
-        let dims = value.dims().ok_or_else(odd)?;
-        let datatype = feed.datatype.ok_or_else(odd)?;
-        let elements = dims.iter().product::<u64>() as usize;
-        if elements * datatype.byte_size() != value.tensor_content.len() {
-            return Err(odd());
-        }
-        let mut tensor = Tensor::new(datatype, &dims);
-        tensor.write(0..elements, |bytes| bytes.copy_from_slice(&value.tensor_content));
-        values.push((feed, tensor));
-        assigns.push(graph.operation_by_name_required(&assign).map_err(refused)?);
-    }
     let mut args = SessionRunArgs::new();
-    for (feed, tensor) in &values {
-        tensor.feed(&mut args, feed);
+    for Stored { feed, assign, value } in stored {
+        let feed = endpoint(graph, &(feed.clone(), 0)).map_err(refused)?;
+        value.feed(&mut args, &feed);
+        args.add_target(&graph.operation_by_name_required(assign).map_err(refused)?);
     }
-    for assign in &assigns {
-        args.add_target(assign);
-    }
-    if values.is_empty() { Ok(()) } else { session.run(&mut args).map_err(refused) }
+    if stored.is_empty() { Ok(()) } else { session.run(&mut args).map_err(refused) }
 }
