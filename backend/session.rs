@@ -134,8 +134,7 @@ impl Session {
             settings::session_config(settings::choose(options.threads), options.cpu_only, options.bf16);
         let mut session = None;
         if options.freeze && folder.join(VARIABLES_INDEX).is_file() {
-            // To read variables, nothing needs to be optimised.
-            let (as_it_is, graph) = Self::load(folder, options, &[&config, freeze::NO_OPTIMIZER].concat())?;
+            let (as_it_is, graph) = Self::load(folder, options, &[&config, freeze::ONLY_TO_READ].concat())?;
             session = as_it_is.frozen(graph, &config, options);
         }
         let (mut session, graph) = match session {

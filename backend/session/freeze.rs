@@ -21,10 +21,12 @@ use proto::{GraphDef, RunMetadata};
 use weights::Held;
 
 /// TensorFlow's `ConfigProto`, serialised: `disable_meta_optimizer` (field 19) of `rewrite_options` (field 10) of
-/// `graph_options` (field 10). The graph has been optimised, and would be for each choice of outputs again; and in the SavedModel's session
-/// its variables are read, and no more.
-pub const NO_OPTIMIZER: &[u8] = &[0x52, 5, 0x52, 3, 0x98, 1, 1];
-/// The same for the run that optimises, without the passes of the optimizer that find nothing to do in such a graph
+/// `graph_options` (field 10). The graph has been optimised, and would be for each choice of outputs again.
+const NO_OPTIMIZER: &[u8] = &[0x52, 5, 0x52, 3, 0x98, 1, 1];
+/// The same for a SavedModel's session of which only the variables are read, with `place_pruned_graph` (field 6 of
+/// `graph_options`): what is not needed for that is not placed on a device.
+pub const ONLY_TO_READ: &[u8] = &[0x52, 7, 0x30, 1, 0x52, 3, 0x98, 1, 1];
+/// For the run that optimises: without the passes of the optimizer that find nothing to do in such a graph
 /// (shape, loop, layout, scoped allocator, pinning to the host, implementation selector, common subgraphs: 2 is off;
 /// memory: 1 is none).
 const LEAN_OPTIMIZER: &[u8] =
