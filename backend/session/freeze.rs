@@ -26,11 +26,15 @@ const NO_OPTIMIZER: &[u8] = &[0x52, 5, 0x52, 3, 0x98, 1, 1];
 /// The same for a SavedModel's session of which only the variables are read, with `place_pruned_graph` (field 6 of
 /// `graph_options`): what is not needed for that is not placed on a device.
 pub const ONLY_TO_READ: &[u8] = &[0x52, 7, 0x30, 1, 0x52, 3, 0x98, 1, 1];
-/// For the run that optimises: without the passes of the optimizer that find nothing to do in such a graph
-/// (shape, loop, layout, scoped allocator, pinning to the host, implementation selector, common subgraphs: 2 is off;
-/// memory: 1 is none).
-const LEAN_OPTIMIZER: &[u8] =
-    &[0x52, 21, 0x52, 19, 0x08, 2, 0x20, 1, 0x48, 2, 0x68, 2, 0x78, 2, 0x90, 1, 2, 0xb0, 1, 2, 0xc0, 1, 2];
+/// For the run that optimises: `min_graph_nodes` (field 17) of `rewrite_options` is -1, so that small graphs are, too,
+/// and passes of the optimizer that find nothing to do in such a graph are left out (shape, loop, layout, scoped
+/// allocator, pinning to the host, implementation selector, common subgraphs: 2 is off; memory: 1 is none).
+const LEAN_OPTIMIZER: &[u8] = &[
+    0x52, 33, 0x52, 31, 0x08, 2, 0x20, 1, 0x48, 2, 0x68, 2, 0x78, 2, 0x90, 1, 2, 0xb0, 1, 2, 0xc0, 1, 2,
+    0x88, 1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1,
+];
+/// Bytes of values that become constants: while the optimizer works, there are up to some ten copies of them.
+const MOST_BYTES_OF_CONSTANTS: usize = 512 << 20;
 /// A protobuf message has to be smaller.
 const MOST_BYTES_OF_MESSAGE: usize = i32::MAX as usize;
 /// The size of a dimension of any size in the run that optimises; the batch dimension is 1.
@@ -114,6 +118,14 @@ pub fn freeze(
     let zeros: Vec<Tensor> = inputs.iter().map(zeros).collect::<Result<_, _>>()?;
     let optimise = |model: Model, values: &[Tensor]| optimise(model, &zeros, values, config);
     let start = |hold: &[bool]| {
+        let constants =
+            values.iter().zip(hold).filter(|(_, hold)| !**hold).map(|(value, _)| value.byte_size());
+        if constants.sum::<usize>() > MOST_BYTES_OF_CONSTANTS {
+            return Err(format!(
+                "those that the optimizer would compute with take more than {} MiB, and loading many times that",
+                MOST_BYTES_OF_CONSTANTS >> 20
+            ));
+        }
         let mut definition = definition.clone();
         let held = weights::fill_in(&mut definition, &variables, &values, hold);
         optimise(Model { definition, inputs: fed.clone(), outputs: fetched.clone(), held }, &values)

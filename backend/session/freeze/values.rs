@@ -10,8 +10,8 @@ use crate::session::{Endpoint, Tensor, tensor};
 
 /// Bytes from which on a value is stored in a variable again: below, the reading would cost more than the copies.
 pub const LARGE: usize = 64 << 10;
-/// While a model is loaded whose weights the optimizer computes with, there are up to some ten copies of them.
-const MOST_BYTES: usize = 512 << 20;
+/// While a model is loaded there are three copies of its values.
+const MOST_BYTES: usize = 2 << 30;
 
 /// Reads the variables, which are nodes of `definition`, in `session`, whose graph is `graph`.
 ///
@@ -37,8 +37,8 @@ pub fn read(
     let values: Vec<Tensor> = tokens.into_iter().zip(&reads).map(fetch).collect::<Result<_, _>>()?;
     if values.iter().map(Tensor::byte_size).sum::<usize>() > MOST_BYTES {
         return Err(format!(
-            "they take more than {} MiB, and loading would take many times the memory",
-            MOST_BYTES >> 20
+            "they take more than {} GiB, and loading would take three times the memory",
+            MOST_BYTES >> 30
         ));
     }
     Ok(values)
