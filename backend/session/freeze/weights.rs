@@ -8,6 +8,8 @@
 
 use std::collections::{HashMap, HashSet};
 
+use tensorflow as tf;
+
 use super::Model;
 use super::proto::{AttrValue, DT_FLOAT, GraphDef, NodeDef, TensorProto};
 use super::rewrite::{Variable, attribute, source};
@@ -157,9 +159,16 @@ type Scaling = (usize, Vec<f32>);
 pub fn scale(values: &mut [Tensor], scalings: Vec<Scaling>) {
     for (variable, factors) in scalings {
         if let Tensor::Fp32(weights) = &mut values[variable] {
-            for channels in weights.chunks_exact_mut(factors.len()) {
-                channels.iter_mut().zip(&factors).for_each(|(weight, factor)| *weight *= factor);
+            // A tensor of its own: what was read may be the variable's memory, and another's.
+            let mut scaled = tf::Tensor::new(weights.dims());
+            for (scaled, weights) in
+                scaled.chunks_exact_mut(factors.len()).zip(weights.chunks_exact(factors.len()))
+            {
+                for ((scaled, weight), factor) in scaled.iter_mut().zip(weights).zip(&factors) {
+                    *scaled = weight * factor;
+                }
             }
+            *weights = scaled;
         }
     }
 }
