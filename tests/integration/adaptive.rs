@@ -146,14 +146,15 @@ fn times_in_the_queue_are_the_server_s_for_inception() {
     let reference = inception_reference();
     let server = shared_server();
     let model = "adaptive_inception";
-    server.load(&inception_config(model).queue_outputs().adaptive(), SavedModel::Inception);
+    // As it is: here batches are of any size, and rounding with batch norm in the weights has its own tests.
+    let config = inception_config(model).queue_outputs().adaptive().parameter("TF_FREEZE", "false");
+    server.load(&config, SavedModel::Inception);
     let before = server.client().statistics(model);
     let queued = in_parallel(6, 36, |number| {
         let request = inception_request(&reference.input(number, 1));
         let (answer, queued) = infer(&server, model, 1, &request);
         let error = relative_error(&answer.output("predictions").as_f32(), &reference.expected(number, 1));
-        // Batch norm in the weights, and batches of any size: up to 1.02e-5 was seen, 3.4e-6 in the median.
-        assert!(error < 2e-5, "request {number}: relative error {error:e}");
+        assert!(error < 1e-5, "request {number}: relative error {error:e}");
         queued
     });
     let after = server.client().statistics_of(model, before.success.count + 36);
