@@ -45,9 +45,10 @@ impl Api {
     /// under TensorFlow's names must be TensorFlow's.
     pub unsafe fn open(path: impl AsRef<Path>, extra_flags: c_int) -> Result<Api, LoadError> {
         let path = path.as_ref();
-        let cannot_open = |reason| LoadError::CannotOpen { path: path.to_owned(), reason };
-        // dlopen searches for a name without a slash.
-        let path = std::path::absolute(path).map_err(|e| cannot_open(e.to_string()))?;
+        // Absolute: dlopen searches its own folders for a name without a slash.
+        let path = std::path::absolute(path)
+            .map_err(|e| LoadError::CannotOpen { path: path.to_owned(), reason: e.to_string() })?;
+        let cannot_open = |reason| LoadError::CannotOpen { path: path.clone(), reason };
         if let Err(error) = std::fs::metadata(&path) {
             return Err(cannot_open(error.to_string()));
         }
@@ -158,6 +159,10 @@ fn text(pointer: *const c_char) -> String {
     unsafe { CStr::from_ptr(pointer) }.to_string_lossy().into_owned()
 }
 
+fn counted(functions: usize) -> String {
+    format!("{functions} function{}", if functions == 1 { "" } else { "s" })
+}
+
 /// Why a library cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -225,9 +230,9 @@ impl fmt::Display for LoadError {
             ),
             LoadError::Incomplete { version, missing, .. } => write!(
                 f,
-                "{path} is TensorFlow {version}, but lacks {} function(s) of the C API that every TensorFlow since \
+                "{path} is TensorFlow {version}, but lacks {} of the C API that every TensorFlow since \
                  {OLDEST} has: {}. Use a complete build, such as that of TensorFlow's Python package (2.12 or newer)",
-                missing.len(),
+                counted(missing.len()),
                 missing.join(", ")
             ),
         }

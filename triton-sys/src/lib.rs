@@ -115,6 +115,9 @@ mod bindings {
         rustdoc::all
     )]
 
+    #[cfg(not(feature = "bindgen"))]
+    include!("bindings.rs");
+    #[cfg(feature = "bindgen")]
     include!(concat!(env!("OUT_DIR"), "/bindings.rs"));
 }
 

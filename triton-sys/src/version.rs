@@ -70,4 +70,7 @@ impl Function {
     }
 }
 
+#[cfg(not(feature = "bindgen"))]
+include!("functions.rs");
+#[cfg(feature = "bindgen")]
 include!(concat!(env!("OUT_DIR"), "/functions.rs"));
