@@ -4,6 +4,8 @@
 //! program once more, told by an environment variable to do nothing but report. Where a case needs a
 //! server, a small C library plays one (`stand_in.rs`): it has the API's names and nothing behind them.
 
+#[path = "../compiler/mod.rs"]
+mod compiler;
 mod stand_in;
 
 use std::env;

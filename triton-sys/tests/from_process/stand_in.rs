@@ -2,10 +2,11 @@
 //! `Api::from_process` calls.
 
 use std::fmt::Write;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use triton_sys::FUNCTIONS;
+
+use crate::compiler::shared_library;
 
 /// How the stand-in answers.
 pub struct StandIn {
@@ -39,27 +40,7 @@ impl StandIn {
 
     /// Compiles it; returns the library's path.
     pub fn build(&self) -> PathBuf {
-        let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("stand_in").join(self.name);
-        fs::create_dir_all(&dir).expect("a folder for the stand-in");
-        let source = dir.join("stand_in.c");
-        fs::write(&source, self.source()).expect("the stand-in's source");
-        let library = dir.join("libtritonserver.so");
-
-        let compiler = cc::Build::new()
-            .target(env!("TRITON_SYS_TARGET"))
-            .host(env!("TRITON_SYS_TARGET"))
-            .opt_level(0)
-            .cargo_metadata(false)
-            .get_compiler();
-        let output = compiler
-            .to_command()
-            .args(["-shared", "-fPIC", "-Wl,-soname,libtritonserver.so", "-o"])
-            .arg(&library)
-            .arg(&source)
-            .output()
-            .expect("the C compiler runs");
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        library
+        shared_library(self.name, "libtritonserver.so", &self.source())
     }
 
     fn source(&self) -> String {

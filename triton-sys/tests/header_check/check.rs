@@ -131,26 +131,6 @@ impl Check {
     }
 }
 
-/// Compiles a C++ text; what the compiler says is the error.
-pub fn compile(dir: &Path, source: &str, standard: &str, include: &[&Path]) -> Result<(), String> {
-    let file = dir.join("check.cc");
-    fs::write(&file, source).expect("the C++ file");
-    let compiler = cc::Build::new()
-        .cpp(true)
-        .target(env!("TRITON_SYS_TARGET"))
-        .host(env!("TRITON_SYS_TARGET"))
-        .opt_level(0)
-        .cargo_metadata(false)
-        .get_compiler();
-    let mut command = compiler.to_command();
-    command.arg(format!("-std={standard}")).args(["-fsyntax-only", "-Wall", "-Wextra", "-Werror"]);
-    for dir in include {
-        command.arg("-I").arg(dir);
-    }
-    let output = command.arg(&file).output().expect("the C++ compiler runs");
-    if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).into_owned()) }
-}
-
 /// Makes a folder that looks like NVIDIA's out of our own headers, so that the check can be tried where
 /// NVIDIA's are not to be had. All text goes into one file, without our include guards.
 pub fn stand_in_for_nvidia(own_dir: &Path, dir: &Path) -> PathBuf {

@@ -6,13 +6,16 @@
 //! against a copy of our own.
 
 mod check;
+#[path = "../compiler/mod.rs"]
+mod compiler;
 mod text;
 
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use check::{Check, compile};
+use check::Check;
+use compiler::{Source, work_dir};
 use text::HeaderText;
 
 fn own_dir() -> PathBuf {
@@ -24,14 +27,9 @@ fn nvidia_dir() -> Option<PathBuf> {
     Some(PathBuf::from(dir))
 }
 
-/// A fresh folder of this test program's.
-fn work_dir(name: &str) -> PathBuf {
-    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("header_check").join(name);
-    if dir.exists() {
-        fs::remove_dir_all(&dir).expect("the last run's folder goes");
-    }
-    fs::create_dir_all(&dir).expect("a folder for the check");
-    dir
+/// Compiles a C++ text over our headers and NVIDIA's. The error is what the compiler prints.
+fn compile(dir: &Path, text: &str, nvidia: &Path, ours: &Path) -> Result<(), String> {
+    Source { text, standard: "c++11", include: &[nvidia, ours], system: &[] }.check(dir)
 }
 
 #[test]
@@ -42,7 +40,8 @@ fn our_headers_compile_alone() {
         // The numbers stand alone on purpose; everything else brings what it needs.
         for standard in ["c++11", "c++20"] {
             let source = format!("#include \"{name}\"\n#include \"{name}\"\n");
-            if let Err(output) = compile(&dir, &source, standard, &[&own_dir()]) {
+            let source = Source { text: &source, standard, include: &[&own_dir()], system: &[] };
+            if let Err(output) = source.check(&dir) {
                 panic!("{name} does not compile as {standard}:\n{output}");
             }
         }
@@ -63,7 +62,7 @@ fn our_headers_agree_with_nvidias() {
         println!("note: {note}");
     }
     assert!(check.faults.is_empty(), "{}", check.faults.join("\n"));
-    let output = compile(&work_dir("nvidia"), &check.source, "c++11", &[&nvidia, &own_dir()]);
+    let output = compile(&work_dir("nvidia"), &check.source, &nvidia, &own_dir());
     assert!(
         output.is_ok(),
         "this crate's headers and those in {} disagree:\n{}",
@@ -177,7 +176,7 @@ fn a_planted_disagreement_does_not_compile() {
         check::stand_in_for_nvidia(&own_dir(), &dir.join("stand_in"))
     });
     let check = Check::new(&HeaderText::read(&own_dir()), &HeaderText::read(&theirs));
-    let control = compile(&dir, &check.source, "c++11", &[&theirs, &own_dir()]);
+    let control = compile(&dir, &check.source, &theirs, &own_dir());
     assert!(control.is_ok(), "the check must pass before anything is planted:\n{}", control.unwrap_err());
 
     for (number, plant) in PLANTS.iter().enumerate() {
@@ -199,7 +198,7 @@ fn a_planted_disagreement_does_not_compile() {
             fs::write(planted.join(header.file_name()), text).expect("a header's copy");
         }
         // The source is the unplanted check's: only the headers differ.
-        match compile(&dir, &check.source, "c++11", &[&theirs, &planted]) {
+        match compile(&dir, &check.source, &theirs, &planted) {
             Ok(()) => panic!("{} was changed in {}, and the check passed", plant.what, plant.file),
             Err(output) => {
                 let named = output.lines().any(|line| line.contains("error") && line.contains(plant.named));
