@@ -4,14 +4,13 @@ pub const TRITONBACKEND_API_VERSION_MAJOR: u32 = 1;
 pub const TRITONBACKEND_API_VERSION_MINOR: u32 = 19;
 pub const TRITONSERVER_API_VERSION_MAJOR: u32 = 1;
 pub const TRITONSERVER_API_VERSION_MINOR: u32 = 34;
-/** An error on its way to somebody; a null pointer means success. Who receives one owns it and
- either passes it on to the server or deletes it.*/
+/// An error; a null pointer means success. The receiver owns it, and passes it on to the server or deletes it.
 #[repr(C)]
 #[derive(Debug)]
 pub struct TRITONSERVER_Error {
     _unused: [u8; 0],
 }
-/// A JSON document that crosses the API.
+/// A JSON document.
 #[repr(C)]
 #[derive(Debug)]
 pub struct TRITONSERVER_Message {
@@ -23,122 +22,122 @@ pub struct TRITONSERVER_Message {
 pub struct TRITONSERVER_Parameter {
     _unused: [u8; 0],
 }
-/// Where and how large a buffer is.
+/// Location and size of a buffer.
 #[repr(C)]
 #[derive(Debug)]
 pub struct TRITONSERVER_BufferAttributes {
     _unused: [u8; 0],
 }
-/// The record of one request's way through the server.
+/// The trace of a request through the server.
 #[repr(C)]
 #[derive(Debug)]
 pub struct TRITONSERVER_InferenceTrace {
     _unused: [u8; 0],
 }
-/// The server itself; a backend can only hand the pointer on.
+/// The server, for the in-process server API.
 #[repr(C)]
 #[derive(Debug)]
 pub struct TRITONSERVER_Server {
     _unused: [u8; 0],
 }
-/// Several metrics of one name that differ in their labels.
+/// Metrics with the same name and different labels.
 #[repr(C)]
 #[derive(Debug)]
 pub struct TRITONSERVER_MetricFamily {
     _unused: [u8; 0],
 }
-/// One number that the server publishes under `/metrics`.
+/// A value that the server publishes under `/metrics`.
 #[repr(C)]
 #[derive(Debug)]
 pub struct TRITONSERVER_Metric {
     _unused: [u8; 0],
 }
-/// What a metric needs beyond its labels, such as a histogram's buckets.
+/// Arguments of a new metric, such as a histogram's buckets.
 #[repr(C)]
 #[derive(Debug)]
 pub struct TRITONSERVER_MetricArgs {
     _unused: [u8; 0],
 }
-/// Gives out the server's pooled memory.
+/// Allocates from the server's memory pools.
 #[repr(C)]
 #[derive(Debug)]
 pub struct TRITONBACKEND_MemoryManager {
     _unused: [u8; 0],
 }
-/// One input tensor of a request; lives as long as the request.
+/// An input tensor of a request. Lives as long as the request.
 #[repr(C)]
 #[derive(Debug)]
 pub struct TRITONBACKEND_Input {
     _unused: [u8; 0],
 }
-/// One output tensor of a response; lives as long as the response.
+/// An output tensor of a response. Lives as long as the response.
 #[repr(C)]
 #[derive(Debug)]
 pub struct TRITONBACKEND_Output {
     _unused: [u8; 0],
 }
-/// One state tensor of a sequence.
+/// A state tensor of a sequence.
 #[repr(C)]
 #[derive(Debug)]
 pub struct TRITONBACKEND_State {
     _unused: [u8; 0],
 }
-/// One inference request.
+/// An inference request.
 #[repr(C)]
 #[derive(Debug)]
 pub struct TRITONBACKEND_Request {
     _unused: [u8; 0],
 }
-/// Makes the responses of one request, also after the request was released.
+/// Creates responses to a request, also after the request has been released.
 #[repr(C)]
 #[derive(Debug)]
 pub struct TRITONBACKEND_ResponseFactory {
     _unused: [u8; 0],
 }
-/// One response to one request.
+/// A response to a request.
 #[repr(C)]
 #[derive(Debug)]
 pub struct TRITONBACKEND_Response {
     _unused: [u8; 0],
 }
-/// The backend, one for each loaded shared library.
+/// A backend, one for each shared library.
 #[repr(C)]
 #[derive(Debug)]
 pub struct TRITONBACKEND_Backend {
     _unused: [u8; 0],
 }
-/// One loaded version of a model.
+/// A loaded version of a model.
 #[repr(C)]
 #[derive(Debug)]
 pub struct TRITONBACKEND_Model {
     _unused: [u8; 0],
 }
-/// One of the model's instances.
+/// An instance of a model.
 #[repr(C)]
 #[derive(Debug)]
 pub struct TRITONBACKEND_ModelInstance {
     _unused: [u8; 0],
 }
-/// What is to be counted about one response of a decoupled model.
+/// Statistics of a response of a decoupled model.
 #[repr(C)]
 #[derive(Debug)]
 pub struct TRITONBACKEND_ModelInstanceResponseStatistics {
     _unused: [u8; 0],
 }
-/// What a backend tells the server about itself.
+/// Attributes of a backend.
 #[repr(C)]
 #[derive(Debug)]
 pub struct TRITONBACKEND_BackendAttribute {
     _unused: [u8; 0],
 }
-/// The state of a backend's own batching strategy. The backend makes it: any pointer it likes.
+/// The data of a custom batcher: any pointer of the backend's.
 #[repr(C)]
 #[derive(Debug)]
 pub struct TRITONBACKEND_Batcher {
     _unused: [u8; 0],
 }
 impl TRITONSERVER_datatype_enum {
-    /// Not a type; what the server answers when it does not know a name.
+    /// Not a type: the result for an unknown name.
     pub const TRITONSERVER_TYPE_INVALID: TRITONSERVER_datatype_enum = TRITONSERVER_datatype_enum(
         0,
     );
@@ -179,12 +178,11 @@ impl TRITONSERVER_datatype_enum {
     pub const TRITONSERVER_TYPE_FP64: TRITONSERVER_datatype_enum = TRITONSERVER_datatype_enum(
         12,
     );
-    /** Strings: each element is a little-endian uint32 length followed by that many
- bytes.*/
+    /// Strings: for each element its length, a little-endian uint32, then its bytes.
     pub const TRITONSERVER_TYPE_BYTES: TRITONSERVER_datatype_enum = TRITONSERVER_datatype_enum(
         13,
     );
-    /// Only in servers from 22.04 on.
+    /// Since 22.04.
     pub const TRITONSERVER_TYPE_BF16: TRITONSERVER_datatype_enum = TRITONSERVER_datatype_enum(
         14,
     );
@@ -200,23 +198,23 @@ impl TRITONSERVER_memorytype_enum {
     pub const TRITONSERVER_MEMORY_CPU: TRITONSERVER_memorytype_enum = TRITONSERVER_memorytype_enum(
         0,
     );
-    /// Page-locked host memory; readable and writable like host memory.
+    /// Page-locked host memory.
     pub const TRITONSERVER_MEMORY_CPU_PINNED: TRITONSERVER_memorytype_enum = TRITONSERVER_memorytype_enum(
         1,
     );
-    /// GPU memory; the memory type id is the device number.
+    /// GPU memory. The memory type id is the device number.
     pub const TRITONSERVER_MEMORY_GPU: TRITONSERVER_memorytype_enum = TRITONSERVER_memorytype_enum(
         2,
     );
 }
 #[repr(transparent)]
-/// Where a buffer lies.
+/// Location of a buffer.
 #[derive(Debug, Copy, Clone, Hash, PartialEq, Eq)]
 pub struct TRITONSERVER_memorytype_enum(pub ::std::os::raw::c_uint);
-/// Where a buffer lies.
+/// Location of a buffer.
 pub use self::TRITONSERVER_memorytype_enum as TRITONSERVER_MemoryType;
 impl TRITONSERVER_parametertype_enum {
-    /// A NUL-terminated string.
+    /// A null-terminated string.
     pub const TRITONSERVER_PARAMETER_STRING: TRITONSERVER_parametertype_enum = TRITONSERVER_parametertype_enum(
         0,
     );
@@ -228,28 +226,28 @@ impl TRITONSERVER_parametertype_enum {
     pub const TRITONSERVER_PARAMETER_BOOL: TRITONSERVER_parametertype_enum = TRITONSERVER_parametertype_enum(
         2,
     );
-    /// A pointer to a double; from 24.02 on.
+    /// A pointer to a double. Since 24.02.
     pub const TRITONSERVER_PARAMETER_DOUBLE: TRITONSERVER_parametertype_enum = TRITONSERVER_parametertype_enum(
         3,
     );
-    /// Raw bytes; the number is 3 before 24.02.
+    /// Raw bytes. 3 before 24.02.
     pub const TRITONSERVER_PARAMETER_BYTES: TRITONSERVER_parametertype_enum = TRITONSERVER_parametertype_enum(
         4,
     );
 }
 #[repr(transparent)]
-/** Type of a request's or response's parameter.
+/** Type of a parameter of a request or response.
 
- Attention: this enumeration did not grow at its end. `BYTES` was 3 until `DOUBLE` took that number
- in 24.02. The server API's version does not tell: 24.01 and 24.02 both say 1.28. Whether the server
- has `TRITONBACKEND_ResponseSetDoubleParameter`, which came with `DOUBLE`, does.*/
+ A value of this enumeration has changed: `BYTES` was 3 until `DOUBLE` took that value in 24.02. The version of the server
+ API does not tell the two apart, since 24.01 and 24.02 both report 1.28. Check whether the server has
+ `TRITONBACKEND_ResponseSetDoubleParameter`, which came with `DOUBLE`.*/
 #[derive(Debug, Copy, Clone, Hash, PartialEq, Eq)]
 pub struct TRITONSERVER_parametertype_enum(pub ::std::os::raw::c_uint);
-/** Type of a request's or response's parameter.
+/** Type of a parameter of a request or response.
 
- Attention: this enumeration did not grow at its end. `BYTES` was 3 until `DOUBLE` took that number
- in 24.02. The server API's version does not tell: 24.01 and 24.02 both say 1.28. Whether the server
- has `TRITONBACKEND_ResponseSetDoubleParameter`, which came with `DOUBLE`, does.*/
+ A value of this enumeration has changed: `BYTES` was 3 until `DOUBLE` took that value in 24.02. The version of the server
+ API does not tell the two apart, since 24.01 and 24.02 both report 1.28. Check whether the server has
+ `TRITONBACKEND_ResponseSetDoubleParameter`, which came with `DOUBLE`.*/
 pub use self::TRITONSERVER_parametertype_enum as TRITONSERVER_ParameterType;
 impl TRITONSERVER_instancegroupkind_enum {
     pub const TRITONSERVER_INSTANCEGROUPKIND_AUTO: TRITONSERVER_instancegroupkind_enum = TRITONSERVER_instancegroupkind_enum(
@@ -261,16 +259,16 @@ impl TRITONSERVER_instancegroupkind_enum {
     pub const TRITONSERVER_INSTANCEGROUPKIND_GPU: TRITONSERVER_instancegroupkind_enum = TRITONSERVER_instancegroupkind_enum(
         2,
     );
-    /// The backend itself chooses the devices.
+    /// The backend chooses the devices.
     pub const TRITONSERVER_INSTANCEGROUPKIND_MODEL: TRITONSERVER_instancegroupkind_enum = TRITONSERVER_instancegroupkind_enum(
         3,
     );
 }
 #[repr(transparent)]
-/// Kind of an instance group, as the model's configuration names it.
+/// Kind of an instance group in the model's configuration.
 #[derive(Debug, Copy, Clone, Hash, PartialEq, Eq)]
 pub struct TRITONSERVER_instancegroupkind_enum(pub ::std::os::raw::c_uint);
-/// Kind of an instance group, as the model's configuration names it.
+/// Kind of an instance group in the model's configuration.
 pub use self::TRITONSERVER_instancegroupkind_enum as TRITONSERVER_InstanceGroupKind;
 impl TRITONSERVER_loglevel_enum {
     pub const TRITONSERVER_LOG_INFO: TRITONSERVER_loglevel_enum = TRITONSERVER_loglevel_enum(
@@ -287,10 +285,10 @@ impl TRITONSERVER_loglevel_enum {
     );
 }
 #[repr(transparent)]
-/// Severity of a line in the server's log. The order is not one of severity.
+/// Severity of a log message. The values are not in order of severity.
 #[derive(Debug, Copy, Clone, Hash, PartialEq, Eq)]
 pub struct TRITONSERVER_loglevel_enum(pub ::std::os::raw::c_uint);
-/// Severity of a line in the server's log. The order is not one of severity.
+/// Severity of a log message. The values are not in order of severity.
 pub use self::TRITONSERVER_loglevel_enum as TRITONSERVER_LogLevel;
 impl TRITONSERVER_errorcode_enum {
     pub const TRITONSERVER_ERROR_UNKNOWN: TRITONSERVER_errorcode_enum = TRITONSERVER_errorcode_enum(
@@ -314,16 +312,16 @@ impl TRITONSERVER_errorcode_enum {
     pub const TRITONSERVER_ERROR_ALREADY_EXISTS: TRITONSERVER_errorcode_enum = TRITONSERVER_errorcode_enum(
         6,
     );
-    /// Only in servers from 23.10 on.
+    /// Since 23.10.
     pub const TRITONSERVER_ERROR_CANCELLED: TRITONSERVER_errorcode_enum = TRITONSERVER_errorcode_enum(
         7,
     );
 }
 #[repr(transparent)]
-/// Code of an error; it decides the HTTP and gRPC status that the client sees.
+/// Code of an error. It determines the HTTP and gRPC status of the response.
 #[derive(Debug, Copy, Clone, Hash, PartialEq, Eq)]
 pub struct TRITONSERVER_errorcode_enum(pub ::std::os::raw::c_uint);
-/// Code of an error; it decides the HTTP and gRPC status that the client sees.
+/// Code of an error. It determines the HTTP and gRPC status of the response.
 pub use self::TRITONSERVER_errorcode_enum as TRITONSERVER_Error_Code;
 impl tritonserver_tracelevel_enum {
     pub const TRITONSERVER_TRACE_LEVEL_DISABLED: tritonserver_tracelevel_enum = tritonserver_tracelevel_enum(
@@ -345,10 +343,10 @@ impl tritonserver_tracelevel_enum {
     );
 }
 #[repr(transparent)]
-/// Kinds of what a trace records, one bit each.
+/// What a trace records, as bits.
 #[derive(Debug, Copy, Clone, Hash, PartialEq, Eq)]
 pub struct tritonserver_tracelevel_enum(pub ::std::os::raw::c_uint);
-/// Kinds of what a trace records, one bit each.
+/// What a trace records, as bits.
 pub use self::tritonserver_tracelevel_enum as TRITONSERVER_InferenceTraceLevel;
 impl tritonserver_traceactivity_enum {
     pub const TRITONSERVER_TRACE_REQUEST_START: tritonserver_traceactivity_enum = tritonserver_traceactivity_enum(
@@ -381,16 +379,16 @@ impl tritonserver_traceactivity_enum {
     pub const TRITONSERVER_TRACE_TENSOR_BACKEND_OUTPUT: tritonserver_traceactivity_enum = tritonserver_traceactivity_enum(
         9,
     );
-    /// A point that a backend named itself; from server API 1.33 on.
+    /// An activity of the backend. Since server API 1.33.
     pub const TRITONSERVER_TRACE_CUSTOM_ACTIVITY: tritonserver_traceactivity_enum = tritonserver_traceactivity_enum(
         10,
     );
 }
 #[repr(transparent)]
-/// Points in a request's life that a trace can mark.
+/// Activities of a request that a trace can record.
 #[derive(Debug, Copy, Clone, Hash, PartialEq, Eq)]
 pub struct tritonserver_traceactivity_enum(pub ::std::os::raw::c_uint);
-/// Points in a request's life that a trace can mark.
+/// Activities of a request that a trace can record.
 pub use self::tritonserver_traceactivity_enum as TRITONSERVER_InferenceTraceActivity;
 impl tritonserver_requestflag_enum {
     pub const TRITONSERVER_REQUEST_FLAG_SEQUENCE_START: tritonserver_requestflag_enum = tritonserver_requestflag_enum(
@@ -407,21 +405,21 @@ pub struct tritonserver_requestflag_enum(pub ::std::os::raw::c_uint);
 /// Flags of a request that belongs to a sequence.
 pub use self::tritonserver_requestflag_enum as TRITONSERVER_RequestFlag;
 impl tritonserver_requestreleaseflag_enum {
-    /// The request is done with.
+    /// The request is finished.
     pub const TRITONSERVER_REQUEST_RELEASE_ALL: tritonserver_requestreleaseflag_enum = tritonserver_requestreleaseflag_enum(
         1,
     );
-    /** The server shall schedule the request once more; newer servers
- only, and only for sequence models that iterate.*/
+    /** Schedule the request again. Newer servers only, and only for
+ iterative sequence models.*/
     pub const TRITONSERVER_REQUEST_RELEASE_RESCHEDULE: tritonserver_requestreleaseflag_enum = tritonserver_requestreleaseflag_enum(
         2,
     );
 }
 #[repr(transparent)]
-/// What the backend gives back with `TRITONBACKEND_RequestRelease`.
+/// Flags of `TRITONBACKEND_RequestRelease`.
 #[derive(Debug, Copy, Clone, Hash, PartialEq, Eq)]
 pub struct tritonserver_requestreleaseflag_enum(pub ::std::os::raw::c_uint);
-/// What the backend gives back with `TRITONBACKEND_RequestRelease`.
+/// Flags of `TRITONBACKEND_RequestRelease`.
 pub use self::tritonserver_requestreleaseflag_enum as TRITONSERVER_RequestReleaseFlag;
 impl tritonserver_responsecompleteflag_enum {
     /// No further response follows for this request.
@@ -436,15 +434,15 @@ pub struct tritonserver_responsecompleteflag_enum(pub ::std::os::raw::c_uint);
 /// Flags of `TRITONBACKEND_ResponseSend`.
 pub use self::tritonserver_responsecompleteflag_enum as TRITONSERVER_ResponseCompleteFlag;
 impl TRITONSERVER_metrickind_enum {
-    /// Only ever increases.
+    /// Only increases.
     pub const TRITONSERVER_METRIC_KIND_COUNTER: TRITONSERVER_metrickind_enum = TRITONSERVER_metrickind_enum(
         0,
     );
-    /// Goes up and down, and can be set.
+    /// Increases, decreases, and can be set.
     pub const TRITONSERVER_METRIC_KIND_GAUGE: TRITONSERVER_metrickind_enum = TRITONSERVER_metrickind_enum(
         1,
     );
-    /// Counts observations in buckets; from server API 1.34 on.
+    /// Counts observations in buckets. Since server API 1.34.
     pub const TRITONSERVER_METRIC_KIND_HISTOGRAM: TRITONSERVER_metrickind_enum = TRITONSERVER_metrickind_enum(
         2,
     );
@@ -456,33 +454,33 @@ pub struct TRITONSERVER_metrickind_enum(pub ::std::os::raw::c_uint);
 /// Kind of a custom metric.
 pub use self::TRITONSERVER_metrickind_enum as TRITONSERVER_MetricKind;
 impl TRITONBACKEND_artifacttype_enum {
-    /// Through a local folder.
+    /// In a local folder.
     pub const TRITONBACKEND_ARTIFACT_FILESYSTEM: TRITONBACKEND_artifacttype_enum = TRITONBACKEND_artifacttype_enum(
         0,
     );
 }
 #[repr(transparent)]
-/// How a backend's or model's files are reached.
+/// How the files of a backend or model are accessed.
 #[derive(Debug, Copy, Clone, Hash, PartialEq, Eq)]
 pub struct TRITONBACKEND_artifacttype_enum(pub ::std::os::raw::c_uint);
-/// How a backend's or model's files are reached.
+/// How the files of a backend or model are accessed.
 pub use self::TRITONBACKEND_artifacttype_enum as TRITONBACKEND_ArtifactType;
 impl TRITONBACKEND_execpolicy_enum {
-    /** Each instance has a thread of its own; Execute returns when the next
- batch may come.*/
+    /** One thread for each instance. Execute returns when the instance can take
+ the next batch.*/
     pub const TRITONBACKEND_EXECUTION_BLOCKING: TRITONBACKEND_execpolicy_enum = TRITONBACKEND_execpolicy_enum(
         0,
     );
-    /// All instances on one device share a thread.
+    /// One thread for all instances of a device.
     pub const TRITONBACKEND_EXECUTION_DEVICE_BLOCKING: TRITONBACKEND_execpolicy_enum = TRITONBACKEND_execpolicy_enum(
         1,
     );
 }
 #[repr(transparent)]
-/// How the server calls a backend's instances.
+/// How the server calls the instances of a backend.
 #[derive(Debug, Copy, Clone, Hash, PartialEq, Eq)]
 pub struct TRITONBACKEND_execpolicy_enum(pub ::std::os::raw::c_uint);
-/// How the server calls a backend's instances.
+/// How the server calls the instances of a backend.
 pub use self::TRITONBACKEND_execpolicy_enum as TRITONBACKEND_ExecutionPolicy;
 /// The type of `TRITONBACKEND_Finalize`.
 pub type TRITONBACKEND_FinalizeFn = ::std::option::Option<
@@ -2228,7 +2226,7 @@ impl Symbols {
             TRITONBACKEND_ModelInstanceReportResponseStatistics,
         })
     }
-    /// The version of the server API that the running server speaks.
+    /// The version of the server API of the running server.
     pub unsafe fn TRITONSERVER_ApiVersion(
         &self,
         major: *mut u32,
@@ -2239,7 +2237,7 @@ impl Symbols {
             .as_ref()
             .expect("this Triton server lacks a function; look at the field of that name before calling a function that is newer than API 1.0"))(major, minor)
     }
-    /// A data type's name as it stands in the configuration without `TYPE_`, such as `FP32`. Static.
+    /// The name of a data type as in the configuration, without `TYPE_`, such as `FP32`. Static.
     pub unsafe fn TRITONSERVER_DataTypeString(
         &self,
         datatype: TRITONSERVER_DataType,
@@ -2249,7 +2247,7 @@ impl Symbols {
             .as_ref()
             .expect("this Triton server lacks a function; look at the field of that name before calling a function that is newer than API 1.0"))(datatype)
     }
-    /// The data type of such a name; `TRITONSERVER_TYPE_INVALID` when the server does not know it.
+    /// The data type of such a name; `TRITONSERVER_TYPE_INVALID` if the server does not know it.
     pub unsafe fn TRITONSERVER_StringToDataType(
         &self,
         dtype: *const ::std::os::raw::c_char,
@@ -2259,7 +2257,7 @@ impl Symbols {
             .as_ref()
             .expect("this Triton server lacks a function; look at the field of that name before calling a function that is newer than API 1.0"))(dtype)
     }
-    /// Bytes of one element; 0 for `BYTES`, whose elements differ in size, and for `INVALID`.
+    /// The size of an element in bytes; 0 for `BYTES`, whose elements differ in size, and for `INVALID`.
     pub unsafe fn TRITONSERVER_DataTypeByteSize(
         &self,
         datatype: TRITONSERVER_DataType,
@@ -2269,7 +2267,7 @@ impl Symbols {
             .as_ref()
             .expect("this Triton server lacks a function; look at the field of that name before calling a function that is newer than API 1.0"))(datatype)
     }
-    /// A memory type's name. Static.
+    /// The name of a memory type. Static.
     pub unsafe fn TRITONSERVER_MemoryTypeString(
         &self,
         memtype: TRITONSERVER_MemoryType,
@@ -2279,7 +2277,7 @@ impl Symbols {
             .as_ref()
             .expect("this Triton server lacks a function; look at the field of that name before calling a function that is newer than API 1.0"))(memtype)
     }
-    /// A parameter type's name. Static.
+    /// The name of a parameter type. Static.
     pub unsafe fn TRITONSERVER_ParameterTypeString(
         &self,
         paramtype: TRITONSERVER_ParameterType,
@@ -2289,7 +2287,7 @@ impl Symbols {
             .as_ref()
             .expect("this Triton server lacks a function; look at the field of that name before calling a function that is newer than API 1.0"))(paramtype)
     }
-    /// An instance group kind's name. Static.
+    /// The name of an instance group kind. Static.
     pub unsafe fn TRITONSERVER_InstanceGroupKindString(
         &self,
         kind: TRITONSERVER_InstanceGroupKind,
@@ -2299,8 +2297,8 @@ impl Symbols {
             .as_ref()
             .expect("this Triton server lacks a function; look at the field of that name before calling a function that is newer than API 1.0"))(kind)
     }
-    /** Makes an error; the message is copied. Give it away (by returning it, or where a function says it
- takes it) or delete it.*/
+    /** Creates an error; the message is copied. The caller deletes it, or passes on its ownership by returning it or to a
+ function that takes it.*/
     pub unsafe fn TRITONSERVER_ErrorNew(
         &self,
         code: TRITONSERVER_Error_Code,
@@ -2348,7 +2346,7 @@ impl Symbols {
             .as_ref()
             .expect("this Triton server lacks a function; look at the field of that name before calling a function that is newer than API 1.0"))(error)
     }
-    /// Whether lines of this severity are written at present. Cheap; ask before building a long line.
+    /// Whether messages of this severity are written at present. Cheap; ask before formatting a long message.
     pub unsafe fn TRITONSERVER_LogIsEnabled(
         &self,
         level: TRITONSERVER_LogLevel,
@@ -2358,8 +2356,8 @@ impl Symbols {
             .as_ref()
             .expect("this Triton server lacks a function; look at the field of that name before calling a function that is newer than API 1.0"))(level)
     }
-    /** Writes one line to the server's log, under the file name and line number given. Any thread may call
- it; the strings are read before it returns.*/
+    /** Writes one message to the server's log, with the given file name and line number. Any thread may call it. The
+ strings are read before it returns.*/
     pub unsafe fn TRITONSERVER_LogMessage(
         &self,
         level: TRITONSERVER_LogLevel,
@@ -2372,7 +2370,7 @@ impl Symbols {
             .as_ref()
             .expect("this Triton server lacks a function; look at the field of that name before calling a function that is newer than API 1.0"))(level, filename, line, msg)
     }
-    /// Makes a message of `byte_size` bytes of JSON, which are copied. The caller owns the message.
+    /// Creates a message from `byte_size` bytes of JSON, which are copied. The caller owns the message.
     pub unsafe fn TRITONSERVER_MessageNewFromSerializedJson(
         &self,
         message: *mut *mut TRITONSERVER_Message,
@@ -2394,7 +2392,7 @@ impl Symbols {
             .as_ref()
             .expect("this Triton server lacks a function; look at the field of that name before calling a function that is newer than API 1.0"))(message)
     }
-    /// A message's JSON: `byte_size` bytes without a NUL at the end, which stay the message's.
+    /// The JSON of a message: `byte_size` bytes without a terminating null byte, which belong to the message.
     pub unsafe fn TRITONSERVER_MessageSerializeToJson(
         &self,
         message: *mut TRITONSERVER_Message,
@@ -2406,8 +2404,8 @@ impl Symbols {
             .as_ref()
             .expect("this Triton server lacks a function; look at the field of that name before calling a function that is newer than API 1.0"))(message, base, byte_size)
     }
-    /** Makes a parameter out of a name and what `value` points to, both copied; null for `BYTES`, which
- has a function of its own. The caller owns it.*/
+    /** Creates a parameter; the name and what `value` points to are copied. Null for `BYTES`, which has its own function.
+ The caller owns it.*/
     pub unsafe fn TRITONSERVER_ParameterNew(
         &self,
         name: *const ::std::os::raw::c_char,
@@ -2419,7 +2417,7 @@ impl Symbols {
             .as_ref()
             .expect("this Triton server lacks a function; look at the field of that name before calling a function that is newer than API 1.0"))(name, type_, value)
     }
-    /// Makes a parameter of raw bytes. The name is copied, the bytes are not: they must outlive it.
+    /// Creates a parameter of raw bytes. The name is copied; the bytes are not, and must outlive the parameter.
     pub unsafe fn TRITONSERVER_ParameterBytesNew(
         &self,
         name: *const ::std::os::raw::c_char,
@@ -2441,7 +2439,7 @@ impl Symbols {
             .as_ref()
             .expect("this Triton server lacks a function; look at the field of that name before calling a function that is newer than API 1.0"))(parameter)
     }
-    /// Makes empty buffer attributes. The caller owns them.
+    /// Creates empty buffer attributes. The caller owns them.
     pub unsafe fn TRITONSERVER_BufferAttributesNew(
         &self,
         buffer_attributes: *mut *mut TRITONSERVER_BufferAttributes,
@@ -2451,7 +2449,7 @@ impl Symbols {
             .as_ref()
             .expect("this Triton server lacks a function; look at the field of that name before calling a function that is newer than API 1.0"))(buffer_attributes)
     }
-    /// Deletes buffer attributes that the caller made; never those that an input or output lent out.
+    /// Deletes buffer attributes that the caller has created; never those of an input or output.
     pub unsafe fn TRITONSERVER_BufferAttributesDelete(
         &self,
         buffer_attributes: *mut TRITONSERVER_BufferAttributes,
@@ -2522,7 +2520,7 @@ impl Symbols {
             .as_ref()
             .expect("this Triton server lacks a function; look at the field of that name before calling a function that is newer than API 1.0"))(buffer_attributes, memory_type_id)
     }
-    /// The CUDA IPC handle, or null when the buffer has none.
+    /// The CUDA IPC handle; null if the buffer has none.
     pub unsafe fn TRITONSERVER_BufferAttributesCudaIpcHandle(
         &self,
         buffer_attributes: *mut TRITONSERVER_BufferAttributes,
@@ -2543,7 +2541,7 @@ impl Symbols {
             .as_ref()
             .expect("this Triton server lacks a function; look at the field of that name before calling a function that is newer than API 1.0"))(buffer_attributes, byte_size)
     }
-    /// A trace level's name. Static.
+    /// The name of a trace level. Static.
     pub unsafe fn TRITONSERVER_InferenceTraceLevelString(
         &self,
         level: TRITONSERVER_InferenceTraceLevel,
@@ -2553,7 +2551,7 @@ impl Symbols {
             .as_ref()
             .expect("this Triton server lacks a function; look at the field of that name before calling a function that is newer than API 1.0"))(level)
     }
-    /// A trace activity's name. Static.
+    /// The name of a trace activity. Static.
     pub unsafe fn TRITONSERVER_InferenceTraceActivityString(
         &self,
         activity: TRITONSERVER_InferenceTraceActivity,
@@ -2563,7 +2561,7 @@ impl Symbols {
             .as_ref()
             .expect("this Triton server lacks a function; look at the field of that name before calling a function that is newer than API 1.0"))(activity)
     }
-    /// The trace's number, unique within the server.
+    /// The id of the trace, unique in the server.
     pub unsafe fn TRITONSERVER_InferenceTraceId(
         &self,
         trace: *mut TRITONSERVER_InferenceTrace,
@@ -2574,7 +2572,7 @@ impl Symbols {
             .as_ref()
             .expect("this Triton server lacks a function; look at the field of that name before calling a function that is newer than API 1.0"))(trace, id)
     }
-    /// The number of the trace that this one is a part of; 0 for none.
+    /// The id of the trace that this one belongs to; 0 if there is none.
     pub unsafe fn TRITONSERVER_InferenceTraceParentId(
         &self,
         trace: *mut TRITONSERVER_InferenceTrace,
@@ -2585,7 +2583,7 @@ impl Symbols {
             .as_ref()
             .expect("this Triton server lacks a function; look at the field of that name before calling a function that is newer than API 1.0"))(trace, parent_id)
     }
-    /// The traced model's name. Valid as long as the trace.
+    /// The name of the traced model. Valid as long as the trace.
     pub unsafe fn TRITONSERVER_InferenceTraceModelName(
         &self,
         trace: *mut TRITONSERVER_InferenceTrace,
@@ -2606,7 +2604,7 @@ impl Symbols {
             .as_ref()
             .expect("this Triton server lacks a function; look at the field of that name before calling a function that is newer than API 1.0"))(trace, model_version)
     }
-    /// The traced request's id; the empty string when the client gave none. Valid as long as the trace.
+    /// The id of the traced request; empty if the client set none. Valid as long as the trace.
     pub unsafe fn TRITONSERVER_InferenceTraceRequestId(
         &self,
         trace: *mut TRITONSERVER_InferenceTrace,
@@ -2617,7 +2615,7 @@ impl Symbols {
             .as_ref()
             .expect("this Triton server lacks a function; look at the field of that name before calling a function that is newer than API 1.0"))(trace, request_id)
     }
-    /// The propagation context that came with the request, as JSON. Valid as long as the trace.
+    /// The propagation context of the request, as JSON. Valid as long as the trace.
     pub unsafe fn TRITONSERVER_InferenceTraceContext(
         &self,
         trace: *mut TRITONSERVER_InferenceTrace,
@@ -2628,8 +2626,7 @@ impl Symbols {
             .as_ref()
             .expect("this Triton server lacks a function; look at the field of that name before calling a function that is newer than API 1.0"))(trace, trace_context)
     }
-    /** Puts a point of the backend's own into the trace: its name and a `CLOCK_MONOTONIC` time in
- nanoseconds.*/
+    /// Adds an activity of the backend's to the trace: its name and a `CLOCK_MONOTONIC` time in nanoseconds.
     pub unsafe fn TRITONSERVER_InferenceTraceReportActivity(
         &self,
         trace: *mut TRITONSERVER_InferenceTrace,
@@ -2641,7 +2638,7 @@ impl Symbols {
             .as_ref()
             .expect("this Triton server lacks a function; look at the field of that name before calling a function that is newer than API 1.0"))(trace, timestamp, activity_name)
     }
-    /// Makes a family of metrics with the name and help text that `/metrics` will show. The caller owns it.
+    /// Creates a metric family with the name and help text that `/metrics` shows. The caller owns it.
     pub unsafe fn TRITONSERVER_MetricFamilyNew(
         &self,
         family: *mut *mut TRITONSERVER_MetricFamily,
@@ -2654,7 +2651,7 @@ impl Symbols {
             .as_ref()
             .expect("this Triton server lacks a function; look at the field of that name before calling a function that is newer than API 1.0"))(family, kind, name, description)
     }
-    /// Deletes a family. Fails while it has metrics.
+    /// Deletes a family. Fails while the family has metrics.
     pub unsafe fn TRITONSERVER_MetricFamilyDelete(
         &self,
         family: *mut TRITONSERVER_MetricFamily,
@@ -2674,7 +2671,7 @@ impl Symbols {
             .as_ref()
             .expect("this Triton server lacks a function; look at the field of that name before calling a function that is newer than API 1.0"))(family, kind)
     }
-    /// Makes empty metric arguments. The caller owns them.
+    /// Creates empty metric arguments. The caller owns them.
     pub unsafe fn TRITONSERVER_MetricArgsNew(
         &self,
         args: *mut *mut TRITONSERVER_MetricArgs,
@@ -2684,7 +2681,7 @@ impl Symbols {
             .as_ref()
             .expect("this Triton server lacks a function; look at the field of that name before calling a function that is newer than API 1.0"))(args)
     }
-    /// The upper bounds of a histogram's buckets, ascending; they are copied.
+    /// Sets the upper bounds of a histogram's buckets, in ascending order. They are copied.
     pub unsafe fn TRITONSERVER_MetricArgsSetHistogram(
         &self,
         args: *mut TRITONSERVER_MetricArgs,
@@ -2705,8 +2702,8 @@ impl Symbols {
             .as_ref()
             .expect("this Triton server lacks a function; look at the field of that name before calling a function that is newer than API 1.0"))(args)
     }
-    /** Makes a counter or gauge within a family, told apart by its labels (string parameters, copied; they
- stay the caller's). The caller owns the metric.*/
+    /** Creates a counter or gauge in a family, identified by its labels: string parameters, which are copied and stay the
+ caller's. The caller owns the metric.*/
     pub unsafe fn TRITONSERVER_MetricNew(
         &self,
         metric: *mut *mut TRITONSERVER_Metric,
@@ -2721,7 +2718,7 @@ impl Symbols {
                 "this Triton server lacks a function; look at the field of that name before calling a function that is newer than API 1.0",
             ))(metric, family, labels, label_count)
     }
-    /// The same with arguments, which a histogram needs; they stay the caller's.
+    /// As `TRITONSERVER_MetricNew`, with arguments, which a histogram needs. The arguments stay the caller's.
     pub unsafe fn TRITONSERVER_MetricNewWithArgs(
         &self,
         metric: *mut *mut TRITONSERVER_Metric,
@@ -2737,7 +2734,7 @@ impl Symbols {
                 "this Triton server lacks a function; look at the field of that name before calling a function that is newer than API 1.0",
             ))(metric, family, labels, label_count, args)
     }
-    /// Deletes a metric, before its family.
+    /// Deletes a metric. Call it before its family is deleted.
     pub unsafe fn TRITONSERVER_MetricDelete(
         &self,
         metric: *mut TRITONSERVER_Metric,
@@ -2747,7 +2744,7 @@ impl Symbols {
             .as_ref()
             .expect("this Triton server lacks a function; look at the field of that name before calling a function that is newer than API 1.0"))(metric)
     }
-    /// The present value of a counter or gauge.
+    /// The current value of a counter or gauge.
     pub unsafe fn TRITONSERVER_MetricValue(
         &self,
         metric: *mut TRITONSERVER_Metric,
@@ -2758,7 +2755,7 @@ impl Symbols {
             .as_ref()
             .expect("this Triton server lacks a function; look at the field of that name before calling a function that is newer than API 1.0"))(metric, value)
     }
-    /// Adds to a counter (never a negative number) or a gauge.
+    /// Adds to a counter (not a negative number) or to a gauge.
     pub unsafe fn TRITONSERVER_MetricIncrement(
         &self,
         metric: *mut TRITONSERVER_Metric,
@@ -2780,7 +2777,7 @@ impl Symbols {
             .as_ref()
             .expect("this Triton server lacks a function; look at the field of that name before calling a function that is newer than API 1.0"))(metric, value)
     }
-    /// Puts one observation into a histogram.
+    /// Adds an observation to a histogram.
     pub unsafe fn TRITONSERVER_MetricObserve(
         &self,
         metric: *mut TRITONSERVER_Metric,
@@ -2801,7 +2798,7 @@ impl Symbols {
             .as_ref()
             .expect("this Triton server lacks a function; look at the field of that name before calling a function that is newer than API 1.0"))(metric, kind)
     }
-    /// The id that the client chose; the empty string for none.
+    /// The id that the client set; empty if it set none.
     pub unsafe fn TRITONBACKEND_RequestId(
         &self,
         request: *mut TRITONBACKEND_Request,
@@ -2812,8 +2809,8 @@ impl Symbols {
             .as_ref()
             .expect("this Triton server lacks a function; look at the field of that name before calling a function that is newer than API 1.0"))(request, id)
     }
-    /** The number of the sequence that the request belongs to; 0 for none. An error when the client chose
- a string.*/
+    /** The number of the request's sequence; 0 if it belongs to none. An error if the client identified the sequence by a
+ string.*/
     pub unsafe fn TRITONBACKEND_RequestCorrelationId(
         &self,
         request: *mut TRITONBACKEND_Request,
@@ -2824,7 +2821,7 @@ impl Symbols {
             .as_ref()
             .expect("this Triton server lacks a function; look at the field of that name before calling a function that is newer than API 1.0"))(request, id)
     }
-    /// The same where the client chose a string; an error when it chose a number.
+    /// The name of the request's sequence. An error if the client identified the sequence by a number.
     pub unsafe fn TRITONBACKEND_RequestCorrelationIdString(
         &self,
         request: *mut TRITONBACKEND_Request,
@@ -2835,7 +2832,7 @@ impl Symbols {
             .as_ref()
             .expect("this Triton server lacks a function; look at the field of that name before calling a function that is newer than API 1.0"))(request, id)
     }
-    /// `TRITONSERVER_RequestFlag`s, or-ed.
+    /// A combination of `TRITONSERVER_RequestFlag`.
     pub unsafe fn TRITONBACKEND_RequestFlags(
         &self,
         request: *mut TRITONBACKEND_Request,
@@ -2846,8 +2843,8 @@ impl Symbols {
             .as_ref()
             .expect("this Triton server lacks a function; look at the field of that name before calling a function that is newer than API 1.0"))(request, flags)
     }
-    /** The time-out that the client asked for, in microseconds; 0 for none. The name begins otherwise than
- its neighbours', as in Triton.*/
+    /** The timeout that the client set, in microseconds; 0 if it set none. Triton's name does not begin like those of its
+ neighbors.*/
     pub unsafe fn TRITONBACKEND_InferenceRequestTimeoutMicroseconds(
         &self,
         request: *mut TRITONBACKEND_Request,
@@ -2858,7 +2855,7 @@ impl Symbols {
             .as_ref()
             .expect("this Triton server lacks a function; look at the field of that name before calling a function that is newer than API 1.0"))(request, timeout)
     }
-    /// Whether the client has given the request up. It must be answered and released all the same.
+    /// Whether the client has cancelled the request. It still has to be answered and released.
     pub unsafe fn TRITONBACKEND_RequestIsCancelled(
         &self,
         request: *mut TRITONBACKEND_Request,
@@ -2869,7 +2866,7 @@ impl Symbols {
             .as_ref()
             .expect("this Triton server lacks a function; look at the field of that name before calling a function that is newer than API 1.0"))(request, is_cancelled)
     }
-    /// How many parameters the client sent along.
+    /// The number of parameters that the client sent.
     pub unsafe fn TRITONBACKEND_RequestParameterCount(
         &self,
         request: *mut TRITONBACKEND_Request,
@@ -2880,8 +2877,7 @@ impl Symbols {
             .as_ref()
             .expect("this Triton server lacks a function; look at the field of that name before calling a function that is newer than API 1.0"))(request, count)
     }
-    /** One parameter; what `vvalue` points to is told by the type. See the note on numbers at
- `TRITONSERVER_ParameterType`.*/
+    /// A parameter. `type` says what `vvalue` points to; see `TRITONSERVER_ParameterType`, whose values have changed.
     pub unsafe fn TRITONBACKEND_RequestParameter(
         &self,
         request: *mut TRITONBACKEND_Request,
@@ -2905,7 +2901,8 @@ impl Symbols {
             .as_ref()
             .expect("this Triton server lacks a function; look at the field of that name before calling a function that is newer than API 1.0"))(request, count)
     }
-    /// An input's name. The order is the request's, not the configuration's, and differs between requests.
+    /** The name of an input. The order is that of the request, not that of the configuration; it differs between
+ requests.*/
     pub unsafe fn TRITONBACKEND_RequestInputName(
         &self,
         request: *mut TRITONBACKEND_Request,
@@ -2917,7 +2914,7 @@ impl Symbols {
             .as_ref()
             .expect("this Triton server lacks a function; look at the field of that name before calling a function that is newer than API 1.0"))(request, index, input_name)
     }
-    /// An input by its name. Valid until the request is released.
+    /// An input by name. Valid until the request is released.
     pub unsafe fn TRITONBACKEND_RequestInput(
         &self,
         request: *mut TRITONBACKEND_Request,
@@ -2929,7 +2926,7 @@ impl Symbols {
             .as_ref()
             .expect("this Triton server lacks a function; look at the field of that name before calling a function that is newer than API 1.0"))(request, name, input)
     }
-    /// An input by its place. Valid until the request is released.
+    /// An input by index. Valid until the request is released.
     pub unsafe fn TRITONBACKEND_RequestInputByIndex(
         &self,
         request: *mut TRITONBACKEND_Request,
@@ -2941,7 +2938,7 @@ impl Symbols {
             .as_ref()
             .expect("this Triton server lacks a function; look at the field of that name before calling a function that is newer than API 1.0"))(request, index, input)
     }
-    /// How many outputs the response must hold: those the client named, or all of the model's.
+    /// The number of outputs that the response must have: those that the client requested, or all outputs of the model.
     pub unsafe fn TRITONBACKEND_RequestOutputCount(
         &self,
         request: *mut TRITONBACKEND_Request,
@@ -2952,7 +2949,7 @@ impl Symbols {
             .as_ref()
             .expect("this Triton server lacks a function; look at the field of that name before calling a function that is newer than API 1.0"))(request, count)
     }
-    /// The name of one of these outputs. Valid until the request is released.
+    /// The name of a requested output. Valid until the request is released.
     pub unsafe fn TRITONBACKEND_RequestOutputName(
         &self,
         request: *mut TRITONBACKEND_Request,
@@ -2964,9 +2961,9 @@ impl Symbols {
             .as_ref()
             .expect("this Triton server lacks a function; look at the field of that name before calling a function that is newer than API 1.0"))(request, index, output_name)
     }
-    /** Where the buffer for an output is likely to lie, without allocating it. `memory_type` and
- `memory_type_id` carry the wish in and the likely answer out; `name` and `byte_size` may be null where
- they are not known yet. UNAVAILABLE when the server cannot tell.*/
+    /** Where the buffer of an output is likely to be, without allocating it. `memory_type` and `memory_type_id` are the
+ preference on entry and the likely result on return. `name` and `byte_size` may be null if they are not known yet.
+ UNAVAILABLE if the server cannot tell.*/
     pub unsafe fn TRITONBACKEND_RequestOutputBufferProperties(
         &self,
         request: *mut TRITONBACKEND_Request,
@@ -2982,7 +2979,7 @@ impl Symbols {
                 "this Triton server lacks a function; look at the field of that name before calling a function that is newer than API 1.0",
             ))(request, name, byte_size, memory_type, memory_type_id)
     }
-    /// The request's trace; null when it is not traced. Do not delete it.
+    /// The trace of the request; null if it is not traced. Do not delete it.
     pub unsafe fn TRITONBACKEND_RequestTrace(
         &self,
         request: *mut TRITONBACKEND_Request,
@@ -2993,8 +2990,8 @@ impl Symbols {
             .as_ref()
             .expect("this Triton server lacks a function; look at the field of that name before calling a function that is newer than API 1.0"))(request, trace)
     }
-    /** Gives the request back (`TRITONSERVER_RequestReleaseFlag`). Afterwards neither it nor anything that
- was got from it may be touched. Once for each request, also after an error.*/
+    /** Returns the request to the server, with flags of `TRITONSERVER_RequestReleaseFlag`. Call it exactly once for each
+ request, also after an error. Afterwards neither the request nor anything obtained from it may be used.*/
     pub unsafe fn TRITONBACKEND_RequestRelease(
         &self,
         request: *mut TRITONBACKEND_Request,
@@ -3005,8 +3002,8 @@ impl Symbols {
             .as_ref()
             .expect("this Triton server lacks a function; look at the field of that name before calling a function that is newer than API 1.0"))(request, release_flags)
     }
-    /** What an input is. Each out-pointer may be null. `byte_size` is what the client sent: compare it with
- shape and type before trusting it. The data lies in `buffer_count` pieces.*/
+    /** The properties of an input. Each output pointer may be null. `byte_size` is what the client sent: check it against
+ shape and type. The data is in `buffer_count` buffers.*/
     pub unsafe fn TRITONBACKEND_InputProperties(
         &self,
         input: *mut TRITONBACKEND_Input,
@@ -3024,7 +3021,8 @@ impl Symbols {
                 "this Triton server lacks a function; look at the field of that name before calling a function that is newer than API 1.0",
             ))(input, name, datatype, shape, dims_count, byte_size, buffer_count)
     }
-    /// The same for the copy of the data that suits a host policy; null asks for the common copy.
+    /** As `TRITONBACKEND_InputProperties`, for the copy of the data that belongs to a host policy; null for the default
+ copy.*/
     pub unsafe fn TRITONBACKEND_InputPropertiesForHostPolicy(
         &self,
         input: *mut TRITONBACKEND_Input,
@@ -3052,8 +3050,8 @@ impl Symbols {
             buffer_count,
         )
     }
-    /** One piece of an input's data. `memory_type` and `memory_type_id` carry the wish in and the fact out.
- The piece stays the input's. An element can be split between two pieces.*/
+    /** One buffer of an input's data. `memory_type` and `memory_type_id` are the preference on entry and the actual
+ location on return. The buffer belongs to the input. An element can be split between two buffers.*/
     pub unsafe fn TRITONBACKEND_InputBuffer(
         &self,
         input: *mut TRITONBACKEND_Input,
@@ -3070,7 +3068,7 @@ impl Symbols {
                 "this Triton server lacks a function; look at the field of that name before calling a function that is newer than API 1.0",
             ))(input, index, buffer, buffer_byte_size, memory_type, memory_type_id)
     }
-    /// The same for the copy of the data that suits a host policy; null asks for the common copy.
+    /// As `TRITONBACKEND_InputBuffer`, for the copy of the data that belongs to a host policy; null for the default copy.
     pub unsafe fn TRITONBACKEND_InputBufferForHostPolicy(
         &self,
         input: *mut TRITONBACKEND_Input,
@@ -3096,7 +3094,7 @@ impl Symbols {
             memory_type_id,
         )
     }
-    /// One piece of an input's data with its attributes, which stay the input's.
+    /// One buffer of an input's data and its attributes, which belong to the input.
     pub unsafe fn TRITONBACKEND_InputBufferAttributes(
         &self,
         input: *mut TRITONBACKEND_Input,
@@ -3111,8 +3109,7 @@ impl Symbols {
                 "this Triton server lacks a function; look at the field of that name before calling a function that is newer than API 1.0",
             ))(input, index, buffer, buffer_attributes)
     }
-    /** Starts a response. It belongs to the caller until it is sent or deleted. The request must not have
- been released.*/
+    /// Creates a response. The caller owns it until it is sent or deleted. The request must not have been released.
     pub unsafe fn TRITONBACKEND_ResponseNew(
         &self,
         response: *mut *mut TRITONBACKEND_Response,
@@ -3123,7 +3120,7 @@ impl Symbols {
             .as_ref()
             .expect("this Triton server lacks a function; look at the field of that name before calling a function that is newer than API 1.0"))(response, request)
     }
-    /// Starts a response from a factory, which works after the request's release too.
+    /// Creates a response from a factory, also after the request has been released.
     pub unsafe fn TRITONBACKEND_ResponseNewFromFactory(
         &self,
         response: *mut *mut TRITONBACKEND_Response,
@@ -3134,7 +3131,7 @@ impl Symbols {
             .as_ref()
             .expect("this Triton server lacks a function; look at the field of that name before calling a function that is newer than API 1.0"))(response, factory)
     }
-    /// Drops a response that was not sent. The client hears nothing of it.
+    /// Deletes a response that was not sent. The client receives nothing.
     pub unsafe fn TRITONBACKEND_ResponseDelete(
         &self,
         response: *mut TRITONBACKEND_Response,
@@ -3144,8 +3141,8 @@ impl Symbols {
             .as_ref()
             .expect("this Triton server lacks a function; look at the field of that name before calling a function that is newer than API 1.0"))(response)
     }
-    /** Puts a string parameter into the response; name and value are copied. Names that begin with
- `triton_` are the server's.*/
+    /** Sets a string parameter of the response. Name and value are copied. Names that begin with `triton_` are reserved
+ for the server.*/
     pub unsafe fn TRITONBACKEND_ResponseSetStringParameter(
         &self,
         response: *mut TRITONBACKEND_Response,
@@ -3190,8 +3187,8 @@ impl Symbols {
             .as_ref()
             .expect("this Triton server lacks a function; look at the field of that name before calling a function that is newer than API 1.0"))(response, name, value)
     }
-    /** Adds an output tensor, which the model's configuration must declare. Name and shape are copied; the
- output lives as long as the response.*/
+    /** Adds an output tensor, which the model's configuration must declare. Name and shape are copied. The output lives
+ as long as the response.*/
     pub unsafe fn TRITONBACKEND_ResponseOutput(
         &self,
         response: *mut TRITONBACKEND_Response,
@@ -3208,9 +3205,9 @@ impl Symbols {
                 "this Triton server lacks a function; look at the field of that name before calling a function that is newer than API 1.0",
             ))(response, output, name, datatype, shape, dims_count)
     }
-    /** Sends a response and takes it, whatever is returned. `send_flags` are
- `TRITONSERVER_ResponseCompleteFlag`s. `error` may be null; else the client gets it instead of the
- outputs, and it stays the caller's to delete.*/
+    /** Sends a response and takes ownership of it, whatever is returned. `send_flags` is a combination of
+ `TRITONSERVER_ResponseCompleteFlag`. If `error` is not null, the client receives it instead of the outputs; the
+ caller still owns it.*/
     pub unsafe fn TRITONBACKEND_ResponseSend(
         &self,
         response: *mut TRITONBACKEND_Response,
@@ -3222,7 +3219,7 @@ impl Symbols {
             .as_ref()
             .expect("this Triton server lacks a function; look at the field of that name before calling a function that is newer than API 1.0"))(response, send_flags, error)
     }
-    /// Reads an output of a response back by its place. Each out-pointer may be null.
+    /// Reads an output of a response by index. Each output pointer may be null.
     pub unsafe fn TRITONBACKEND_InferenceResponseOutput(
         &self,
         response: *mut TRITONBACKEND_Response,
@@ -3239,7 +3236,7 @@ impl Symbols {
                 "this Triton server lacks a function; look at the field of that name before calling a function that is newer than API 1.0",
             ))(response, index, name, datatype, shape, dim_count)
     }
-    /// Reads an output of a response back by its name.
+    /// Reads an output of a response by name.
     pub unsafe fn TRITONBACKEND_InferenceResponseOutputByName(
         &self,
         response: *mut TRITONBACKEND_Response,
@@ -3255,8 +3252,8 @@ impl Symbols {
                 "this Triton server lacks a function; look at the field of that name before calling a function that is newer than API 1.0",
             ))(response, name, datatype, shape, dim_count)
     }
-    /** Makes a factory, needed by whoever answers a request several times or after its release. The caller
- owns it.*/
+    /** Creates a factory, which sends several responses to one request, or a response after the request has been
+ released. The caller owns it.*/
     pub unsafe fn TRITONBACKEND_ResponseFactoryNew(
         &self,
         factory: *mut *mut TRITONBACKEND_ResponseFactory,
@@ -3276,7 +3273,7 @@ impl Symbols {
             .as_ref()
             .expect("this Triton server lacks a function; look at the field of that name before calling a function that is newer than API 1.0"))(factory)
     }
-    /// Sends flags without a response, such as that no further response follows.
+    /// Sends flags without a response, for example that no further response follows.
     pub unsafe fn TRITONBACKEND_ResponseFactorySendFlags(
         &self,
         factory: *mut TRITONBACKEND_ResponseFactory,
@@ -3287,7 +3284,7 @@ impl Symbols {
             .as_ref()
             .expect("this Triton server lacks a function; look at the field of that name before calling a function that is newer than API 1.0"))(factory, send_flags)
     }
-    /// Whether the client has given the factory's request up.
+    /// Whether the client has cancelled the factory's request.
     pub unsafe fn TRITONBACKEND_ResponseFactoryIsCancelled(
         &self,
         factory: *mut TRITONBACKEND_ResponseFactory,
@@ -3298,8 +3295,8 @@ impl Symbols {
             .as_ref()
             .expect("this Triton server lacks a function; look at the field of that name before calling a function that is newer than API 1.0"))(factory, is_cancelled)
     }
-    /** The buffer for an output's data. `memory_type` and `memory_type_id` carry the wish in and the fact
- out: the server may answer with another kind of memory. To be filled before the response is sent.*/
+    /** The buffer for an output's data. `memory_type` and `memory_type_id` are the preference on entry and the actual
+ location on return: the server may choose another memory type. Fill it before sending the response.*/
     pub unsafe fn TRITONBACKEND_OutputBuffer(
         &self,
         output: *mut TRITONBACKEND_Output,
@@ -3315,7 +3312,7 @@ impl Symbols {
                 "this Triton server lacks a function; look at the field of that name before calling a function that is newer than API 1.0",
             ))(output, buffer, buffer_byte_size, memory_type, memory_type_id)
     }
-    /// The attributes of that buffer, which stay the output's. After `TRITONBACKEND_OutputBuffer`.
+    /// The attributes of that buffer, which belong to the output. Call it after `TRITONBACKEND_OutputBuffer`.
     pub unsafe fn TRITONBACKEND_OutputBufferAttributes(
         &self,
         output: *mut TRITONBACKEND_Output,
@@ -3326,8 +3323,8 @@ impl Symbols {
             .as_ref()
             .expect("this Triton server lacks a function; look at the field of that name before calling a function that is newer than API 1.0"))(output, buffer_attributes)
     }
-    /** Makes the new value of a state that the configuration declares for the request's sequence. It
- belongs to the request, and is not to be touched after `TRITONBACKEND_StateUpdate`.*/
+    /** Creates the new value of a state that the configuration declares for the request's sequence. It belongs to the
+ request and must not be used after `TRITONBACKEND_StateUpdate`.*/
     pub unsafe fn TRITONBACKEND_StateNew(
         &self,
         state: *mut *mut TRITONBACKEND_State,
@@ -3344,8 +3341,8 @@ impl Symbols {
                 "this Triton server lacks a function; look at the field of that name before calling a function that is newer than API 1.0",
             ))(state, request, name, datatype, shape, dims_count)
     }
-    /** Makes the new value the one that the sequence's next request finds; without it, that request finds
- the old one. Before the request's release.*/
+    /** Makes the new value visible to the next request of the sequence, which otherwise sees the old value. Call it
+ before the request is released.*/
     pub unsafe fn TRITONBACKEND_StateUpdate(
         &self,
         state: *mut TRITONBACKEND_State,
@@ -3371,7 +3368,7 @@ impl Symbols {
                 "this Triton server lacks a function; look at the field of that name before calling a function that is newer than API 1.0",
             ))(state, buffer, buffer_byte_size, memory_type, memory_type_id)
     }
-    /// The attributes of that buffer, which stay the state's.
+    /// The attributes of that buffer, which belong to the state.
     pub unsafe fn TRITONBACKEND_StateBufferAttributes(
         &self,
         state: *mut TRITONBACKEND_State,
@@ -3382,8 +3379,8 @@ impl Symbols {
             .as_ref()
             .expect("this Triton server lacks a function; look at the field of that name before calling a function that is newer than API 1.0"))(state, buffer_attributes)
     }
-    /** The version of the backend API that the running server speaks. A backend refuses another major
- version; with an older minor version it does without the later functions.*/
+    /** The version of the backend API of the running server. A backend rejects another major version. With an older minor
+ version it does without the later functions.*/
     pub unsafe fn TRITONBACKEND_ApiVersion(
         &self,
         major: *mut u32,
@@ -3394,7 +3391,8 @@ impl Symbols {
             .as_ref()
             .expect("this Triton server lacks a function; look at the field of that name before calling a function that is newer than API 1.0"))(major, minor)
     }
-    /// Takes a buffer out of the server's pools. UNSUPPORTED: never to be had here; UNAVAILABLE: not now.
+    /** Allocates a buffer from the server's pools. UNSUPPORTED if the server has no such memory, UNAVAILABLE if none is
+ free.*/
     pub unsafe fn TRITONBACKEND_MemoryManagerAllocate(
         &self,
         manager: *mut TRITONBACKEND_MemoryManager,
@@ -3410,7 +3408,7 @@ impl Symbols {
                 "this Triton server lacks a function; look at the field of that name before calling a function that is newer than API 1.0",
             ))(manager, buffer, memory_type, memory_type_id, byte_size)
     }
-    /// Gives a buffer back, with the memory type and id that it was taken with.
+    /// Frees a buffer, with the memory type and id that it was allocated with.
     pub unsafe fn TRITONBACKEND_MemoryManagerFree(
         &self,
         manager: *mut TRITONBACKEND_MemoryManager,
@@ -3425,7 +3423,7 @@ impl Symbols {
                 "this Triton server lacks a function; look at the field of that name before calling a function that is newer than API 1.0",
             ))(manager, buffer, memory_type, memory_type_id)
     }
-    /// The name under which models ask for this backend.
+    /// The name by which models select this backend.
     pub unsafe fn TRITONBACKEND_BackendName(
         &self,
         backend: *mut TRITONBACKEND_Backend,
@@ -3436,8 +3434,8 @@ impl Symbols {
             .as_ref()
             .expect("this Triton server lacks a function; look at the field of that name before calling a function that is newer than API 1.0"))(backend, name)
     }
-    /** What was given with `--backend-config` for this backend, as JSON: `{"cmdline": {key: value}}`. The
- message stays the backend's.*/
+    /** The `--backend-config` settings for this backend as JSON: `{"cmdline": {key: value}}`. The message belongs to the
+ backend.*/
     pub unsafe fn TRITONBACKEND_BackendConfig(
         &self,
         backend: *mut TRITONBACKEND_Backend,
@@ -3458,7 +3456,7 @@ impl Symbols {
             .as_ref()
             .expect("this Triton server lacks a function; look at the field of that name before calling a function that is newer than API 1.0"))(backend, policy)
     }
-    /// Chooses the execution policy. Only within `TRITONBACKEND_Initialize`.
+    /// Sets the execution policy. Only in `TRITONBACKEND_Initialize`.
     pub unsafe fn TRITONBACKEND_BackendSetExecutionPolicy(
         &self,
         backend: *mut TRITONBACKEND_Backend,
@@ -3481,7 +3479,7 @@ impl Symbols {
             .as_ref()
             .expect("this Triton server lacks a function; look at the field of that name before calling a function that is newer than API 1.0"))(backend, artifact_type, location)
     }
-    /// The server's memory manager, which stays the server's.
+    /// The server's memory manager, which belongs to the server.
     pub unsafe fn TRITONBACKEND_BackendMemoryManager(
         &self,
         backend: *mut TRITONBACKEND_Backend,
@@ -3512,9 +3510,8 @@ impl Symbols {
             .as_ref()
             .expect("this Triton server lacks a function; look at the field of that name before calling a function that is newer than API 1.0"))(backend, state)
     }
-    /** Names instances that the backend would like where the configuration names none; the first call is
- the dearest wish. `count` 0 and `device_ids` null leave the choice to the server. Only within
- `TRITONBACKEND_GetBackendAttribute`.*/
+    /** Adds an instance group that the backend prefers if the configuration has none, in order of preference. `count` 0
+ and `device_ids` null leave the choice to the server. Only in `TRITONBACKEND_GetBackendAttribute`.*/
     pub unsafe fn TRITONBACKEND_BackendAttributeAddPreferredInstanceGroup(
         &self,
         backend_attributes: *mut TRITONBACKEND_BackendAttribute,
@@ -3530,8 +3527,7 @@ impl Symbols {
                 "this Triton server lacks a function; look at the field of that name before calling a function that is newer than API 1.0",
             ))(backend_attributes, kind, count, device_ids, id_count)
     }
-    /** Whether a model's instances may be made at the same time. Only within
- `TRITONBACKEND_GetBackendAttribute`.*/
+    /// Whether the instances of a model may be created at the same time. Only in `TRITONBACKEND_GetBackendAttribute`.
     pub unsafe fn TRITONBACKEND_BackendAttributeSetParallelModelInstanceLoading(
         &self,
         backend_attributes: *mut TRITONBACKEND_BackendAttribute,
@@ -3562,7 +3558,7 @@ impl Symbols {
             .as_ref()
             .expect("this Triton server lacks a function; look at the field of that name before calling a function that is newer than API 1.0"))(model, version)
     }
-    /// The model's folder: the one that holds the version folders.
+    /// The folder of the model, which contains the version folders.
     pub unsafe fn TRITONBACKEND_ModelRepository(
         &self,
         model: *mut TRITONBACKEND_Model,
@@ -3574,8 +3570,7 @@ impl Symbols {
             .as_ref()
             .expect("this Triton server lacks a function; look at the field of that name before calling a function that is newer than API 1.0"))(model, artifact_type, location)
     }
-    /** The model's configuration as JSON; `config_version` is 1. A new message on each call, which the
- caller owns.*/
+    /// The configuration of the model as JSON; `config_version` is 1. Each call creates a message, which the caller owns.
     pub unsafe fn TRITONBACKEND_ModelConfig(
         &self,
         model: *mut TRITONBACKEND_Model,
@@ -3589,7 +3584,7 @@ impl Symbols {
                 "this Triton server lacks a function; look at the field of that name before calling a function that is newer than API 1.0",
             ))(model, config_version, model_config)
     }
-    /// Whether the backend may fill in what the configuration leaves open.
+    /// Whether the backend may complete the configuration.
     pub unsafe fn TRITONBACKEND_ModelAutoCompleteConfig(
         &self,
         model: *mut TRITONBACKEND_Model,
@@ -3600,10 +3595,9 @@ impl Symbols {
             .as_ref()
             .expect("this Triton server lacks a function; look at the field of that name before calling a function that is newer than API 1.0"))(model, auto_complete_config)
     }
-    /** Sets the completed configuration; the message stays the caller's. Only within
- `TRITONBACKEND_ModelInitialize`, and only where `TRITONBACKEND_ModelAutoCompleteConfig` says so. The
- server takes over inputs, outputs, the batch limit and a scheduler where there was none, and may add
- to it: read the configuration again afterwards.*/
+    /** Sets the completed configuration; the message stays the caller's. Only in `TRITONBACKEND_ModelInitialize`, and
+ only if `TRITONBACKEND_ModelAutoCompleteConfig` allows it. The server takes inputs, outputs, the maximum batch
+ size, and a scheduler if the configuration has none; it may add to it, so read the configuration again.*/
     pub unsafe fn TRITONBACKEND_ModelSetConfig(
         &self,
         model: *mut TRITONBACKEND_Model,
@@ -3617,7 +3611,7 @@ impl Symbols {
                 "this Triton server lacks a function; look at the field of that name before calling a function that is newer than API 1.0",
             ))(model, config_version, model_config)
     }
-    /// The server that the model runs in; for the in-process server API.
+    /// The server that runs the model, for the in-process server API.
     pub unsafe fn TRITONBACKEND_ModelServer(
         &self,
         model: *mut TRITONBACKEND_Model,
@@ -3658,8 +3652,8 @@ impl Symbols {
             .as_ref()
             .expect("this Triton server lacks a function; look at the field of that name before calling a function that is newer than API 1.0"))(model, state)
     }
-    /** Tells the server how much memory the model takes until its Finalize, one entry for each memory type
- and id. Each call replaces the one before; the entries stay the caller's.*/
+    /** Reports the memory that the model uses until it is finalized, one entry for each memory type and id. Each call
+ replaces the one before. The entries stay the caller's.*/
     pub unsafe fn TRITONBACKEND_ModelReportMemoryUsage(
         &self,
         model: *mut TRITONBACKEND_Model,
@@ -3691,7 +3685,7 @@ impl Symbols {
             .as_ref()
             .expect("this Triton server lacks a function; look at the field of that name before calling a function that is newer than API 1.0"))(instance, kind)
     }
-    /// The GPU that the instance shall use; 0 for an instance on the CPU.
+    /// The GPU of the instance; 0 for an instance on the CPU.
     pub unsafe fn TRITONBACKEND_ModelInstanceDeviceId(
         &self,
         instance: *mut TRITONBACKEND_ModelInstance,
@@ -3702,7 +3696,7 @@ impl Symbols {
             .as_ref()
             .expect("this Triton server lacks a function; look at the field of that name before calling a function that is newer than API 1.0"))(instance, device_id)
     }
-    /// The instance's host policy as JSON: `{policy: {key: value}}`. The message stays the instance's.
+    /// The host policy of the instance as JSON: `{policy: {key: value}}`. The message belongs to the instance.
     pub unsafe fn TRITONBACKEND_ModelInstanceHostPolicy(
         &self,
         instance: *mut TRITONBACKEND_ModelInstance,
@@ -3713,7 +3707,7 @@ impl Symbols {
             .as_ref()
             .expect("this Triton server lacks a function; look at the field of that name before calling a function that is newer than API 1.0"))(instance, host_policy)
     }
-    /// Whether the instance is never called, so need not prepare anything.
+    /// Whether the instance never receives requests, so that it need not prepare for them.
     pub unsafe fn TRITONBACKEND_ModelInstanceIsPassive(
         &self,
         instance: *mut TRITONBACKEND_ModelInstance,
@@ -3734,7 +3728,7 @@ impl Symbols {
             .as_ref()
             .expect("this Triton server lacks a function; look at the field of that name before calling a function that is newer than API 1.0"))(instance, count)
     }
-    /// The name of one of the profiles that the configuration gives the instance.
+    /// The name of one of the profiles that the configuration sets for the instance.
     pub unsafe fn TRITONBACKEND_ModelInstanceProfileName(
         &self,
         instance: *mut TRITONBACKEND_ModelInstance,
@@ -3756,7 +3750,7 @@ impl Symbols {
             .as_ref()
             .expect("this Triton server lacks a function; look at the field of that name before calling a function that is newer than API 1.0"))(instance, count)
     }
-    /// Kind and number of one of the further devices that the configuration gives the instance.
+    /// Kind and id of one of the secondary devices that the configuration sets for the instance.
     pub unsafe fn TRITONBACKEND_ModelInstanceSecondaryDeviceProperties(
         &self,
         instance: *mut TRITONBACKEND_ModelInstance,
@@ -3799,8 +3793,8 @@ impl Symbols {
             .as_ref()
             .expect("this Triton server lacks a function; look at the field of that name before calling a function that is newer than API 1.0"))(instance, state)
     }
-    /** Tells the server how much memory the instance takes until its Finalize, one entry for each memory
- type and id. Each call replaces the one before; the entries stay the caller's.*/
+    /** Reports the memory that the instance uses until it is finalized, one entry for each memory type and id. Each call
+ replaces the one before. The entries stay the caller's.*/
     pub unsafe fn TRITONBACKEND_ModelInstanceReportMemoryUsage(
         &self,
         instance: *mut TRITONBACKEND_ModelInstance,
@@ -3812,8 +3806,8 @@ impl Symbols {
             .as_ref()
             .expect("this Triton server lacks a function; look at the field of that name before calling a function that is newer than API 1.0"))(instance, usage, usage_size)
     }
-    /** Counts one request: its success, and the times between its four stamps, which are not looked at for
- a failure. Before the request is released. The server takes the request's end at this call.*/
+    /** Counts one request: its success, and the times between its four timestamps, which are ignored for a failure. Call
+ it before the request is released. The server takes the end of the request at this call.*/
     pub unsafe fn TRITONBACKEND_ModelInstanceReportStatistics(
         &self,
         instance: *mut TRITONBACKEND_ModelInstance,
@@ -3863,8 +3857,8 @@ impl Symbols {
             exec_end_ns,
         )
     }
-    /** Makes an empty record about one response of a decoupled model. The caller owns it, fills it with the
- setters below, reports it, and may use it again.*/
+    /** Creates an empty record of one response of a decoupled model. The caller owns it, fills it with the functions
+ below, reports it, and may reuse it.*/
     pub unsafe fn TRITONBACKEND_ModelInstanceResponseStatisticsNew(
         &self,
         response_statistics: *mut *mut TRITONBACKEND_ModelInstanceResponseStatistics,
@@ -3907,7 +3901,7 @@ impl Symbols {
                 "this Triton server lacks a function; look at the field of that name before calling a function that is newer than API 1.0",
             ))(response_statistics, response_factory)
     }
-    /// When work on the response began.
+    /// When the computation of the response began.
     pub unsafe fn TRITONBACKEND_ModelInstanceResponseStatisticsSetResponseStart(
         &self,
         response_statistics: *mut TRITONBACKEND_ModelInstanceResponseStatistics,
@@ -3920,7 +3914,7 @@ impl Symbols {
                 "this Triton server lacks a function; look at the field of that name before calling a function that is newer than API 1.0",
             ))(response_statistics, response_start)
     }
-    /// When its outputs began to be written; left out for an empty response.
+    /// When writing the outputs began. Omit it for an empty response.
     pub unsafe fn TRITONBACKEND_ModelInstanceResponseStatisticsSetComputeOutputStart(
         &self,
         response_statistics: *mut TRITONBACKEND_ModelInstanceResponseStatistics,
@@ -3944,7 +3938,7 @@ impl Symbols {
             .as_ref()
             .expect("this Triton server lacks a function; look at the field of that name before calling a function that is newer than API 1.0"))(response_statistics, response_end)
     }
-    /// The error that was sent, which stays the caller's; left out for a success.
+    /// The error that was sent, which stays the caller's. Omit it on success.
     pub unsafe fn TRITONBACKEND_ModelInstanceResponseStatisticsSetError(
         &self,
         response_statistics: *mut TRITONBACKEND_ModelInstanceResponseStatistics,

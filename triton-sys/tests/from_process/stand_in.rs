@@ -1,4 +1,4 @@
-//! A shared library that plays a Triton server: the API's names, and the few functions behind them that
+//! A shared library that stands in for a Triton server: it exports the API's names, and implements the few functions that
 //! `Api::from_process` calls.
 
 use std::fmt::Write;
@@ -8,9 +8,9 @@ use triton_sys::FUNCTIONS;
 
 use crate::compiler::shared_library;
 
-/// How the stand-in answers.
+/// What the stand-in exports and returns.
 pub struct StandIn {
-    /// The folder that holds it, so that cases do not overwrite one another.
+    /// The name of its folder, different for each case.
     pub name: &'static str,
     /// The version of the backend API.
     pub backend: (u32, u32),
@@ -18,9 +18,9 @@ pub struct StandIn {
     pub server: (u32, u32),
     /// Whether it has only the functions of API 1.0.
     pub only_required: bool,
-    /// What it lacks.
+    /// Functions that it lacks.
     pub without: &'static [&'static str],
-    /// Whether it answers the question for its version with an error.
+    /// Whether it returns an error instead of its version.
     pub error: bool,
 }
 

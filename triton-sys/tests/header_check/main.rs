@@ -1,9 +1,8 @@
 //! This crate's headers against NVIDIA's.
 //!
-//! A small C++ file includes both; the compiler refuses it where they disagree (`check.rs` says how).
-//! NVIDIA's are those in `TRITON_INCLUDE_DIR`; without it that comparison is skipped, and says so. That the
-//! check sees a disagreement is tried out in any case, by planting some, against NVIDIA's headers or else
-//! against a copy of our own.
+//! A C++ file includes both sides, and the compiler rejects it where they disagree (see `check.rs`). NVIDIA's headers are
+//! those in `TRITON_INCLUDE_DIR`; without it the comparison is skipped with a message. Planted disagreements show that the
+//! check works, against NVIDIA's headers or a copy of our own.
 
 mod check;
 #[path = "../compiler/mod.rs"]
@@ -35,9 +34,8 @@ fn compile(dir: &Path, text: &str, nvidia: &Path, ours: &Path) -> Result<(), Str
 #[test]
 fn our_headers_compile_alone() {
     let dir = work_dir("alone");
-    for header in fs::read_dir(own_dir()).expect("include/") {
-        let name = header.expect("include/").file_name().into_string().expect("a plain name");
-        // The numbers stand alone on purpose; everything else brings what it needs.
+    for header in fs::read_dir(own_dir()).expect("cannot read include/") {
+        let name = header.expect("cannot read include/").file_name().into_string().expect("not a plain name");
         for standard in ["c++11", "c++20"] {
             let source = format!("#include \"{name}\"\n#include \"{name}\"\n");
             let source = Source { text: &source, standard, include: &[&own_dir()], system: &[] };
@@ -77,7 +75,7 @@ struct Plant {
     file: &'static str,
     from: &'static str,
     to: &'static str,
-    /// What the compiler must name, so that it refuses for the right reason.
+    /// What the compiler must name, so that it rejects the plant for the right reason.
     named: &'static str,
 }
 
@@ -181,23 +179,23 @@ fn a_planted_disagreement_does_not_compile() {
 
     for (number, plant) in PLANTS.iter().enumerate() {
         let planted = dir.join(format!("planted_{number}"));
-        fs::create_dir_all(&planted).expect("a folder for the plant");
-        for header in fs::read_dir(own_dir()).expect("include/") {
-            let header = header.expect("include/");
-            let mut text = fs::read_to_string(header.path()).expect("a header");
+        fs::create_dir_all(&planted).expect("cannot create a folder for the plant");
+        for header in fs::read_dir(own_dir()).expect("cannot read include/") {
+            let header = header.expect("cannot read include/");
+            let mut text = fs::read_to_string(header.path()).expect("cannot read a header");
             if header.file_name() == plant.file {
                 assert_eq!(
                     text.matches(plant.from).count(),
                     1,
-                    "{}: {:?} stands there once",
+                    "{}: expected {:?} once",
                     plant.file,
                     plant.from
                 );
                 text = text.replace(plant.from, plant.to);
             }
-            fs::write(planted.join(header.file_name()), text).expect("a header's copy");
+            fs::write(planted.join(header.file_name()), text).expect("cannot write a header");
         }
-        // The source is the unplanted check's: only the headers differ.
+        // The source of the check without the plant: only the headers differ.
         match compile(&dir, &check.source, &theirs, &planted) {
             Ok(()) => panic!("{} was changed in {}, and the check passed", plant.what, plant.file),
             Err(output) => {
@@ -213,13 +211,16 @@ fn a_planted_disagreement_does_not_compile() {
     println!("{} planted disagreements, none compiled", PLANTS.len());
 }
 
-/// What the compiler cannot see: a function or a value that stands in one header only.
+/// What a compiler cannot see: a function or value on one side only.
 #[test]
 fn a_name_in_one_header_only_is_a_fault() {
     let ours = HeaderText::read(&own_dir());
     let mut more = ours.clone();
     more.functions.insert("TRITONBACKEND_FromTheFuture".to_owned());
-    more.enums.get_mut("TRITONSERVER_DataType").expect("the enum").push("TRITONSERVER_TYPE_FP8".to_owned());
+    more.enums
+        .get_mut("TRITONSERVER_DataType")
+        .expect("no such enumeration")
+        .push("TRITONSERVER_TYPE_FP8".to_owned());
 
     let theirs_more = Check::new(&ours, &more).faults.join("\n");
     assert!(theirs_more.contains("TRITONBACKEND_FromTheFuture"), "{theirs_more}");
