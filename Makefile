@@ -152,8 +152,7 @@ check: $(READY) cargo $(CARGO_DENY) ## formatting, lints, bindings, packages, de
 	@echo "Bindings"
 	@cargo test --quiet $(BINDINGS) --test bindings
 	@echo "Packages"
-	@for package in triton-backend-sys tensorflow-c-sys; do \
-	  cargo publish --quiet --dry-run --allow-dirty -p $$package || exit 1; done
+	@sh tools/check_packages.sh
 	@echo "Dependencies"
 	@sh tools/check_dependencies.sh $(CARGO_DENY)
 	@echo "Documentation"
