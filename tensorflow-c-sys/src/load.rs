@@ -54,7 +54,8 @@ impl Api {
         }
         let flags = RTLD_NOW | RTLD_LOCAL | libc::RTLD_NODELETE | extra_flags;
         // SAFETY: the caller promises that the library's initializers may run here.
-        let library = unsafe { Library::open(Some(&path), flags) }.map_err(|e| cannot_open(reason(&e)))?;
+        let library =
+            unsafe { Library::open(Some(&path), flags) }.map_err(|e| cannot_open(reason(&e, &path)))?;
         if !has_symbol(&library, FIRST) {
             return Err(LoadError::NotTensorFlow { path });
         }
@@ -62,7 +63,8 @@ impl Api {
             FUNCTIONS.iter().map(|function| has_symbol(&library, function.name)).collect();
         // SAFETY: by the caller's promise these names are TensorFlow's; the declarations are TensorFlow's too. No symbol
         // is required here, so a missing one is no error.
-        let symbols = unsafe { Symbols::from_library(library) }.map_err(|e| cannot_open(reason(&e)))?;
+        let symbols =
+            unsafe { Symbols::from_library(library) }.map_err(|e| cannot_open(reason(&e, &path)))?;
 
         // First the version: in an unsuitable release much may be missing, and the version then explains it.
         // SAFETY: TensorFlow's function, which returns a static string.
@@ -145,10 +147,14 @@ fn has_symbol(library: &Library, name: &str) -> bool {
     unsafe { library.get::<*const c_void>(name.as_bytes()) }.is_ok_and(|symbol| !symbol.into_raw().is_null())
 }
 
-/// The dynamic linker's message.
-fn reason(error: &libloading::Error) -> String {
+/// The dynamic linker's message, without the path that it usually begins with.
+fn reason(error: &libloading::Error, path: &Path) -> String {
     use std::error::Error;
-    error.source().map_or_else(|| error.to_string(), ToString::to_string)
+    let message = error.source().map_or_else(|| error.to_string(), ToString::to_string);
+    match message.strip_prefix(&format!("{}: ", path.display())) {
+        Some(rest) => rest.to_owned(),
+        None => message,
+    }
 }
 
 fn text(pointer: *const c_char) -> String {

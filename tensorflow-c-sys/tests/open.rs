@@ -42,6 +42,7 @@ fn open(path: &Path) -> Result<Api, LoadError> {
 
 fn assert_says(error: &LoadError, parts: &[&str]) {
     let text = error.to_string();
+    assert_eq!(text.matches(&error.path().display().to_string()).count(), 1, "{text}");
     for part in parts {
         assert!(text.contains(part), "{part:?} is not in: {text}");
     }
