@@ -50,7 +50,8 @@
 //! # Strings
 //!
 //! The elements of a `TF_STRING` tensor are [`TF_TString`]. TensorFlow exports functions for them since 2.5; for 2.4 use
-//! the structure, whose layout is the same in every release.
+//! the structure. Its layout is the same in every release, except that a view has an owner since 2.21: see
+//! [`TF_TString_View`].
 //!
 //! # The feature `bindgen`
 //!
