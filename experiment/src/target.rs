@@ -14,7 +14,7 @@ use crate::plan::{Plan, SharedMemory, duration};
 use crate::power::{self, PowerChoice, Sampler, Surroundings};
 use crate::results::{Consumption, Model, Server};
 use crate::server::configuration::{Change, Reconfigurer};
-use crate::server::{Control, ModelMetadata, ServerMetadata, ServerOptions, ServerProcess};
+use crate::server::{Control, ModelMetadata, ServerMetadata, ServerOptions, StartedServer};
 use serde_json::Value;
 
 const POWERCAP: &str = "/sys/class/powercap";
@@ -25,7 +25,7 @@ const DYING: Duration = Duration::from_millis(500);
 
 /// A server with the model loaded, ready to be measured.
 pub struct Target {
-    own: Option<ServerProcess>,
+    own: Option<StartedServer>,
     control: Control,
     metadata: ServerMetadata,
     address: SocketAddr,
@@ -59,9 +59,10 @@ impl Target {
                     tritonserver: server.tritonserver.clone(),
                     model_repository: server.model_repository.clone(),
                     models: vec![plan.model.clone()],
+                    shared_memory: plan.shared_memory != SharedMemory::None,
                     arguments: server.arguments.clone(),
                 };
-                let process = ServerProcess::start(&options, || check_interruption(&interrupted))?;
+                let process = StartedServer::start(&options, || check_interruption(&interrupted))?;
                 let control = Control::new(process.control().url())?;
                 (Some(process), control)
             }
@@ -77,11 +78,11 @@ impl Target {
             control.url()
         );
         let server_pid =
-            plan.server_pid.or_else(|| own.as_ref().map(ServerProcess::pid)).or_else(|| control.process_id());
+            plan.server_pid.or_else(|| own.as_ref().map(StartedServer::pid)).or_else(|| control.process_id());
         let metrics_url = plan
             .metrics_url
             .clone()
-            .or_else(|| own.as_ref().map(ServerProcess::metrics_url))
+            .or_else(|| own.as_ref().map(StartedServer::metrics_url))
             .or_else(|| Some(format!("http://{}:{METRICS_PORT}/metrics", host_name(control.host()))));
         let meter = power::open(
             plan.power,

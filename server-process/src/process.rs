@@ -187,8 +187,8 @@ impl ServerProcess {
         kill_process(pid, Signal::TERM).context("the server cannot be told to end")
     }
 
-    /// Stops it and waits for its end.
-    pub fn stop(mut self) -> End {
+    /// Stops it and waits for its end, as dropping it does. Its log goes with its folder.
+    pub fn stop(&mut self) -> End {
         self.guard.stop()
     }
 }

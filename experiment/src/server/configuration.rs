@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::control::Control;
 use super::pbtxt::to_pbtxt;
-use super::process::ServerProcess;
+use super::started::StartedServer;
 
 /// A change of a model's configuration.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,7 +35,7 @@ pub enum Way {
 #[derive(Debug)]
 pub struct Reconfigurer<'a> {
     control: &'a Control,
-    server: Option<&'a ServerProcess>,
+    server: Option<&'a StartedServer>,
     model: String,
     way: Way,
     original: Value,
@@ -54,7 +54,7 @@ impl<'a> Reconfigurer<'a> {
     /// When the model's configuration cannot be had, or `way` is to rewrite and the server is not the tool's.
     pub fn new(
         control: &'a Control,
-        server: Option<&'a ServerProcess>,
+        server: Option<&'a StartedServer>,
         model: &str,
         way: Way,
         original: Option<&Value>,
@@ -168,7 +168,7 @@ impl<'a> Reconfigurer<'a> {
 
     /// Loads, and adds to an error what the server's log has to say about it.
     fn load(&self, config: Option<&Value>) -> Result<()> {
-        let before = self.server.map_or(0, ServerProcess::log_length);
+        let before = self.server.map_or(0, StartedServer::log_length);
         self.control.load(&self.model, config).map_err(|error| {
             let text = format!("{error:#}");
             let mut logged = self.server.map(|server| server.errors_since(before)).unwrap_or_default();

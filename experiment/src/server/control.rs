@@ -13,8 +13,6 @@ use super::listener::process_listening_on;
 use super::metadata::{ModelMetadata, ServerMetadata};
 use super::statistics::ModelStatistics;
 
-/// Health is a matter of milliseconds; a server that takes longer is not well.
-const HEALTH_TIMEOUT: Duration = Duration::from_secs(2);
 /// For everything that the server can tell from memory.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(30);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -77,13 +75,6 @@ impl Control {
     /// Whether the server's address is one of this machine's.
     pub fn is_local(&self) -> bool {
         self.address().is_ok_and(is_of_this_machine)
-    }
-
-    /// Whether the server has loaded all that it should, said within two seconds.
-    pub(super) fn is_server_ready(&self) -> bool {
-        let request = self.agent.get(self.at("/v2/health/ready"));
-        let sent = request.config().timeout_global(Some(HEALTH_TIMEOUT)).build().call();
-        sent.is_ok_and(|response| response.status().is_success())
     }
 
     /// Name, version and extensions of the server.
@@ -309,17 +300,9 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn health_is_the_status() {
-        let control =
-            stub(|request| (if request == "GET /v2/health/ready" { 200 } else { 400 }, String::new()));
-        assert!(control.is_server_ready());
-        assert!(control.is_local());
-        assert!(!stub(|_| (503, String::new())).is_server_ready());
-    }
-
-    #[test]
     fn a_web_server_is_not_taken_for_triton() {
         let control = stub(|_| (200, "<html>".to_owned()));
+        assert!(control.is_local());
         let error = control.metadata().unwrap_err().to_string();
         assert!(error.contains(control.url()) && error.contains("no JSON"), "{error}");
         let control = stub(|_| (200, "{}".to_owned()));
@@ -358,6 +341,5 @@ pub(super) mod tests {
         drop(listener);
         let error = control.model_metadata("m", None).unwrap_err().to_string();
         assert!(error.contains(control.url()) && error.contains("does not answer"), "{error}");
-        assert!(!control.is_server_ready());
     }
 }

@@ -8,11 +8,11 @@ mod control;
 mod listener;
 mod metadata;
 pub mod pbtxt;
-mod process;
 mod repository;
+mod started;
 mod statistics;
 
 pub use control::Control;
 pub use metadata::{ModelMetadata, ServerMetadata, TensorMetadata};
-pub use process::{ServerOptions, ServerProcess};
+pub use started::{ServerOptions, StartedServer};
 pub use statistics::ModelStatistics;

@@ -10,7 +10,7 @@ use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use serde_json::{Value, json};
 use triton_experiment::results::StatisticsGrowth;
 use triton_experiment::server::configuration::{Change, Reconfigurer, Way};
-use triton_experiment::server::{Control, ServerProcess, TensorMetadata};
+use triton_experiment::server::{Control, StartedServer, TensorMetadata};
 
 use crate::support::{Place, config_text};
 
@@ -56,7 +56,7 @@ fn queue_delay(control: &Control) -> Value {
     control.model_config(MODEL, None).unwrap()["dynamic_batching"]["max_queue_delay_microseconds"].clone()
 }
 
-fn pid(server: &ServerProcess) -> Pid {
+fn pid(server: &StartedServer) -> Pid {
     Pid::from_raw(server.pid().try_into().unwrap()).unwrap()
 }
 
@@ -313,15 +313,15 @@ fn a_server_that_cannot_start_says_why() {
 
     let mut options = place.options(&[MODEL]);
     options.models = vec!["nope".to_owned()];
-    let error = ServerProcess::start(&options, || Ok(())).unwrap_err().to_string();
+    let error = StartedServer::start(&options, || Ok(())).unwrap_err().to_string();
     assert!(error.contains("no folder 'nope'; it has: add_one"), "{error}");
 
     let mut options = place.options(&[MODEL]);
     options.tritonserver = place.path().join("tritonserver");
-    let error = ServerProcess::start(&options, || Ok(())).unwrap_err().to_string();
+    let error = StartedServer::start(&options, || Ok(())).unwrap_err().to_string();
     assert!(error.contains("no Triton server at"), "{error}");
 
     fs::write(place.models().join(MODEL).join("config.pbtxt"), "max_batch_size: many").unwrap();
-    let error = ServerProcess::start(&place.options(&[MODEL]), || Ok(())).unwrap_err().to_string();
+    let error = StartedServer::start(&place.options(&[MODEL]), || Ok(())).unwrap_err().to_string();
     assert!(error.contains("did not start") && error.contains("config.pbtxt"), "{error}");
 }

@@ -3,17 +3,19 @@
 mod capabilities;
 mod config;
 mod environment;
+mod executable;
 mod http;
 mod latency;
 mod load;
 mod models;
+mod notes;
 mod python;
 mod repository;
 mod server;
 mod shared;
 mod tensor;
 
-pub use capabilities::{capabilities, left_out, note, requests_wait_for_others, skipped};
+pub use capabilities::{capabilities, requests_wait_for_others};
 pub use config::{LATENCY_OUTPUTS, ModelConfig, QUEUE_OUTPUTS};
 pub use environment::environment;
 pub use http::{Answer, Client, InferRequest, JSON_LENGTH_HEADER, OutputRequest, Refusal, Statistics};
@@ -23,6 +25,7 @@ pub use models::{
     ADD_ONE_WIDTH, add_one_answer, add_one_config, add_one_request, inception_config, inception_request,
     slow_config, slow_request,
 };
+pub use notes::{left_out, note, skipped};
 pub use python::{inception_reference, run_script};
 pub use repository::{SavedModel, scratch_folder, write_model};
 pub use server::{Options, Server, place_backend};
