@@ -20,12 +20,14 @@ use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 use stub::Answer;
+use triton_experiment::arrivals::constant;
 use triton_experiment::clock::now_ns;
 use triton_experiment::load::{
-    Event, Fill, Input, InputData, Output, Pacing, PreparedRequest, SharedRange, Totals, Workload, constant,
-    start, tensor,
+    Event, Fill, Input, InputData, Output, Pacing, PreparedRequest, SharedRange, Totals, Workload, start,
+    tensor,
 };
-use triton_experiment::record::{SERVER_VALUES, Times, WindowRule};
+use triton_experiment::record::{SERVER_VALUES, WindowRule};
+use triton_experiment::times::Times;
 
 const CONCURRENCIES: [usize; 3] = [1, 4, 16];
 const DELAY: Duration = Duration::from_millis(2);

@@ -1,10 +1,10 @@
 //! How the requests of a trace fared against a latency target.
 
 use crate::clock::seconds;
-use crate::record::Times;
+use crate::plan::Trace;
 use crate::results::{Adherence, Latency};
 use crate::samples::{Fate, Sample};
-use crate::traces::Trace;
+use crate::times::Times;
 
 /// So long without a late answer, and a burst of them is over.
 pub const PAUSE_S: f64 = 1.0;

@@ -8,12 +8,10 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
-use crate::batching::BatchingSettings;
-use crate::plan::{Configuration, Plan};
+use crate::plan::{Configuration, Plan, ReconfigureBy};
 use crate::report;
 use crate::run::{self, Ending, Run};
-use crate::server::configuration::Way;
-use crate::settings::Settings;
+use crate::settings::{BatchingSettings, Settings};
 use crate::store::Store;
 
 const EXAMPLES: &str = "\
@@ -143,7 +141,7 @@ struct Comparing {
     /// How configurations are brought into force: over the server's repository API, by rewriting the model
     /// folder of a server that the tool started, or by the first of these that works [default: auto].
     #[arg(long, value_name = "WAY", help_heading = "Configurations")]
-    reconfigure: Option<Way>,
+    reconfigure: Option<ReconfigureBy>,
 }
 
 /// Runs the command line of this process.

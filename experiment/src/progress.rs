@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::plan::PointKey;
 use crate::point::BUSY_CLIENT;
-use crate::results::{Point, PointKey, Results};
+use crate::results::{Point, Results};
 
 /// Hidden without a terminal, and when asked to be quiet.
 pub struct Progress {

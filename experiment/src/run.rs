@@ -9,12 +9,12 @@ use anyhow::{Context, Result, bail, ensure};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
-use crate::plan::{Load, Plan};
+use crate::plan::{Load, Plan, PointKey};
 use crate::progress::Progress;
-use crate::results::{PointKey, Results, SCHEMA_VERSION};
+use crate::results::{Results, SCHEMA_VERSION};
 use crate::store::Store;
 use crate::target::{Configurations, Interrupted, Target};
-use crate::{host, load, point, report, requests};
+use crate::{arrivals, host, point, report, requests};
 
 /// Files that a run opens beside its connections: results, pipes, the control plane.
 const FILES_BESIDE: u64 = 100;
@@ -139,7 +139,7 @@ fn check_points(plan: &Plan, target: &Target) -> Result<()> {
     raise_file_limit(plan.most_in_flight())?;
     for load in &plan.loads {
         if let Load::Trace { file } = load {
-            load::read_trace(file.as_ref())?;
+            arrivals::read_trace(file.as_ref())?;
         }
     }
     if let Some(batching) = &plan.batching {

@@ -9,8 +9,9 @@ use anyhow::{Context, Result, bail, ensure};
 use rustix::fs::{FlockOperation, flock};
 use serde_json::Value;
 
+use crate::plan::PointKey;
 use crate::record::{EXECUTED_BATCH_SIZE, SERVER_VALUES};
-use crate::results::{Adherence, Latency, Point, PointKey, Results, SCHEMA_VERSION};
+use crate::results::{Adherence, Latency, Point, Results, SCHEMA_VERSION};
 use crate::samples::{self, Sample};
 
 const JSON: &str = "results.json";

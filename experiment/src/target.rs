@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Error, Result, anyhow, bail, ensure};
 
 use crate::clock::now_ns;
-use crate::plan::{Plan, SharedMemory, duration};
-use crate::power::{self, PowerChoice, Sampler, Surroundings};
+use crate::plan::{Plan, PowerChoice, SharedMemory, duration};
+use crate::power::{self, Sampler, Surroundings};
 use crate::results::{Consumption, Model, Server};
 use crate::server::configuration::{Change, Reconfigurer};
 use crate::server::{Control, ModelMetadata, ServerMetadata, ServerOptions, StartedServer};

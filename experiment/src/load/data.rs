@@ -6,7 +6,7 @@ use half::{bf16, f16};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
-use super::arrivals::unit;
+use crate::arrivals::unit;
 
 /// What a tensor is filled with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

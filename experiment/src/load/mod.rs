@@ -3,9 +3,9 @@
 //! All of a load happens on one thread of its own, with one connection for each request in flight, so that on a
 //! small machine it takes little from the server that it measures.
 
-mod arrivals;
 mod connection;
 mod data;
+mod event;
 mod pacer;
 mod region;
 mod request;
@@ -29,15 +29,14 @@ use tokio::runtime;
 use tokio::sync::watch;
 use tokio::task::{JoinSet, LocalSet};
 
-pub use arrivals::{constant, poisson, read_trace};
 pub use data::{Fill, tensor, tensor_size};
+pub use event::{Event, Totals};
 pub use region::{Region, unique_name};
 pub use request::{Input, InputData, Output, PreparedRequest, SharedRange};
 pub use response::ServerValuesFrom;
 
 use crate::clock::now_ns;
-use crate::record::{Recorder, Window, WindowRule};
-use crate::samples::Sample;
+use crate::record::{Recorder, WindowRule};
 use connection::Connection;
 use pacer::Pacer;
 use worker::{Shared, Turns, work};
@@ -78,34 +77,6 @@ pub enum Pacing {
         /// At most so many in flight; those beyond wait.
         max_connections: usize,
     },
-}
-
-/// What happened.
-#[derive(Debug)]
-pub enum Event {
-    /// The warm-up is over and the first window has begun.
-    Opened,
-    /// A window is over.
-    Window(Box<Window>),
-    /// The load is over; nothing follows.
-    Ended(Box<Totals>),
-}
-
-/// Everything of a load.
-#[derive(Debug)]
-pub struct Totals {
-    /// All requests since the start, warm-up included.
-    pub all: Window,
-    /// The window that was not full at the end.
-    pub rest: Option<Window>,
-    /// Each request, where the rule keeps them, in the order in which they were done.
-    pub each: Vec<Sample>,
-    /// When the load began, on [`now_ns`]'s clock.
-    pub start_ns: u64,
-    /// Requests that were due and never sent (open loop).
-    pub unsent: u64,
-    /// Where the server's values were, if there were any.
-    pub server_values_from: Option<ServerValuesFrom>,
 }
 
 /// A load that runs. Dropped before its end, it gives up the requests in flight.

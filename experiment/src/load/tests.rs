@@ -9,6 +9,8 @@ use std::time::Instant;
 
 use super::stub::{Answer, serve};
 use super::*;
+use crate::arrivals::constant;
+use crate::record::Window;
 
 const GOOD: &str = r#"{"model_name":"m","outputs":[]}"#;
 

@@ -9,8 +9,8 @@ use tokio::sync::oneshot;
 use tokio::time::sleep;
 
 use super::connection::Connection;
+use super::event::{Event, Totals};
 use super::response::ServerValuesFrom;
-use super::{Event, Totals};
 use crate::record::{Outcome, Recorder};
 
 /// Shared by the workers of one load; they are tasks of one thread.

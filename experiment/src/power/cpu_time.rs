@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use nix::time::{ClockId, clock_gettime};
 use nix::unistd::Pid;
 
-use super::{Meter, Reading};
+use super::meter::{Meter, Reading};
 use crate::clock;
 use crate::results::PowerSource;
 

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail, ensure};
 use prometheus_parse::{Scrape, Value};
 
 use super::counters::{Counters, Trapezoid};
-use super::{Meter, Reading};
+use super::meter::{Meter, Reading};
 use crate::clock;
 use crate::results::PowerSource;
 

@@ -6,6 +6,7 @@
 mod counters;
 mod cpu_time;
 mod device;
+mod meter;
 mod metrics;
 mod nvml;
 mod rapl;
@@ -15,30 +16,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use serde::{Deserialize, Serialize};
 
+use crate::plan::PowerChoice;
 use crate::results::PowerSource;
 pub use device::DeviceSample;
+pub use meter::{Meter, Reading};
 pub use sampler::Sampler;
-
-/// Where energy is to come from.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "kebab-case")]
-pub enum PowerChoice {
-    /// The best there is: the first of the others that can be had
-    #[default]
-    Auto,
-    /// The GPUs of this machine, by the driver's library
-    Nvml,
-    /// The CPU packages and DRAM of this machine, by Linux powercap
-    Rapl,
-    /// The GPUs of the server's machine, by Triton's metrics endpoint
-    Metrics,
-    /// No energy: CPU seconds of the server's process
-    CpuTime,
-    /// Nothing
-    None,
-}
 
 /// What the choice of a source depends on.
 #[derive(Clone, Debug)]
@@ -53,36 +36,6 @@ pub struct Surroundings {
     pub powercap_root: PathBuf,
     /// NVML's numbers of the GPUs to count; empty: all.
     pub gpus: Vec<u32>,
-}
-
-/// What a meter says at one moment.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Reading {
-    /// Energy since an arbitrary start, in joules; never falls. Absent when the source has none, or none newer
-    /// than the last.
-    pub joules: Option<f64>,
-    /// The devices' state, where the source tells.
-    pub device: Option<DeviceSample>,
-}
-
-/// A power source.
-pub trait Meter: Send {
-    /// What it is.
-    fn source(&self) -> PowerSource;
-
-    /// Time between two readings.
-    fn interval(&self) -> Duration;
-
-    /// How long a newer energy may take to come; a stretch that has none after that long stays without.
-    fn patience(&self) -> Duration {
-        self.interval() * 20
-    }
-
-    /// What it says now.
-    ///
-    /// # Errors
-    /// When the source does not answer, or not with what it answered at first.
-    fn read(&mut self) -> Result<Reading>;
 }
 
 /// The meter asked for.

@@ -10,7 +10,8 @@ use nvml_wrapper::enum_wrappers::device::{Clock, TemperatureSensor};
 use nvml_wrapper::error::NvmlError;
 
 use super::counters::{Counters, Trapezoid};
-use super::{DeviceSample, Meter, Reading};
+use super::device::DeviceSample;
+use super::meter::{Meter, Reading};
 use crate::clock;
 use crate::results::PowerSource;
 

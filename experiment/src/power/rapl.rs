@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
 
-use super::{Meter, Reading};
+use super::meter::{Meter, Reading};
 use crate::results::PowerSource;
 
 /// Far longer than the counter's own millisecond, far shorter than the minutes it takes to wrap around.

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 
 use super::cpu_time::{ServerCpu, own_cpu_s};
-use super::{DeviceSample, Meter, device};
+use super::device::{self, DeviceSample};
+use super::meter::Meter;
 use crate::clock::{now_ns, seconds};
 use crate::results::{Consumption, PowerSource};
 

@@ -2,7 +2,8 @@
 
 use super::cells::{Cell, cells, client, configurations, fullest, group_name, grouped, is_open, load_name};
 use super::number::{count, percent, plural, three, time};
-use super::plots::{efficiency::line_through, no_energy};
+use super::plots::efficiency::line_through;
+use super::plots::parts::no_energy;
 use super::summary::sentences;
 use super::verdict::Verdict;
 use crate::results::{Point, Results};

@@ -2,8 +2,7 @@
 
 use std::cmp::Ordering;
 
-use crate::batching::Batching;
-use crate::plan::Load;
+use crate::plan::{Batching, Load};
 use crate::results::{Adherence, Latency, Point, Results};
 
 /// A configuration under a trace, its repeats put together.

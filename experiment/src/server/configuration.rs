@@ -1,12 +1,12 @@
 //! Configurations of one model, put into force one after the other.
 
 use anyhow::{Result, anyhow, bail};
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::control::Control;
 use super::pbtxt::to_pbtxt;
 use super::started::StartedServer;
+use crate::plan::ReconfigureBy;
 
 /// A change of a model's configuration.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,29 +18,16 @@ pub struct Change {
     pub patch: Value,
 }
 
-/// How a configuration is put into force.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "kebab-case")]
-pub enum Way {
-    /// Through the repository API; where that does not do, and the server is the tool's own, by rewriting
-    #[default]
-    Auto,
-    /// With the load request of the repository API
-    Api,
-    /// By rewriting `config.pbtxt` in the repository of a server that the tool started
-    Rewrite,
-}
-
 /// Changes the configuration of one model, always starting from the one it had in the beginning.
 #[derive(Debug)]
 pub struct Reconfigurer<'a> {
     control: &'a Control,
     server: Option<&'a StartedServer>,
     model: String,
-    way: Way,
+    way: ReconfigureBy,
     original: Value,
     /// What was last tried to be put into force, and so is to be undone.
-    tried: Option<Way>,
+    tried: Option<ReconfigureBy>,
 }
 
 impl<'a> Reconfigurer<'a> {
@@ -56,10 +43,10 @@ impl<'a> Reconfigurer<'a> {
         control: &'a Control,
         server: Option<&'a StartedServer>,
         model: &str,
-        way: Way,
+        way: ReconfigureBy,
         original: Option<&Value>,
     ) -> Result<Self> {
-        if way == Way::Rewrite && server.is_none() {
+        if way == ReconfigureBy::Rewrite && server.is_none() {
             bail!(
                 "the configuration of model '{model}' can be rewritten only in the repository of a server that \
                  this tool starts, and {} is another; let it start one, or use the repository API",
@@ -68,7 +55,7 @@ impl<'a> Reconfigurer<'a> {
         }
         let in_force = control.model_config(model, None)?;
         let original = original.unwrap_or(&in_force).clone();
-        let tried = (original != in_force).then_some(Way::Api);
+        let tried = (original != in_force).then_some(ReconfigureBy::Api);
         Ok(Self { control, server, model: model.to_owned(), way, original, tried })
     }
 
@@ -96,22 +83,22 @@ impl<'a> Reconfigurer<'a> {
     fn try_apply(&mut self, change: &Change) -> Result<Value> {
         let wanted = patched(&self.original, &change.patch);
         match (self.way, self.server) {
-            (Way::Api, _) => self.apply_by(Way::Api, &wanted, &change.patch),
-            (Way::Rewrite, _) => self.apply_by(Way::Rewrite, &wanted, &change.patch),
-            (Way::Auto, None) => self.apply_by(Way::Api, &wanted, &change.patch).map_err(|error| {
+            (ReconfigureBy::Api, _) => self.apply_by(ReconfigureBy::Api, &wanted, &change.patch),
+            (ReconfigureBy::Rewrite, _) => self.apply_by(ReconfigureBy::Rewrite, &wanted, &change.patch),
+            (ReconfigureBy::Auto, None) => self.apply_by(ReconfigureBy::Api, &wanted, &change.patch).map_err(|error| {
                 anyhow!(
                     "{error:#} (tried through the repository API, which needs --model-control-mode=explicit and a \
                      Triton that knows the parameter 'config'; rewriting config.pbtxt needs a server that this \
                      tool starts)"
                 )
             }),
-            (Way::Auto, Some(_)) => {
-                let by_api = self.apply_by(Way::Api, &wanted, &change.patch);
+            (ReconfigureBy::Auto, Some(_)) => {
+                let by_api = self.apply_by(ReconfigureBy::Api, &wanted, &change.patch);
                 let Err(first) = by_api else { return by_api };
-                let by_rewriting = self.apply_by(Way::Rewrite, &wanted, &change.patch);
+                let by_rewriting = self.apply_by(ReconfigureBy::Rewrite, &wanted, &change.patch);
                 if by_rewriting.is_ok() {
                     // What this server cannot do it need not be asked again.
-                    self.way = Way::Rewrite;
+                    self.way = ReconfigureBy::Rewrite;
                 }
                 by_rewriting.map_err(|second| {
                     anyhow!("through the repository API: {first:#}; by rewriting config.pbtxt: {second:#}")
@@ -120,10 +107,10 @@ impl<'a> Reconfigurer<'a> {
         }
     }
 
-    fn apply_by(&mut self, way: Way, wanted: &Value, patch: &Value) -> Result<Value> {
+    fn apply_by(&mut self, way: ReconfigureBy, wanted: &Value, patch: &Value) -> Result<Value> {
         self.tried = Some(way);
         match (way, self.server) {
-            (Way::Rewrite, Some(server)) => {
+            (ReconfigureBy::Rewrite, Some(server)) => {
                 server.rewrite_config(&self.model, &to_pbtxt(wanted)?)?;
                 self.load(None)?;
             }
@@ -145,7 +132,7 @@ impl<'a> Reconfigurer<'a> {
     pub fn restore(&mut self) -> Result<()> {
         match (self.tried, self.server) {
             (None, _) => return Ok(()),
-            (Some(Way::Rewrite), Some(server)) => {
+            (Some(ReconfigureBy::Rewrite), Some(server)) => {
                 server.restore_config(&self.model)?;
                 self.load(None)?;
             }
@@ -346,13 +333,17 @@ mod tests {
             let answer = if request.starts_with("GET") { original().to_string() } else { String::new() };
             (200, answer)
         });
-        for way in [Way::Api, Way::Auto] {
+        for way in [ReconfigureBy::Api, ReconfigureBy::Auto] {
             let mut reconfigurer = Reconfigurer::new(&control, None, "m", way, None).unwrap();
             let change = Change { name: "small".to_owned(), patch: json!({ "max_batch_size": 4 }) };
             let error = format!("{:#}", reconfigurer.apply(&change).unwrap_err());
             assert!(error.starts_with("configuration 'small' of model 'm'"), "{error}");
             assert!(error.contains("does not follow: max_batch_size should be 4 and is 8"), "{error}");
-            assert_eq!(error.contains("a server that this tool starts"), way == Way::Auto, "{error}");
+            assert_eq!(
+                error.contains("a server that this tool starts"),
+                way == ReconfigureBy::Auto,
+                "{error}"
+            );
         }
     }
 }

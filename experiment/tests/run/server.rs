@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use serde_json::{Value, json};
+use triton_experiment::plan::ReconfigureBy;
 use triton_experiment::results::StatisticsGrowth;
-use triton_experiment::server::configuration::{Change, Reconfigurer, Way};
+use triton_experiment::server::configuration::{Change, Reconfigurer};
 use triton_experiment::server::{Control, StartedServer, TensorMetadata};
 
 use crate::support::{Place, config_text};
@@ -174,7 +175,13 @@ fn configurations_come_into_force_by_either_way() {
     let server = place.server(&[MODEL]);
     let control = server.control();
     let original = control.model_config(MODEL, None).unwrap();
-    for way in [Way::Api, Way::Rewrite, Way::Auto, Way::Rewrite, Way::Api] {
+    for way in [
+        ReconfigureBy::Api,
+        ReconfigureBy::Rewrite,
+        ReconfigureBy::Auto,
+        ReconfigureBy::Rewrite,
+        ReconfigureBy::Api,
+    ] {
         let mut reconfigurer = Reconfigurer::new(control, Some(&server), MODEL, way, None).unwrap();
 
         let reported = reconfigurer.apply(&change(json!({ "dynamic_batching": null }))).unwrap();
@@ -212,7 +219,7 @@ fn a_bad_patch_is_refused_and_the_original_stays() {
     let place = add_one();
     let server = place.server(&[MODEL]);
     let control = server.control();
-    for way in [Way::Api, Way::Rewrite, Way::Auto] {
+    for way in [ReconfigureBy::Api, ReconfigureBy::Rewrite, ReconfigureBy::Auto] {
         for patch in [
             json!({ "nonsense": 1 }),
             json!({ "instance_group": [{ "count": "many" }] }),
@@ -236,10 +243,11 @@ fn rewriting_needs_a_server_of_ones_own() {
     let server = place.server(&[MODEL]);
     let control = Control::new(server.control().url()).unwrap();
 
-    let error = Reconfigurer::new(&control, None, MODEL, Way::Rewrite, None).unwrap_err().to_string();
+    let error =
+        Reconfigurer::new(&control, None, MODEL, ReconfigureBy::Rewrite, None).unwrap_err().to_string();
     assert!(error.contains("this tool starts"), "{error}");
 
-    let mut reconfigurer = Reconfigurer::new(&control, None, MODEL, Way::Auto, None).unwrap();
+    let mut reconfigurer = Reconfigurer::new(&control, None, MODEL, ReconfigureBy::Auto, None).unwrap();
     reconfigurer
         .apply(&change(json!({ "dynamic_batching": { "max_queue_delay_microseconds": 7 } })))
         .unwrap();

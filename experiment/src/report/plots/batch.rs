@@ -1,6 +1,6 @@
 //! Throughput, power and efficiency over batch size.
 
-use super::{no_energy, single};
+use super::parts::{no_energy, single};
 use crate::plan::Load;
 use crate::report::cells::{Cell, batches, configurations, fullest, grouped, line, load_name};
 use crate::report::figure::{Dimension, Kind, Mark, Plot, dimension};

@@ -1,16 +1,15 @@
 //! `batching`: late answers over what an inference costs, and latency over the time of a trace.
 
-use super::figures;
+use super::parts::figures;
 use crate::adherence::is_late;
 use crate::clock;
-use crate::plan::Load;
+use crate::plan::{Load, PointKey, Trace};
 use crate::report::figure::{Kind, Mark, Panel, Plot, dimension};
 use crate::report::number::{TimeUnit, percent};
 use crate::report::scale::Scale;
 use crate::report::verdict::{Row, Verdict};
-use crate::results::{PointKey, Results};
+use crate::results::Results;
 use crate::samples::{Fate, Sample, Samples};
-use crate::traces::Trace;
 
 /// Of the requests that are due in the same fraction of a trace the slowest is drawn: more would only fill the file.
 const SLICES: f64 = 400.0;

@@ -1,6 +1,6 @@
 //! Configurations side by side.
 
-use super::figure;
+use super::parts::figure;
 use crate::plan::Load;
 use crate::report::cells::{Cell, batches, client, configurations, grouped, load_name};
 use crate::report::figure::{Kind, Mark, Panel, Plot, dimension};

@@ -2,7 +2,7 @@
 
 use super::batch::over_batch;
 use super::efficiency::by_group;
-use super::single;
+use super::parts::single;
 use crate::report::cells::Cell;
 use crate::report::figure::{Plot, dimension};
 use crate::report::number::TimeUnit;

@@ -1,6 +1,6 @@
 //! Inferences per joule over inferences per second.
 
-use super::{no_energy, single};
+use super::parts::{no_energy, single};
 use crate::report::cells::{Cell, grouped, line, runs, short_name};
 use crate::report::figure::{Dimension, Kind, Mark, Plot, dimension};
 use crate::report::fit::{Line, fit};

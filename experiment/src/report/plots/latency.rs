@@ -6,7 +6,7 @@ use base64::engine::general_purpose::STANDARD;
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::Deserializer;
 
-use super::figures;
+use super::parts::figures;
 use crate::report::cells::{
     Cell, at_highest_load, client, configurations, grouped, line, offered, repeats_note, runs, short_name,
     titles,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::figures;
+use super::parts::figures;
 use crate::report::cells::{Cell, at_highest_load, titles};
 use crate::report::figure::{Kind, Mark, Panel, Plot, dimension};
 use crate::report::number::count;

@@ -1,6 +1,6 @@
 //! The run in the order in which it went, so that heat and drift show.
 
-use super::figure;
+use super::parts::{figure, no_energy};
 use crate::report::cells::{Cell, grouped, short_name};
 use crate::report::figure::{Kind, Mark, Panel, Plot, dimension};
 use crate::report::scale::Scale;
@@ -61,7 +61,7 @@ pub fn over_visits(results: &Results, cells: &[Cell]) -> Plot {
         caption += " Repeats of one point that differ more the later they were measured are a sign of drift.";
     }
     if !results.power.has_energy {
-        caption = format!("{caption} {}", super::no_energy(results));
+        caption = format!("{caption} {}", no_energy(results));
     }
     figure(("visits", TITLE, caption), panels, true, false)
 }

@@ -81,7 +81,7 @@ fn gap_ns(rate_per_s: f64) -> f64 {
 }
 
 /// Uniform in [0, 1). Of our own making: a seed must mean the same in every release of the crates.
-pub(super) fn unit(random: &mut ChaCha8Rng) -> f64 {
+pub(crate) fn unit(random: &mut ChaCha8Rng) -> f64 {
     (random.next_u64() >> 11) as f64 / (1_u64 << 53) as f64
 }
 

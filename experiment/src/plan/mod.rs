@@ -1,8 +1,14 @@
 //! What is to be measured, with every default filled in. It stands in `results.json` as well.
 
+mod batching;
+mod choices;
+mod key;
+#[cfg(test)]
+mod tests;
+mod trace;
+
 use std::collections::BTreeMap;
-use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Result, bail, ensure};
@@ -12,99 +18,13 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::batching::Batching;
-use crate::power::PowerChoice;
-use crate::results::PointKey;
-use crate::server::configuration::Way;
+pub use batching::Batching;
+pub use choices::{Data, PowerChoice, ReconfigureBy, SharedMemory};
+pub use key::{Arrivals, Load, PointKey};
+pub use trace::{Stretch, Trace};
 
 /// Connections that one process can reasonably have.
 const MOST_IN_FLIGHT: usize = 10_000;
-
-/// How requests are offered at a point.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-pub enum Load {
-    /// Closed loop: this many requests in flight, each followed at once by the next.
-    Concurrency {
-        /// Requests in flight together.
-        concurrency: usize,
-    },
-    /// Closed loop with as many in flight as throughput still grows with.
-    MaxThroughput,
-    /// Open loop: requests are due at times that do not depend on the answers.
-    Rate {
-        /// Requests per second, in thousandths: a key has to be exact.
-        milli_requests_per_s: u64,
-        /// How they are spread.
-        arrivals: Arrivals,
-    },
-    /// Open loop: the arrival times of a file, replayed once.
-    Trace {
-        /// The file.
-        file: String,
-    },
-    /// Open loop: a trace of `batching`, shaped out of the server's capacity and replayed once.
-    Shaped {
-        /// Its name in the plan.
-        trace: String,
-    },
-}
-
-/// How the arrivals of an open loop are spread.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, clap::ValueEnum,
-)]
-#[serde(rename_all = "kebab-case")]
-pub enum Arrivals {
-    /// Independent of one another: exponential gaps.
-    #[default]
-    Poisson,
-    /// Equal gaps.
-    Constant,
-}
-
-impl fmt::Display for Load {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Concurrency { concurrency } => write!(f, "concurrency {concurrency}"),
-            Self::MaxThroughput => f.write_str("max throughput"),
-            Self::Rate { milli_requests_per_s, arrivals } => {
-                let arrivals = match arrivals {
-                    Arrivals::Poisson => "Poisson",
-                    Arrivals::Constant => "constant",
-                };
-                write!(f, "{} requests/s, {arrivals}", *milli_requests_per_s as f64 / 1e3)
-            }
-            Self::Trace { file } => {
-                let name = Path::new(file).file_name().unwrap_or_default();
-                write!(f, "trace {}", name.display())
-            }
-            Self::Shaped { trace } => f.write_str(trace),
-        }
-    }
-}
-
-/// Where tensors travel.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "kebab-case")]
-pub enum SharedMemory {
-    /// In the body of the request and the response, as binary data.
-    #[default]
-    None,
-    /// In system shared memory: the server has to run on this machine.
-    System,
-}
-
-/// What the inputs hold.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "kebab-case")]
-pub enum Data {
-    /// Seeded random values: floats in [0, 1), integers in [0, 128).
-    #[default]
-    Random,
-    /// Zeros.
-    Zero,
-}
 
 /// A server that the tool starts and stops.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -169,7 +89,7 @@ pub struct Plan {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub batching: Option<Batching>,
     /// How they are brought into force.
-    pub reconfigure: Way,
+    pub reconfigure: ReconfigureBy,
     /// Each point is measured this often.
     pub repeats: u32,
     /// Seconds without load before each point.
@@ -365,50 +285,4 @@ impl Plan {
 /// A number of seconds as a duration; [`Plan::check`] has seen that it is one.
 pub fn duration(seconds: f64) -> Duration {
     Duration::from_secs_f64(seconds)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::settings::Settings;
-
-    fn plan(seed: u64, in_order: bool) -> Plan {
-        Settings {
-            model: Some("m".to_owned()),
-            url: Some("localhost".to_owned()),
-            batch: vec![1, 2, 4, 8],
-            concurrency: vec![1, 2],
-            repeats: Some(2),
-            seed: Some(seed),
-            in_order: Some(in_order),
-            ..Settings::default()
-        }
-        .into_plan()
-        .unwrap()
-    }
-
-    #[test]
-    fn the_order_follows_the_seed_and_holds_every_point_once() {
-        let (first, again, other) =
-            (plan(1, false).points(), plan(1, false).points(), plan(2, false).points());
-        assert_eq!(first, again);
-        assert_ne!(first, other);
-        let sorted = |mut points: Vec<PointKey>| {
-            points.sort();
-            points
-        };
-        assert_eq!(sorted(first), sorted(other));
-        let in_order = plan(1, true).points();
-        let batches: Vec<u32> = in_order.iter().map(|key| key.batch).collect();
-        assert_eq!(batches, [1, 1, 2, 2, 4, 4, 8, 8, 1, 1, 2, 2, 4, 4, 8, 8]);
-    }
-
-    #[test]
-    fn a_plan_survives_its_way_through_the_results() {
-        let plan = plan(3, false);
-        let json = serde_json::to_string(&plan).unwrap();
-        let back: Plan = serde_json::from_str(&json).unwrap();
-        assert_eq!(serde_json::to_string(&back).unwrap(), json);
-        assert_eq!(back.points(), plan.points());
-    }
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 
-use crate::load;
-use crate::plan::Arrivals;
+use super::key::Arrivals;
+use crate::arrivals::{constant, poisson};
 
 /// From one part of a trace to the next, a rate that changes by this factor or more is a step: what follows it shows
 /// how fast a configuration finds its way.
@@ -102,8 +102,8 @@ impl Trace {
         );
         // Arrivals of rate 1 on a clock that counts requests, set against the time at which so many are due.
         let units: Box<dyn Iterator<Item = Duration>> = match self.arrivals {
-            Arrivals::Poisson => Box::new(load::poisson(1.0, seed)),
-            Arrivals::Constant => Box::new(load::constant(1.0)),
+            Arrivals::Poisson => Box::new(poisson(1.0, seed)),
+            Arrivals::Constant => Box::new(constant(1.0)),
         };
         let mut stretches = self.stretches().into_iter();
         let mut stretch = stretches.next();
