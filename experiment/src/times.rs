@@ -4,10 +4,10 @@ use base64::prelude::{BASE64_STANDARD, Engine};
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::{Serializer, V2DeflateSerializer};
 
-/// Times of requests: histogram for the percentiles, sum for the exact mean.
+/// Times of requests: a histogram for percentiles, and a sum for the exact mean.
 #[derive(Clone, Debug)]
 pub struct Times {
-    /// Three significant digits; grows as needed, so nothing is capped.
+    /// Three significant digits; grows as needed, so values are not capped.
     pub histogram: Histogram<u64>,
     /// Exact.
     pub sum_ns: u128,
@@ -19,23 +19,23 @@ pub struct Times {
 
 impl Default for Times {
     fn default() -> Self {
-        let histogram = Histogram::new(3).expect("three significant digits are possible");
+        let histogram = Histogram::new(3).expect("three significant digits are allowed");
         Self { histogram, sum_ns: 0, min_ns: u64::MAX, max_ns: 0 }
     }
 }
 
 impl Times {
-    /// Adds one.
+    /// Adds a value.
     pub fn record(&mut self, ns: u64) {
-        self.histogram.record(ns).expect("the histogram grows by itself");
+        self.histogram.record(ns).expect("the histogram grows as needed");
         self.sum_ns += u128::from(ns);
         self.min_ns = self.min_ns.min(ns);
         self.max_ns = self.max_ns.max(ns);
     }
 
-    /// Adds all of another's.
+    /// Adds all values of another distribution.
     pub fn add(&mut self, other: &Self) {
-        self.histogram.add(&other.histogram).expect("the histogram grows by itself");
+        self.histogram.add(&other.histogram).expect("the histogram grows as needed");
         self.sum_ns += other.sum_ns;
         self.min_ns = self.min_ns.min(other.min_ns);
         self.max_ns = self.max_ns.max(other.max_ns);
@@ -46,16 +46,16 @@ impl Times {
         let mut bytes = Vec::new();
         V2DeflateSerializer::new()
             .serialize(&self.histogram, &mut bytes)
-            .expect("a vector takes what is written");
+            .expect("writing to a vector does not fail");
         BASE64_STANDARD.encode(bytes)
     }
 
-    /// How many.
+    /// Number of values.
     pub fn count(&self) -> u64 {
         self.histogram.len()
     }
 
-    /// Exact mean in ns; none of none.
+    /// Exact mean in ns; none without values.
     pub fn mean(&self) -> Option<f64> {
         (self.count() > 0).then(|| self.sum_ns as f64 / self.count() as f64)
     }

@@ -1,20 +1,20 @@
-//! What `batching` measures beside the configurations: a latency target, and traces of arrivals.
+//! What `batching` has besides the configurations: a latency target and traces of arrivals.
 
 use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 
 use super::trace::Trace;
 
-/// What `batching` measures beside the configurations, with every default filled in.
+/// What `batching` has besides the configurations, with every default filled in.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Batching {
-    /// The latency that requests are to keep.
+    /// The latency target.
     pub target_ms: f64,
-    /// Per cent of the requests that are to keep it.
+    /// Percentage of requests that must meet the target.
     pub percentile: f64,
-    /// Images in each request of the closed loop that measures the capacity.
+    /// Rows in each request of the closed loop that measures the capacity.
     pub capacity_batch: u32,
-    /// The name of the configuration that finds its batch sizes by itself, when it is measured.
+    /// Name of the configuration that chooses its batch sizes itself, if it is measured.
     pub adaptive: Option<String>,
     /// The arrivals.
     pub traces: Vec<Trace>,
@@ -41,7 +41,7 @@ impl Batching {
     }
 
     /// # Errors
-    /// The first setting that cannot be, named with what it may be.
+    /// The first invalid setting, and what is allowed.
     pub fn check(&self) -> Result<()> {
         let Self { target_ms, percentile, capacity_batch, traces, .. } = self;
         ensure!((0.001..=1e9).contains(target_ms), "--target-ms: expected 0.001 to 1e9, found {target_ms}");
@@ -51,7 +51,7 @@ impl Batching {
         );
         ensure!(*capacity_batch > 0, "--capacity-batch: expected at least 1, found 0");
         if traces.is_empty() {
-            bail!("no trace: a plan of `batching` has a table [[batching.trace]] for each");
+            bail!("no traces: the plan needs a table [[batching.trace]] for each trace");
         }
         traces.iter().try_for_each(Trace::check)
     }

@@ -1,19 +1,19 @@
-//! Choices among a few ways to do something.
+//! Settings with a few named values.
 
 use serde::{Deserialize, Serialize};
 
-/// Where tensors travel.
+/// How tensors are transferred.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum SharedMemory {
-    /// In the body of the request and the response, as binary data.
+    /// As binary data in the bodies of request and response.
     #[default]
     None,
-    /// In system shared memory: the server has to run on this machine.
+    /// In system shared memory; the server has to run on this machine.
     System,
 }
 
-/// What the inputs hold.
+/// Contents of the inputs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Data {
@@ -24,18 +24,18 @@ pub enum Data {
     Zero,
 }
 
-/// Where energy is to come from.
+/// The source of energy readings.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum PowerChoice {
-    /// The best there is: the first of the others that can be had
+    /// The best one available: the first of the following that works
     #[default]
     Auto,
-    /// The GPUs of this machine, by the driver's library
+    /// GPUs of this machine, through the driver's library
     Nvml,
-    /// The CPU packages and DRAM of this machine, by Linux powercap
+    /// CPU packages and DRAM of this machine, through Linux powercap
     Rapl,
-    /// The GPUs of the server's machine, by Triton's metrics endpoint
+    /// GPUs of the server's machine, through Triton's metrics endpoint
     Metrics,
     /// No energy: CPU seconds of the server's process
     CpuTime,
@@ -43,14 +43,14 @@ pub enum PowerChoice {
     None,
 }
 
-/// How a configuration is put into force.
+/// How a configuration is applied.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum ReconfigureBy {
-    /// Through the repository API; where that does not do, and the server is the tool's own, by rewriting
+    /// Through the repository API; if that fails and the tool started the server, by rewriting
     #[default]
     Auto,
-    /// With the load request of the repository API
+    /// With a load request of the repository API
     Api,
     /// By rewriting `config.pbtxt` in the repository of a server that the tool started
     Rewrite,

@@ -1,16 +1,16 @@
-//! What tells one point of a run from another.
+//! What identifies a point of a run.
 
 use std::fmt;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-/// What tells one point from another.
+/// What identifies a point of a run.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct PointKey {
     /// The name of the model's configuration; empty in a sweep.
     pub configuration: String,
-    /// Images (rows) in each request; 1 for a model without a batch dimension.
+    /// Rows in each request; 1 for a model without a batch dimension.
     pub batch: u32,
     /// The load.
     pub load: Load,
@@ -22,18 +22,18 @@ pub struct PointKey {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Load {
-    /// Closed loop: this many requests in flight, each followed at once by the next.
+    /// Closed loop: this many concurrent requests, each followed at once by the next.
     Concurrency {
-        /// Requests in flight together.
+        /// Concurrent requests.
         concurrency: usize,
     },
-    /// Closed loop with as many in flight as throughput still grows with.
+    /// Closed loop, at the concurrency at which throughput stops growing.
     MaxThroughput,
     /// Open loop: requests are due at times that do not depend on the answers.
     Rate {
-        /// Requests per second, in thousandths: a key has to be exact.
+        /// Thousandths of a request per second, because a key has to be exact.
         milli_requests_per_s: u64,
-        /// How they are spread.
+        /// The arrival process.
         arrivals: Arrivals,
     },
     /// Open loop: the arrival times of a file, replayed once.
@@ -41,20 +41,20 @@ pub enum Load {
         /// The file.
         file: String,
     },
-    /// Open loop: a trace of `batching`, shaped out of the server's capacity and replayed once.
+    /// Open loop: a trace of `batching`, scaled to the server's capacity and replayed once.
     Shaped {
         /// Its name in the plan.
         trace: String,
     },
 }
 
-/// How the arrivals of an open loop are spread.
+/// The arrival process of an open loop.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, clap::ValueEnum,
 )]
 #[serde(rename_all = "kebab-case")]
 pub enum Arrivals {
-    /// Independent of one another: exponential gaps.
+    /// Independent arrivals: exponential gaps.
     #[default]
     Poisson,
     /// Equal gaps.

@@ -1,4 +1,4 @@
-//! What is to be measured, with every default filled in. It stands in `results.json` as well.
+//! What to measure, with every default filled in. It is part of `results.json`.
 
 mod batching;
 mod choices;
@@ -23,7 +23,7 @@ pub use choices::{Data, PowerChoice, ReconfigureBy, SharedMemory};
 pub use key::{Arrivals, Load, PointKey};
 pub use trace::{Stretch, Trace};
 
-/// Connections that one process can reasonably have.
+/// A reasonable maximum of connections for one process.
 const MOST_IN_FLIGHT: usize = 10_000;
 
 /// A server that the tool starts and stops.
@@ -33,20 +33,20 @@ pub struct OwnServer {
     pub tritonserver: PathBuf,
     /// The folder of the models.
     pub model_repository: PathBuf,
-    /// Further arguments.
+    /// Additional arguments.
     pub arguments: Vec<String>,
 }
 
-/// One of the configurations that `compare` sets side by side.
+/// One of the configurations that `compare` and `batching` measure.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Configuration {
     /// For tables and plots.
     pub name: String,
-    /// What is different from the configuration in the repository.
+    /// Changes to the configuration in the repository.
     #[serde(default = "no_change")]
     pub patch: Value,
-    /// Keys of the configuration to take out; TOML has no null to say it with.
+    /// Keys to remove from the configuration; TOML has no null.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub remove: Vec<String>,
 }
@@ -68,76 +68,76 @@ impl Configuration {
     }
 }
 
-/// Everything that was asked for, with the defaults filled in.
+/// All settings, with the defaults filled in.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Plan {
     /// The model.
     pub model: String,
     /// Its version; none: the server's choice.
     pub version: Option<String>,
-    /// A server that runs already.
+    /// A running server.
     pub url: Option<String>,
     /// A server to start.
     pub own_server: Option<OwnServer>,
-    /// Images (rows) per request.
+    /// Rows in each request.
     pub batches: Vec<u32>,
     /// The load levels.
     pub loads: Vec<Load>,
     /// Configurations to compare; none in a sweep.
     pub configurations: Vec<Configuration>,
-    /// What only `batching` has.
+    /// Settings that only `batching` has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub batching: Option<Batching>,
-    /// How they are brought into force.
+    /// How they are applied.
     pub reconfigure: ReconfigureBy,
-    /// Each point is measured this often.
+    /// Number of measurements of each point.
     pub repeats: u32,
     /// Seconds without load before each point.
     pub cool_down_s: f64,
     /// Seconds of load before the first window.
     pub warm_up_s: f64,
-    /// Shortest window, seconds.
+    /// Minimum length of a window, seconds.
     pub window_s: f64,
-    /// Fewest requests in a window.
+    /// Minimum number of requests in a window.
     pub window_requests: u64,
-    /// How far three windows may lie from their mean and still agree; a fraction.
+    /// How far the last three windows may be from their mean, as a fraction.
     pub tolerance: f64,
-    /// Longest time for a point (for each concurrency of a search), seconds.
+    /// Maximum time for a point (for each concurrency of a search), seconds.
     pub max_time_s: f64,
-    /// Highest concurrency that the search for the highest throughput tries.
+    /// Highest concurrency that the search for the maximum throughput tries.
     pub max_concurrency: usize,
-    /// Most connections of an open loop.
+    /// Maximum number of connections in an open loop.
     pub max_connections: usize,
-    /// What counts as sent late, milliseconds.
+    /// A request sent later than this after it was due counts as late, milliseconds.
     pub late_ms: f64,
-    /// A request without a response after this many seconds has failed.
+    /// A request without a response after this many seconds counts as failed.
     pub timeout_s: f64,
-    /// For the order of points, the arrivals and the data.
+    /// Seed for the order of points, the arrivals and the input data.
     pub seed: u64,
-    /// Whether points are visited in their seeded random order.
+    /// Whether points are measured in a seeded random order.
     pub shuffle: bool,
-    /// Where tensors travel.
+    /// How tensors are transferred.
     pub shared_memory: SharedMemory,
-    /// What the inputs hold.
+    /// Contents of the inputs.
     pub data: Data,
     /// Raw little-endian bytes of one row, by input.
     pub input_files: BTreeMap<String, PathBuf>,
     /// Shapes of one row, for inputs with variable dimensions.
     pub shapes: BTreeMap<String, Vec<i64>>,
-    /// How energy is measured.
+    /// Source of energy readings.
     pub power: PowerChoice,
-    /// The server's metrics endpoint; none: its usual place.
+    /// URL of the server's metrics endpoint; none: its usual place.
     pub metrics_url: Option<String>,
-    /// The server's process, when it cannot be found by its port.
+    /// The server's process, if it cannot be found by its port.
     pub server_pid: Option<u32>,
-    /// Indices of the GPUs to count; none: all.
+    /// NVML indices of the GPUs to measure; empty: all.
     pub gpus: Vec<u32>,
-    /// Seconds at the start to measure the idle server.
+    /// Seconds at the start for measuring the idle server.
     pub idle_s: f64,
 }
 
 impl Plan {
-    /// The subcommand that measures it.
+    /// The subcommand that it belongs to.
     pub fn command(&self) -> &'static str {
         match (&self.batching, self.configurations.as_slice()) {
             (Some(_), _) => "batching",
@@ -146,7 +146,7 @@ impl Plan {
         }
     }
 
-    /// All points, in the order of visits.
+    /// All points, in the order of measurement.
     pub fn points(&self) -> Vec<PointKey> {
         let names: Vec<&str> = if self.configurations.is_empty() {
             vec![""]
@@ -170,8 +170,8 @@ impl Plan {
         points
     }
 
-    /// Whether the arrivals are replayed once, whole: those of a trace, and in a comparison those of a rate, for
-    /// `max_time_s`, so that all configurations get the very same.
+    /// Whether the arrivals are replayed once, completely: those of a trace and, in a comparison, those of a rate for
+    /// `max_time_s`. All configurations then get identical arrivals.
     pub fn is_replayed(&self, load: &Load) -> bool {
         match load {
             Load::Trace { .. } | Load::Shaped { .. } => true,
@@ -185,7 +185,7 @@ impl Plan {
         self.configurations.iter().find(|configuration| configuration.name == name)
     }
 
-    /// The most requests in flight at any point.
+    /// The maximum number of requests in flight at any point.
     pub fn most_in_flight(&self) -> usize {
         let of = |load: &Load| match load {
             Load::Concurrency { concurrency } => *concurrency,
@@ -197,15 +197,15 @@ impl Plan {
     }
 
     /// # Errors
-    /// The first setting that cannot be, named with what it may be.
+    /// The first invalid setting, and what is allowed.
     pub fn check(&self) -> Result<()> {
-        ensure!(!self.model.is_empty(), "no model was named: give --model NAME");
+        ensure!(!self.model.is_empty(), "no model: give --model NAME");
         match (&self.url, &self.own_server) {
             (Some(_), Some(_)) => {
-                bail!("--url names a running server and --tritonserver starts one: give only one")
+                bail!("--url is for a running server and --tritonserver starts one: give only one of them")
             }
             (None, None) => bail!(
-                "no server: give --url HOST:PORT of one that runs, or --tritonserver and --model-repository"
+                "no server: give --url HOST:PORT of a running one, or --tritonserver and --model-repository to start one"
             ),
             _ => {}
         }
@@ -231,7 +231,7 @@ impl Plan {
         ] {
             let mut seen = std::collections::BTreeSet::new();
             if let Some(twice) = values.iter().find(|value| !seen.insert(*value)) {
-                bail!("{flag}: '{twice}' is given twice; to measure a point more than once, give --repeats");
+                bail!("{flag}: '{twice}' is given twice; to measure a point several times, give --repeats");
             }
         }
         let mut names = std::collections::BTreeSet::new();
@@ -262,7 +262,7 @@ impl Plan {
         }
         ensure!(
             self.warm_up_s < self.max_time_s,
-            "--warm-up {} leaves nothing of --max-time {}",
+            "--warm-up {} must be less than --max-time {}",
             self.warm_up_s,
             self.max_time_s
         );
@@ -282,7 +282,7 @@ impl Plan {
     }
 }
 
-/// A number of seconds as a duration; [`Plan::check`] has seen that it is one.
+/// A number of seconds as a duration. [`Plan::check`] has made sure that it is valid.
 pub fn duration(seconds: f64) -> Duration {
     Duration::from_secs_f64(seconds)
 }

@@ -1,4 +1,4 @@
-//! Arrivals shaped out of a capacity: traces that ask the same of a slow machine and of a fast one.
+//! Traces: request rates as a percentage of capacity, so that a slow machine and a fast one get a comparable load.
 
 use std::time::Duration;
 
@@ -8,20 +8,20 @@ use serde::{Deserialize, Serialize};
 use super::key::Arrivals;
 use crate::arrivals::{constant, poisson};
 
-/// From one part of a trace to the next, a rate that changes by this factor or more is a step: what follows it shows
-/// how fast a configuration finds its way.
+/// A change of rate by this factor or more, from one part of a trace to the next, is a step. What follows a step shows
+/// how fast a configuration adapts.
 const STEP: f64 = 1.5;
 
-/// How requests are due over time, in per cent of what the server can do at most.
+/// Request rates over time, as a percentage of capacity.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Trace {
     /// For tables and plots.
     pub name: String,
-    /// How arrivals are spread around the rate.
+    /// The arrival process.
     pub arrivals: Arrivals,
     /// Its length.
     pub seconds: f64,
-    /// The rate in parts of equal length, one after the other, as per cent of the capacity.
+    /// The rate in consecutive parts of equal length, as a percentage of capacity.
     pub percent: Vec<f64>,
 }
 
@@ -32,19 +32,19 @@ pub struct Stretch {
     pub from_s: f64,
     /// See `from_s`.
     pub to_s: f64,
-    /// Its rate as per cent of the capacity.
+    /// Its rate as a percentage of capacity.
     pub percent: f64,
 }
 
 impl Trace {
     /// # Errors
-    /// What of it cannot be, with the trace's name.
+    /// What is invalid, with the name of the trace.
     pub fn check(&self) -> Result<()> {
         let Self { name, seconds, percent, .. } = self;
         let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
         ensure!(
             !name.is_empty() && name.chars().all(plain),
-            "trace '{name}': expected a name of letters, digits, - _ and ., since plots are called after it"
+            "trace '{name}': expected a name of letters, digits, - _ and ., because it becomes part of file names"
         );
         ensure!(
             seconds.is_finite() && (0.1..=1e6).contains(seconds),
@@ -53,12 +53,12 @@ impl Trace {
         ensure!(
             percent.iter().all(|percent| percent.is_finite() && (0.0..=1e4).contains(percent))
                 && percent.iter().any(|percent| *percent > 0.0),
-            "trace '{name}': expected rates of 0 to 10000 per cent, and one above 0, found {percent:?}"
+            "trace '{name}': expected rates of 0 to 10000 percent, and one above 0, found {percent:?}"
         );
         Ok(())
     }
 
-    /// Its parts, those of equal rate that follow one another put together.
+    /// Its parts, with neighbours of equal rate merged.
     pub fn stretches(&self) -> Vec<Stretch> {
         let part_s = self.seconds / self.percent.len() as f64;
         let mut stretches: Vec<Stretch> = Vec::new();
@@ -75,8 +75,8 @@ impl Trace {
         stretches
     }
 
-    /// What follows each step of the rate, up to the next step or the end; none of a trace whose rate stays, or
-    /// changes only little by little.
+    /// The stretch after each step of the rate, up to the next step or the end. Empty for a trace whose rate is constant
+    /// or changes gradually.
     pub fn after_steps(&self) -> Vec<Stretch> {
         let stretches = self.stretches();
         let mut after: Vec<Stretch> = Vec::new();
@@ -91,7 +91,7 @@ impl Trace {
         after
     }
 
-    /// When its requests are due, `capacity_per_s` being 100 per cent. The same seed gives the same times.
+    /// The due times of its requests, where `capacity_per_s` is 100 percent. The same seed gives the same times.
     ///
     /// # Panics
     /// Unless the capacity is above zero and finite.
@@ -100,7 +100,7 @@ impl Trace {
             capacity_per_s > 0.0 && capacity_per_s.is_finite(),
             "a capacity of {capacity_per_s} per second"
         );
-        // Arrivals of rate 1 on a clock that counts requests, set against the time at which so many are due.
+        // Arrivals at rate 1, on a scale of expected requests; each is mapped to the time at which that many are due.
         let units: Box<dyn Iterator<Item = Duration>> = match self.arrivals {
             Arrivals::Poisson => Box::new(poisson(1.0, seed)),
             Arrivals::Constant => Box::new(constant(1.0)),

@@ -1,4 +1,4 @@
-//! Measures one point: load until it has settled, and what that took.
+//! Measures one point: runs its load until the measurements have settled.
 
 mod summary;
 mod warnings;
@@ -20,17 +20,17 @@ use summary::summarise;
 pub use warnings::BUSY_CLIENT;
 use watch::{caught_up, statistics, watch};
 
-/// Growth of the throughput, as a fraction, below which the search for the highest stops.
+/// The search for the maximum throughput counts growth below this fraction as none.
 const WORTH_DOUBLING: f64 = 0.03;
 
-/// Doublings in a row without growth that end the search.
+/// The search ends after so many doublings in a row without growth.
 const PATIENCE: usize = 2;
 
-/// Measures the point that `key` names, with the model configured as it says. A trace of `batching` is shaped out of
-/// `capacity`, in inferences per second; of such a trace each request is returned as well.
+/// Measures the point that `key` names; the model is already configured for it. A trace of `batching` is scaled to
+/// `capacity`, in inferences per second, and its single requests are returned as well.
 ///
 /// # Errors
-/// The model does not take the requests, the server is gone, or the run was interrupted.
+/// The model rejects the requests, the server is gone, or the run was interrupted.
 pub fn measure(
     target: &Target,
     plan: &Plan,
@@ -46,7 +46,7 @@ pub fn measure(
         Load::MaxThroughput => search(target, plan, key, visit).map(without_samples),
         Load::Rate { milli_requests_per_s, arrivals: spread } => {
             let rate = *milli_requests_per_s as f64 / 1e3;
-            // The same for each configuration and batch size, another one in each repeat.
+            // The same for every configuration and batch size, different in each repeat.
             let seed = plan.seed.wrapping_add(key.repeat.into());
             let endless: Box<dyn Iterator<Item = Duration> + Send> = match spread {
                 Arrivals::Poisson => Box::new(arrivals::poisson(rate, seed)),
@@ -86,8 +86,8 @@ fn replay(
     measure_with(target, plan, key, visit, pacing, plan.max_connections)
 }
 
-/// Doubles the concurrency until throughput has not grown twice in a row: a dynamic batcher runs one request while
-/// another waits, and only the third makes its batches grow.
+/// Doubles the concurrency until throughput has not grown twice in a row. Once is not enough: a dynamic batcher runs one
+/// request while another waits, so batches grow only from the third request on.
 fn search(target: &Target, plan: &Plan, key: &PointKey, visit: usize) -> Result<Point> {
     let mut search: Vec<SearchStep> = Vec::new();
     let mut best: Option<Point> = None;
@@ -109,7 +109,7 @@ fn search(target: &Target, plan: &Plan, key: &PointKey, visit: usize) -> Result<
         }
         concurrency *= 2;
     }
-    let mut best = best.context("--max-concurrency leaves nothing to try")?;
+    let mut best = best.context("--max-concurrency allows no measurement")?;
     if without_growth == 0 {
         best.warnings.push(warnings::still_growing(concurrency / 2, plan.max_concurrency));
     }
@@ -160,7 +160,7 @@ fn measure_with(
     Ok((summarise(target, plan, key, visit, started, &watched)?, samples))
 }
 
-/// What is replayed is measured from its first request, so the server is warmed up before. How many requests it answered.
+/// Warms the server up before a replay, which is measured from its first request. Returns the number of responses.
 fn warm_up(target: &Target, plan: &Plan, requests: &Requests) -> Result<u64> {
     let rule = WindowRule { warm_up_ns: 0, min_ns: u64::MAX, min_requests: 1, late_ns: 0, keep_each: false };
     let running = load::start(requests.workload(target, plan, Pacing::Closed { concurrency: 1 }, rule)?)?;

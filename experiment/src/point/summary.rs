@@ -1,4 +1,4 @@
-//! The results of a point, out of what its load left behind.
+//! The results of a point, from what was observed of its load.
 
 use anyhow::{Result, bail};
 
@@ -10,7 +10,7 @@ use crate::record::{EXECUTED_BATCH_SIZE, SERVER_VALUES, Window};
 use crate::results::{ErrorCount, Latency, Pacing, Point, WindowSummary};
 use crate::target::Target;
 
-/// Adds up the measured part, and names what a reader has to know.
+/// The results of the measured part, with warnings.
 ///
 /// # Errors
 /// Nothing was due or answered, or the meter failed.
@@ -29,7 +29,7 @@ pub fn summarise(
     let seconds = measured.seconds();
     let requests = measured.latency.count();
     if seconds == 0.0 {
-        bail!("nothing was due or answered (batch {}, {})", key.batch, key.load);
+        bail!("no request was due or answered (batch {}, {})", key.batch, key.load);
     }
     let inferences = requests * u64::from(key.batch);
     let consumption = target.sampler.between(measured.start_ns, measured.end_ns)?;

@@ -1,14 +1,14 @@
-//! What a reader has to know before trusting the numbers of a point.
+//! Warnings about the results of a point.
 
 use super::watch::Watched;
 use crate::plan::Plan;
 use crate::results::Point;
 use crate::settle::WINDOWS;
 
-/// The client's CPU time over the server's that is worth a warning.
+/// A client that uses more than this fraction of the server's CPU time gets a warning.
 const BUSY_SHARE: f64 = 0.1;
 
-/// How that warning begins.
+/// The beginning of that warning.
 pub const BUSY_CLIENT: &str = "this client used";
 
 /// What a reader has to know before trusting the numbers.
@@ -17,7 +17,7 @@ pub fn warnings(plan: &Plan, point: &Point, watched: &Watched) -> Vec<String> {
     let failed: u64 = point.errors.iter().map(|error| error.count).sum();
     if let Some(most) = point.errors.iter().max_by_key(|error| error.count) {
         warnings.push(format!(
-            "{failed} of {} requests failed, most with {}: {}",
+            "{failed} of {} requests failed, most of them with {}: {}",
             failed + point.requests,
             most.kind,
             most.first_message
@@ -25,21 +25,22 @@ pub fn warnings(plan: &Plan, point: &Point, watched: &Watched) -> Vec<String> {
     }
     let failed_before_or_after = watched.totals.all.failed() - failed;
     if failed_before_or_after > 0 {
-        warnings.push(format!("{failed_before_or_after} requests failed outside of the measured part"));
+        warnings.push(format!("{failed_before_or_after} requests failed outside the measured part"));
     }
     if point.settled == Some(false) && point.requests > 0 {
         let windows = watched.windows.len();
         warnings.push(match windows < WINDOWS {
             true => format!("did not settle: only {windows} windows in {} s", plan.max_time_s),
             false => format!(
-                "did not settle within {} s: the last windows differ by more than {} % of their mean, or do not keep up",
+                "did not settle within {} s: the last windows differ by more than {} % from their mean, or the server falls behind",
                 plan.max_time_s,
                 plan.tolerance * 100.0
             ),
         });
         if watched.from_the_start {
             warnings.push(
-                "measured from the start of the load, for want of answers after the warm-up".to_owned(),
+                "measured from the start of the load, because there were too few responses after the warm-up"
+                    .to_owned(),
             );
         }
     }
@@ -51,21 +52,21 @@ pub fn warnings(plan: &Plan, point: &Point, watched: &Watched) -> Vec<String> {
         && client > server * BUSY_SHARE
     {
         warnings.push(format!(
-            "{BUSY_CLIENT} {client:.3} CPU seconds, over a tenth of the server's {server:.3}: on one machine it \
-             takes part in what it measures"
+            "{BUSY_CLIENT} {client:.3} CPU seconds, more than a tenth of the server's {server:.3}: on the same machine \
+             it affects the result"
         ));
     }
     if let Some(pacing) = &point.pacing {
         if pacing.late * 100 > pacing.scheduled {
             warnings.push(format!(
-                "{} of {} requests were sent over {} ms late: latency counts from when they were due",
+                "{} of {} requests were sent more than {} ms late; their latency counts from when they were due",
                 pacing.late, pacing.scheduled, plan.late_ms
             ));
         }
         let answered = point.requests + failed;
         if (answered as f64) < pacing.scheduled as f64 * (1.0 - plan.tolerance) {
             warnings.push(format!(
-                "the server did not keep up: {answered} of the {} requests that were due are done",
+                "the server fell behind: {answered} of the {} requests that were due are done",
                 pacing.scheduled
             ));
         }
@@ -78,10 +79,10 @@ pub fn warnings(plan: &Plan, point: &Point, watched: &Watched) -> Vec<String> {
     warnings
 }
 
-/// Of a search for the highest throughput that ended at the highest concurrency allowed, without finding it.
+/// For a search that reached the highest allowed concurrency while throughput was still growing.
 pub fn still_growing(concurrency: usize, max_concurrency: usize) -> String {
     format!(
-        "throughput still grew at concurrency {concurrency}, the last that --max-concurrency {max_concurrency} allows: \
-         it is not the highest"
+        "throughput was still growing at concurrency {concurrency}, the last that --max-concurrency {max_concurrency} \
+         allows: the maximum is higher"
     )
 }

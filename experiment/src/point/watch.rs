@@ -1,4 +1,4 @@
-//! Follows a load until its end.
+//! Follows a load until it has settled or ends.
 
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
@@ -14,18 +14,18 @@ use crate::server::ModelStatistics;
 use crate::settle::{WINDOWS, is_settled};
 use crate::target::Target;
 
-/// How often interruption and the server's health are looked at while a window runs.
+/// Interval of the checks for interruption and for the server, while a window runs.
 const LOOK: Duration = Duration::from_millis(200);
 
-/// How long the statistics may lag behind the last response: the server counts a request after it was answered.
+/// How long the statistics may lag behind the last response: the server counts a request after sending its response.
 const STATISTICS_LAG: Duration = Duration::from_secs(2);
 
-/// What a load left behind.
+/// What was observed of a load.
 pub struct Watched {
     pub windows: Vec<Window>,
-    /// The windows from here on are the measured part.
+    /// Index of the first window of the measured part.
     pub measured_from: usize,
-    /// Whether the measured part is all there was.
+    /// Whether the measured part begins with the load.
     pub from_the_start: bool,
     pub settled: Option<bool>,
     pub open_loop: bool,
@@ -33,7 +33,7 @@ pub struct Watched {
     pub statistics: Option<Statistics>,
 }
 
-/// Follows the load until it has settled, its time is over, or its trace has ended.
+/// Follows the load until it has settled, its time is up, or its trace has ended.
 pub fn watch(
     target: &Target,
     plan: &Plan,
@@ -44,7 +44,7 @@ pub fn watch(
 ) -> Result<Watched> {
     let start = Instant::now();
     let mut windows: Vec<Window> = Vec::new();
-    // The statistics at the edges of the windows. Without a warm-up the first opens at once.
+    // The statistics at the window boundaries. Without a warm-up the first window opens at once.
     let mut edges = if plan.warm_up_s == 0.0 { vec![before.clone()] } else { Vec::new() };
     let mut settled = false;
     let mut stopping = false;
@@ -74,7 +74,7 @@ pub fn watch(
         edges.get(measured_from).cloned().flatten().zip(edges.last().cloned().flatten());
     let mut from_the_start = replayed;
     if windows.is_empty() {
-        // A single answer opens a window and closes none: then it is all there is.
+        // A single response opens a window but closes none.
         let rest = totals.rest.clone().filter(|rest| rest.latency.count() + rest.failed() > 0);
         from_the_start |= rest.is_none();
         windows.push(rest.unwrap_or_else(|| totals.all.clone()));
@@ -91,12 +91,12 @@ pub fn watch(
     Ok(Watched { windows, measured_from, from_the_start, settled, open_loop, totals, statistics })
 }
 
-/// None of a server that keeps none.
+/// None if the server keeps none.
 pub fn statistics(target: &Target, plan: &Plan) -> Option<ModelStatistics> {
     target.control().statistics(&plan.model, plan.version.as_deref()).ok()
 }
 
-/// The statistics once they count all that was answered since an earlier time.
+/// The statistics, once they count all `answered` requests since `earlier`.
 pub fn caught_up(
     target: &Target,
     plan: &Plan,

@@ -1,4 +1,4 @@
-//! What every power source is.
+//! The interface of a power source.
 
 use std::time::Duration;
 
@@ -7,32 +7,32 @@ use anyhow::Result;
 use super::device::DeviceSample;
 use crate::results::PowerSource;
 
-/// What a meter says at one moment.
+/// The reading of a meter at one moment.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Reading {
-    /// Energy since an arbitrary start, in joules; never falls. Absent when the source has none, or none newer
-    /// than the last.
+    /// Energy since an arbitrary start, in joules; never decreases. Absent if the source has none, or no newer value
+    /// than before.
     pub joules: Option<f64>,
-    /// The devices' state, where the source tells.
+    /// The state of the devices, if the source reports it.
     pub device: Option<DeviceSample>,
 }
 
 /// A power source.
 pub trait Meter: Send {
-    /// What it is.
+    /// Its description.
     fn source(&self) -> PowerSource;
 
     /// Time between two readings.
     fn interval(&self) -> Duration;
 
-    /// How long a newer energy may take to come; a stretch that has none after that long stays without.
+    /// How long to wait for a newer energy value. A period that ends without one has no energy.
     fn patience(&self) -> Duration {
         self.interval() * 20
     }
 
-    /// What it says now.
+    /// Reads it.
     ///
     /// # Errors
-    /// When the source does not answer, or not with what it answered at first.
+    /// The source does not respond, or its devices have changed.
     fn read(&mut self) -> Result<Reading>;
 }

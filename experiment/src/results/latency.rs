@@ -1,4 +1,4 @@
-//! The figures of a distribution of times.
+//! Summary of a distribution of times.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,7 +7,7 @@ use crate::times::Times;
 /// A distribution of times. No upper bound, three significant digits; `max` and `mean` are exact.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Latency {
-    /// Values in it.
+    /// Number of values.
     pub count: u64,
     /// Exact mean.
     pub mean_ns: f64,
@@ -25,12 +25,12 @@ pub struct Latency {
     pub p99_9_ns: u64,
     /// Exact maximum.
     pub max_ns: u64,
-    /// The whole distribution: an HdrHistogram in the V2 compressed format, base64.
+    /// The complete distribution: an HdrHistogram in the V2 compressed format, base64.
     pub histogram: String,
 }
 
 impl Latency {
-    /// The figures of a distribution; none of an empty one.
+    /// The summary of a distribution; none if it is empty.
     pub fn of(times: &Times) -> Option<Self> {
         let histogram = &times.histogram;
         // A percentile is the upper end of its bucket, which may lie above the exact maximum.

@@ -1,7 +1,7 @@
-//! What a run leaves: the contents of `results.json`.
+//! The results of a run: the contents of `results.json`.
 //!
-//! Units are in the names: `_ns` nanoseconds, `_j` joules, `_w` watts. A value that was not measured is
-//! absent (`null`), never zero and never an estimate.
+//! Names contain the units: `_ns` nanoseconds, `_j` joules, `_w` watts. A value that was not measured is absent
+//! (`null`), never zero and never an estimate.
 
 mod consumption;
 mod latency;
@@ -21,8 +21,8 @@ pub use latency::Latency;
 pub use point::{Adherence, ErrorCount, Pacing, Point, SearchStep, WindowSummary};
 pub use statistics::{Statistics, StatisticsGrowth};
 
-/// The version of this format. A reader refuses a higher one; a change that an older reader would
-/// misunderstand raises it.
+/// The version of this format. Readers reject a higher one; it is raised by changes that an older reader would
+/// misunderstand.
 pub const SCHEMA_VERSION: u32 = 1;
 
 /// A whole run.
@@ -30,15 +30,15 @@ pub const SCHEMA_VERSION: u32 = 1;
 pub struct Results {
     /// [`SCHEMA_VERSION`] of the tool that wrote it.
     pub schema_version: u32,
-    /// What wrote it, for instance "triton-experiment 0.1.0 (8f86a9a)".
+    /// The tool that wrote it, for example "triton-experiment 0.1.0 (8f86a9a)".
     pub tool: String,
     /// The command line, with all arguments.
     pub command: Vec<String>,
-    /// When the run began, RFC 3339 in UTC.
+    /// Start time of the run, RFC 3339 in UTC.
     pub started: String,
     /// Whether every point of the plan was measured.
     pub complete: bool,
-    /// Everything that was asked for, by flags, plan file or default.
+    /// All settings, by flags, plan file or default.
     pub plan: Plan,
     /// The machine that the tool ran on.
     pub host: Host,
@@ -46,18 +46,18 @@ pub struct Results {
     pub server: Server,
     /// The model.
     pub model: Model,
-    /// In a comparison: the model's configuration before the first change, which is brought back at the end.
+    /// In a comparison: the model's configuration before the first change, which is restored at the end.
     pub original_configuration: Option<Value>,
-    /// The configurations of the model, as the server reported them while they were in force.
+    /// The configurations of the model, as the server reported them.
     pub configurations: BTreeMap<String, Value>,
     /// How energy was measured.
     pub power: PowerSource,
-    /// What the server's machine uses with the model loaded and no requests.
+    /// Consumption with the model loaded and no requests.
     pub idle: Option<Consumption>,
-    /// Of `batching`: what its traces have their rates from. Its inferences per second are 100 per cent.
+    /// Of `batching`: the measurement of capacity. Its inferences per second are 100 percent for the traces.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub capacity: Option<Point>,
-    /// In the order in which they were measured.
+    /// In order of measurement.
     pub points: Vec<Point>,
 }
 
@@ -70,7 +70,7 @@ pub struct Host {
     pub kernel: String,
     /// The processor's name.
     pub cpu: String,
-    /// Processors that this process may use.
+    /// Number of processors that this process may use.
     pub cpus: usize,
     /// RAM in bytes.
     pub memory_bytes: u64,
@@ -81,13 +81,13 @@ pub struct Host {
 pub struct Server {
     /// `http://HOST:PORT`.
     pub url: String,
-    /// By its own account, for instance "triton".
+    /// As reported by the server, for example "triton".
     pub name: String,
-    /// By its own account.
+    /// As reported by the server.
     pub version: String,
-    /// Protocol extensions it offers.
+    /// Its protocol extensions.
     pub extensions: Vec<String>,
-    /// The command line, when the tool started it.
+    /// Its command line, if the tool started it.
     pub command: Option<Vec<String>>,
 }
 
@@ -96,8 +96,8 @@ pub struct Server {
 pub struct Model {
     /// Its name.
     pub name: String,
-    /// The version that requests went to, or empty: the server's choice.
+    /// The version that requests were sent to; empty: the server's choice.
     pub version: String,
-    /// As the server's metadata says: platform, versions, inputs, outputs.
+    /// The server's metadata: platform, versions, inputs, outputs.
     pub metadata: Value,
 }

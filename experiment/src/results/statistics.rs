@@ -1,4 +1,4 @@
-//! Growth of the server's own statistics.
+//! Growth of the server's statistics.
 
 use std::collections::BTreeMap;
 
@@ -7,15 +7,15 @@ use serde::{Deserialize, Serialize};
 /// Growth of the server's statistics of the model.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Statistics {
-    /// Over the measured part, read a moment after its edges: it differs from the client's count by what was in
-    /// flight and what came in these moments.
+    /// Over the measured part, read a moment after its edges: it differs from the client's count by the requests in flight
+    /// and those that arrived in these moments.
     pub measured: StatisticsGrowth,
-    /// Batches that ran in the measured part, by size; absent where the server does not tell.
+    /// Batches that ran in the measured part, by size; empty if the server does not report them.
     pub executions_by_batch_size: BTreeMap<u64, u64>,
-    /// Whether all requests of the point, warm-up included, stand in the statistics with the very times that
-    /// their responses carried. Absent when there is nothing to compare.
+    /// Whether the statistics contain all requests of the point, warm-up included, with the times that their responses
+    /// carried. Absent if there is nothing to compare.
     pub agrees: Option<bool>,
-    /// What was compared and what came of it, in words.
+    /// What was compared, and the result, in words.
     pub agreement: String,
 }
 
@@ -26,14 +26,14 @@ pub struct StatisticsGrowth {
     pub success_count: u64,
     /// Requests failed.
     pub fail_count: u64,
-    /// Requests answered out of the server's response cache.
+    /// Requests answered from the server's response cache.
     #[serde(default)]
     pub cache_hit_count: u64,
     /// Inferences.
     pub inference_count: u64,
     /// Batches run.
     pub execution_count: u64,
-    /// From arrival to the response's end.
+    /// From arrival to the end of the response.
     pub success_ns: u64,
     /// Waiting for a batch.
     pub queue_ns: u64,

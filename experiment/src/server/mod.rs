@@ -1,6 +1,6 @@
-//! Everything but the load: metadata, statistics, configurations, a server of its own.
+//! Everything but the load: metadata, statistics, configurations, and a server that the tool starts.
 //!
-//! All of it is blocking, one request at a time, and meant for the moments before, between and after loads.
+//! All calls block. They are for use before, between and after loads.
 
 mod address;
 pub mod configuration;

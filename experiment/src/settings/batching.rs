@@ -11,35 +11,35 @@ use serde_json::Value;
 
 use crate::plan::{Arrivals, Batching, Configuration, Trace};
 
-/// Settings of `batching` as they are given, by flags or in the table `[batching]` of a plan file.
+/// The settings of `batching` that the user gives, by flags or in the table `[batching]` of a plan file.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, clap::Args)]
 #[serde(deny_unknown_fields, default)]
 pub struct BatchingSettings {
-    /// The latency that requests are to keep, in milliseconds [default: 600].
+    /// Latency target in milliseconds [default: 600].
     #[arg(long, value_name = "MS", help_heading = "Batching")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target_ms: Option<f64>,
-    /// Per cent of the requests that are to keep it [default: 99].
+    /// Percentage of requests that must meet the target [default: 99].
     #[arg(long, value_name = "PERCENT", help_heading = "Batching")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub percentile: Option<f64>,
-    /// Images in each request of the closed loop that measures the capacity [default: 16].
+    /// Rows in each request of the closed loop that measures the capacity [default: 16].
     #[arg(long, value_name = "N", help_heading = "Batching")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub capacity_batch: Option<u32>,
-    /// The length of a trace in seconds; those whose `length` is not 1 take so many times as long [default: 60].
+    /// Length of a trace in seconds, multiplied by the `length` of the trace in the plan [default: 60].
     #[arg(long, value_name = "SECONDS", help_heading = "Batching")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trace_seconds: Option<f64>,
-    /// Of the plan's traces only these.
+    /// Run only these traces of the plan.
     #[arg(long, value_name = "NAME,...", value_delimiter = ',', help_heading = "Batching")]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub only_traces: Vec<String>,
-    /// Of the plan's configurations only these.
+    /// Run only these configurations of the plan.
     #[arg(long, value_name = "NAME,...", value_delimiter = ',', help_heading = "Batching")]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub only_configurations: Vec<String>,
-    /// The name of the configuration that finds its batch sizes by itself. The others are fixed.
+    /// Name of the configuration that chooses its batch sizes itself. The others are fixed.
     #[arg(skip)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub adaptive: Option<String>,
@@ -55,13 +55,13 @@ pub struct BatchingSettings {
 pub struct TraceSettings {
     /// For tables and plots.
     pub name: String,
-    /// How arrivals are spread around the rate.
+    /// The arrival process.
     #[serde(default)]
     pub arrivals: Arrivals,
-    /// How many times as long as the others it is.
+    /// Its length in multiples of `trace_seconds`.
     #[serde(default = "once")]
     pub length: f64,
-    /// The rate in parts of equal length, as per cent of the capacity.
+    /// The rate in parts of equal length, as a percentage of capacity.
     pub percent: Vec<f64>,
 }
 
@@ -70,11 +70,11 @@ fn once() -> f64 {
 }
 
 impl BatchingSettings {
-    /// The settings with their defaults, and those of the configurations that are to be measured, in which
-    /// `{target_ms}` and `{percentile}` have become the target's numbers.
+    /// The settings with their defaults, and the configurations to measure, with `{target_ms}` and `{percentile}`
+    /// replaced by their values.
     ///
     /// # Errors
-    /// The first setting that cannot be, named with what it may be.
+    /// The first invalid setting, and what is allowed.
     pub fn into_batching(self, configurations: Vec<Configuration>) -> Result<(Batching, Vec<Configuration>)> {
         let trace_seconds = self.trace_seconds.unwrap_or(60.0);
         let names: Vec<&String> = configurations.iter().map(|configuration| &configuration.name).collect();
@@ -109,7 +109,7 @@ impl BatchingSettings {
     }
 }
 
-/// Those with one of these names; without names, all.
+/// The items with one of these names, or all if no names are given.
 fn chosen<T>(all: Vec<T>, names: &[String], flag: &str, name: impl Fn(&T) -> &String) -> Result<Vec<T>> {
     let known: Vec<&str> = all.iter().map(|one| name(one).as_str()).collect();
     if let Some(unknown) = names.iter().find(|name| !known.contains(&name.as_str())) {
@@ -118,7 +118,7 @@ fn chosen<T>(all: Vec<T>, names: &[String], flag: &str, name: impl Fn(&T) -> &St
     Ok(all.into_iter().filter(|one| names.is_empty() || names.contains(name(one))).collect())
 }
 
-/// Writes a number in place of its name wherever a text of a patch has it: parameters of a model are texts.
+/// Replaces a name by a number in all strings of a patch: the parameters of a model are strings.
 fn fill_in(patch: &mut Value, name: &str, number: impl Display + Copy) {
     match patch {
         Value::String(text) => *text = text.replace(name, &number.to_string()),

@@ -1,4 +1,4 @@
-//! Settings as they are given: by flags, in a TOML plan file, or both.
+//! The settings that the user gives: by flags, in a TOML plan file, or both.
 
 mod batching;
 #[cfg(test)]
@@ -15,7 +15,8 @@ use crate::plan::{
 };
 pub use batching::BatchingSettings;
 
-/// Settings as they are given, by flags or in a plan file (there with `_` for `-`). What is not given has a default.
+/// The settings that the user gives, by flags or in a plan file (there with `_` in place of `-`). The others have
+/// defaults.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, clap::Args)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
@@ -27,19 +28,20 @@ pub struct Settings {
     #[arg(long, value_name = "VERSION", help_heading = "Model and server")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model_version: Option<String>,
-    /// A server that runs already: HOST:PORT of its HTTP endpoint.
+    /// A running server: HOST:PORT of its HTTP endpoint.
     #[arg(long, short, value_name = "HOST:PORT", help_heading = "Model and server")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
-    /// Start this tritonserver (and stop it at the end) instead of using one that runs.
+    /// Start this tritonserver, and stop it at the end, instead of using a running one.
     #[arg(long, value_name = "FILE", conflicts_with = "url", help_heading = "Model and server")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tritonserver: Option<PathBuf>,
-    /// The model repository of the server to start. Its files stay as they are.
+    /// Model repository of the server to start. Its files are not changed.
     #[arg(long, value_name = "FOLDER", help_heading = "Model and server")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model_repository: Option<PathBuf>,
-    /// A further argument of the server to start; may be repeated. For instance --server-arg=--backend-directory=/opt/backends
+    /// An additional argument for the server to start; may be repeated. Example:
+    /// --server-arg=--backend-directory=/opt/backends
     #[arg(
         long = "server-arg",
         value_name = "ARGUMENT",
@@ -49,36 +51,37 @@ pub struct Settings {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub server_arg: Vec<String>,
 
-    /// Batch sizes: images (rows) in each request [default: 1].
+    /// Batch sizes: rows in each request [default: 1].
     #[arg(long, short, value_name = "N,N,...", value_delimiter = ',', help_heading = "Batch size and load")]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub batch: Vec<u32>,
-    /// Closed loop: numbers of requests in flight together.
+    /// Closed loop: numbers of concurrent requests.
     #[arg(long, short, value_name = "N,N,...", value_delimiter = ',', help_heading = "Batch size and load")]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub concurrency: Vec<usize>,
-    /// Closed loop: double the concurrency until throughput has grown by less than 3 % twice in a row, and report the best.
-    /// What is done when no load is given.
+    /// Closed loop: double the concurrency until throughput grows by less than 3 % twice in a row, and report the best.
+    /// This is the default when no load is given.
     #[arg(long, help_heading = "Batch size and load", num_args = 0, default_missing_value = "true")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_throughput: Option<bool>,
-    /// Highest concurrency that --max-throughput tries [default: 64].
+    /// Highest concurrency for --max-throughput to try [default: 64].
     #[arg(long, value_name = "N", help_heading = "Batch size and load")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_concurrency: Option<usize>,
-    /// Open loop: requests per second, due whether or not earlier ones were answered.
+    /// Open loop: requests per second, sent on schedule whether or not earlier ones were answered.
     #[arg(long, short, value_name = "R,R,...", value_delimiter = ',', help_heading = "Batch size and load")]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub rate: Vec<f64>,
-    /// How the arrivals of --rate are spread [default: poisson].
+    /// Arrival process for --rate [default: poisson].
     #[arg(long, value_name = "KIND", help_heading = "Batch size and load")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub arrivals: Option<Arrivals>,
-    /// Open loop: replay the arrival times of a file (seconds since the start, one per line); may be repeated.
+    /// Open loop: replay arrival times from a file (seconds since the start, one per line); may be repeated.
     #[arg(long, value_name = "FILE", help_heading = "Batch size and load")]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub trace: Vec<String>,
-    /// Most connections of an open loop; a request that finds none free waits and is counted as late [default: 256].
+    /// Maximum number of connections in an open loop; a request that finds none free waits and counts as late
+    /// [default: 256].
     #[arg(long, value_name = "N", help_heading = "Batch size and load")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_connections: Option<usize>,
@@ -87,57 +90,57 @@ pub struct Settings {
     #[arg(long, value_name = "SECONDS", help_heading = "Measuring")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub warm_up: Option<f64>,
-    /// Shortest window in seconds; it ends with the first response after that [default: 5].
+    /// Minimum window length in seconds; a window ends with the first response after that [default: 5].
     #[arg(long, value_name = "SECONDS", help_heading = "Measuring")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub window: Option<f64>,
-    /// Fewest requests in a window [default: 10].
+    /// Minimum number of requests in a window [default: 10].
     #[arg(long, value_name = "N", help_heading = "Measuring")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub window_requests: Option<u64>,
-    /// A point has settled when each of its last three windows lies this close to their mean, as a fraction [default: 0.05].
+    /// A point has settled when each of its last three windows is within this fraction of their mean [default: 0.05].
     #[arg(long, value_name = "FRACTION", help_heading = "Measuring")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tolerance: Option<f64>,
-    /// Longest time in seconds for a point (for each concurrency that --max-throughput tries); it is then
-    /// reported as not settled. In `compare`, how long --rate goes on for each configuration [default: 60].
+    /// Maximum time in seconds for a point (for each concurrency that --max-throughput tries); a point that has not
+    /// settled by then is reported as such. In `compare`, how long each --rate runs [default: 60].
     #[arg(long, value_name = "SECONDS", help_heading = "Measuring")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_time: Option<f64>,
-    /// Measure each point this often [default: 1].
+    /// Number of measurements of each point [default: 1].
     #[arg(long, value_name = "N", help_heading = "Measuring")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub repeats: Option<u32>,
-    /// Seconds without load before each point, to cool down [default: 0].
+    /// Seconds without load before each point, to let the machine cool down [default: 0].
     #[arg(long, value_name = "SECONDS", help_heading = "Measuring")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cool_down: Option<f64>,
-    /// Visit the points in the order in which they were given, not in a seeded random order.
+    /// Measure the points in the order given instead of a seeded random order.
     #[arg(long, help_heading = "Measuring", num_args = 0, default_missing_value = "true")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub in_order: Option<bool>,
-    /// Seed of the points' order, the arrivals and the data [default: 1].
+    /// Seed for the order of points, the arrivals and the input data [default: 1].
     #[arg(long, value_name = "N", help_heading = "Measuring")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
-    /// A request sent this many milliseconds after it was due counts as late [default: 1].
+    /// A request sent more than this many milliseconds after it was due counts as late [default: 1].
     #[arg(long, value_name = "MS", help_heading = "Measuring")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub late: Option<f64>,
-    /// A request without a response after this many seconds has failed [default: 3600].
+    /// A request without a response after this many seconds counts as failed [default: 3600].
     #[arg(long, value_name = "SECONDS", help_heading = "Measuring")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout: Option<f64>,
 
-    /// Where tensors travel [default: none, in the HTTP bodies as binary data].
+    /// How tensors are transferred [default: none, as binary data in the HTTP bodies].
     #[arg(long, value_name = "KIND", help_heading = "Requests")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shared_memory: Option<SharedMemory>,
-    /// What the inputs hold [default: random].
+    /// Contents of the inputs [default: random].
     #[arg(long, value_name = "KIND", help_heading = "Requests")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data: Option<Data>,
-    /// An input from a file: the raw little-endian bytes of one row, repeated for each row of a batch.
+    /// Read an input from a file: the raw little-endian bytes of one row, repeated for each row of a batch.
     #[arg(long, value_name = "INPUT=FILE", help_heading = "Requests")]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub input_file: Vec<String>,
@@ -146,37 +149,36 @@ pub struct Settings {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub shape: Vec<String>,
 
-    /// How energy is measured [default: auto, the best there is].
+    /// Source of energy readings [default: auto, the best one available].
     #[arg(long, value_name = "SOURCE", help_heading = "Power")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub power: Option<PowerChoice>,
-    /// The server's metrics endpoint [default: port 8002 of the server].
+    /// URL of the server's metrics endpoint [default: port 8002 of the server].
     #[arg(long, value_name = "URL", help_heading = "Power")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metrics_url: Option<String>,
-    /// The process id of the server, for its CPU time [default: found by the port it listens on].
+    /// Process id of the server, for its CPU time [default: the process that listens on its port].
     #[arg(long, value_name = "PID", help_heading = "Power")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub server_pid: Option<u32>,
-    /// NVML indices of the GPUs to count [default: all].
+    /// NVML indices of the GPUs to measure [default: all].
     #[arg(long, value_name = "N,N,...", value_delimiter = ',', help_heading = "Power")]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub gpus: Vec<u32>,
-    /// Seconds at the start to measure the idle server [default: 5].
+    /// Seconds at the start for measuring the idle server [default: 5].
     #[arg(long, value_name = "SECONDS", help_heading = "Power")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub idle: Option<f64>,
 
-    /// A configuration to compare: what is different from the repository's, as JSON ('{"dynamic_batching":{}}';
-    /// null takes a key out). May be repeated.
+    /// Configurations to compare: their changes to the repository's configuration.
     #[arg(skip)]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub configuration: Vec<Configuration>,
-    /// How configurations are brought into force [default: auto].
+    /// How configurations are applied [default: auto].
     #[arg(skip)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reconfigure: Option<ReconfigureBy>,
-    /// What only `batching` has.
+    /// Settings that only `batching` has.
     #[arg(skip)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub batching: Option<BatchingSettings>,
@@ -186,18 +188,18 @@ impl Settings {
     /// The settings of a TOML plan file.
     ///
     /// # Errors
-    /// Not TOML, or a key or value that is not known; with file, line and column.
+    /// Invalid TOML, or an unknown key or value; with file, line and column.
     pub fn from_toml(text: &str, file: &str) -> Result<Self> {
-        toml::from_str(text).with_context(|| format!("the plan {file} cannot be used"))
+        toml::from_str(text).with_context(|| format!("invalid plan {file}"))
     }
 
-    /// These settings, and `defaults` where nothing is given.
+    /// These settings, with those of `defaults` where one is not given.
     ///
     /// # Errors
     /// None in practice: both are settings.
     pub fn or(&self, defaults: &Self) -> Result<Self> {
         let mut defaults = defaults.clone();
-        // What excludes one another is taken from one side only: the server, and the loads.
+        // The server comes from one side only, and so do the loads.
         if self.url.is_some() {
             defaults =
                 Self { tritonserver: None, model_repository: None, server_arg: Vec::new(), ..defaults };
@@ -224,7 +226,7 @@ impl Settings {
     /// The plan, complete and checked.
     ///
     /// # Errors
-    /// The first setting that cannot be, named with what it may be.
+    /// The first invalid setting, and what is allowed.
     pub fn into_plan(self) -> Result<Plan> {
         let arrivals = self.arrivals.unwrap_or_default();
         let mut loads: Vec<Load> =
@@ -244,11 +246,11 @@ impl Settings {
             Some(batching) => {
                 ensure!(
                     loads.is_empty() && self.max_throughput.is_none(),
-                    "`batching` has its traces for loads: no other load can be given"
+                    "`batching` takes its loads from the traces of the plan: no other load can be given"
                 );
                 ensure!(
                     batches.len() == 1,
-                    "--batch: `batching` sends one size of requests, found {batches:?}"
+                    "--batch: `batching` sends requests of one size, found {batches:?}"
                 );
                 let (batching, configurations) = batching.into_batching(self.configuration)?;
                 loads.extend(batching.traces.iter().map(|trace| Load::Shaped { trace: trace.name.clone() }));
@@ -266,10 +268,15 @@ impl Settings {
                 arguments: self.server_arg,
             }),
             (None, None) => {
-                ensure!(self.server_arg.is_empty(), "--server-arg goes with --tritonserver");
+                ensure!(
+                    self.server_arg.is_empty(),
+                    "--server-arg is only for a server that the tool starts: give --tritonserver too"
+                );
                 None
             }
-            _ => bail!("--tritonserver and --model-repository go together: give both to start a server"),
+            _ => bail!(
+                "--tritonserver and --model-repository go together: give both, so that the tool can start a server"
+            ),
         };
         let plan = Plan {
             model: self.model.unwrap_or_default(),
@@ -327,13 +334,13 @@ fn pairs<T>(
     Ok(all)
 }
 
-/// A run is gone on with from another folder, too.
+/// A run may be resumed from another working directory.
 fn absolute(path: &Path) -> Result<PathBuf> {
-    std::path::absolute(path).with_context(|| format!("'{}' is no path", path.display()))
+    std::path::absolute(path).with_context(|| format!("'{}' is not a path", path.display()))
 }
 
 fn dims(text: &str) -> Result<Vec<i64>> {
     let dims = text.split(',').map(|dim| Ok(dim.trim().parse::<i64>()?)).collect::<Result<Vec<_>>>()?;
-    ensure!(dims.iter().all(|dim| *dim > 0), "dimensions are at least 1");
+    ensure!(dims.iter().all(|dim| *dim > 0), "dimensions must be at least 1");
     Ok(dims)
 }

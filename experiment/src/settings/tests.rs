@@ -1,4 +1,4 @@
-//! Settings by flags and plan files.
+//! Settings given by flags and plan files.
 
 use serde_json::json;
 
@@ -78,11 +78,11 @@ fn what_cannot_be_is_refused_by_the_name_of_its_flag() {
         (given(|s| s.batch = vec![0]), "--batch: expected"),
         (given(|s| s.batch = vec![2, 2]), "--batch: '2' is given twice"),
         (given(|s| s.concurrency = vec![20_000]), "--concurrency: expected 1 to 10000, found 20000"),
-        (given(|s| s.warm_up = Some(60.0)), "--warm-up 60 leaves nothing"),
+        (given(|s| s.warm_up = Some(60.0)), "--warm-up 60 must be less than --max-time 60"),
         (given(|s| s.window = Some(f64::NAN)), "--window: expected"),
         (given(|s| s.shape = vec!["x".to_owned()]), "--shape: expected INPUT=D,D,..., found 'x'"),
         (given(|s| s.url = None), "no server"),
-        (given(|s| s.tritonserver = Some("t".into())), "--model-repository go together"),
+        (given(|s| s.tritonserver = Some("t".into())), "--tritonserver and --model-repository go together"),
     ] {
         assert!(error.contains(part), "'{part}' is not in: {error}");
     }

@@ -108,7 +108,7 @@ fn a_run_goes_on_only_as_it_began() {
     };
     let (code, errors) = fail(&mut resume());
     assert_eq!(code, 2);
-    assert!(errors.contains("another run measures into"), "{errors}");
+    assert!(errors.contains("another run is writing to"), "{errors}");
     run.signal(Signal::INT);
     assert_eq!(run.end().0, Some(130));
 
@@ -122,7 +122,7 @@ fn a_run_goes_on_only_as_it_began() {
     server.control().load("add_one", Some(&other)).unwrap();
     let (code, errors) = fail(&mut resume());
     assert_eq!(code, 1);
-    assert!(errors.contains("configuration is another one"), "{errors}");
+    assert!(errors.contains("configuration differs from the one at the points so far"), "{errors}");
     server.control().load("add_one", Some(&config)).unwrap();
 
     // The server has moved to another port.
@@ -197,7 +197,7 @@ fn its_own_server_that_dies_ends_the_run_with_the_reason() {
     kill(server as i32, Signal::KILL);
     let (code, errors) = run.end();
     assert_eq!(code, Some(1), "{errors}");
-    assert!(errors.contains("while it was measured, the server has ended"), "{errors}");
+    assert!(errors.contains("during the measurement, the server has ended"), "{errors}");
     assert!(!is_running(server));
 }
 
