@@ -1,4 +1,4 @@
-//! When the requests of an open loop are due.
+//! Due times of the requests of an open loop.
 
 use std::fs;
 use std::path::Path;
@@ -8,8 +8,8 @@ use anyhow::{Context, Result, bail, ensure};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
-/// Arrivals independent of one another, `rate_per_s` of them each second on average: exponential gaps, endless.
-/// The same seed gives the same times.
+/// Endless independent arrivals, on average `rate_per_s` per second: exponential gaps. The same seed gives the same
+/// times.
 ///
 /// # Panics
 ///
@@ -26,23 +26,23 @@ pub fn poisson(rate_per_s: f64, seed: u64) -> impl Iterator<Item = Duration> + S
     })
 }
 
-/// Arrivals with equal gaps, the first one gap after the start, endless.
+/// Endless arrivals with equal gaps, the first one gap after the start.
 ///
 /// # Panics
 ///
 /// Unless the rate is above zero and finite.
 pub fn constant(rate_per_s: f64) -> impl Iterator<Item = Duration> + Send {
     let gap_ns = gap_ns(rate_per_s);
-    // Each from its number, so that rounding does not add up.
+    // Computed from its index, so that rounding errors do not accumulate.
     (1_u64..).map(move |number| Duration::from_nanos((number as f64 * gap_ns).round() as u64))
 }
 
-/// The arrival times of a text file: one a line, in seconds since the trace's start, none before the one above it.
-/// Empty lines and lines that begin with `#` are skipped.
+/// The arrival times of a text file: one per line, in seconds since the start of the trace, in ascending order. Empty lines
+/// and lines that begin with `#` are skipped.
 ///
 /// # Errors
 ///
-/// When the file cannot be read, has no times, or has a line that is none, with the line's number and text.
+/// The file cannot be read, has no times, or has an invalid line; with the number and text of the line.
 pub fn read_trace(path: &Path) -> Result<Vec<Duration>> {
     let text =
         fs::read_to_string(path).with_context(|| format!("cannot read the trace {}", path.display()))?;
@@ -53,9 +53,9 @@ pub fn read_trace(path: &Path) -> Result<Vec<Duration>> {
         }
         let found = || format!("{}, line {}: {line:?}", path.display(), number + 1);
         let seconds: f64 =
-            line.parse().ok().with_context(|| format!("{} is no number of seconds", found()))?;
+            line.parse().ok().with_context(|| format!("{} is not a number of seconds", found()))?;
         let Ok(time) = Duration::try_from_secs_f64(seconds) else {
-            bail!("{} is no time since the trace's start: expected 0 or more, and finite", found());
+            bail!("{} is not a valid time: expected 0 or more seconds since the start of the trace", found());
         };
         if let Some(last) = times.last() {
             ensure!(
@@ -69,7 +69,7 @@ pub fn read_trace(path: &Path) -> Result<Vec<Duration>> {
     }
     ensure!(
         !times.is_empty(),
-        "{} has no arrival times: expected one a line, in seconds since the trace's start",
+        "{} has no arrival times: expected one per line, in seconds since the start of the trace",
         path.display()
     );
     Ok(times)
@@ -80,7 +80,7 @@ fn gap_ns(rate_per_s: f64) -> f64 {
     1e9 / rate_per_s
 }
 
-/// Uniform in [0, 1). Of our own making: a seed must mean the same in every release of the crates.
+/// Uniform in [0, 1). Our own, because a seed must give the same values with every release of the crates.
 pub(crate) fn unit(random: &mut ChaCha8Rng) -> f64 {
     (random.next_u64() >> 11) as f64 / (1_u64 << 53) as f64
 }
@@ -130,10 +130,10 @@ mod tests {
     #[test]
     fn trace_tells_what_is_wrong_and_where() {
         for (text, expected) in [
-            ("0\nsoon\n", "line 2: \"soon\" is no number"),
-            ("-1\n", "line 1: \"-1\" is no time"),
-            ("NaN\n", "line 1: \"NaN\" is no time"),
-            ("inf\n", "line 1: \"inf\" is no time"),
+            ("0\nsoon\n", "line 2: \"soon\" is not a number"),
+            ("-1\n", "line 1: \"-1\" is not a valid time"),
+            ("NaN\n", "line 1: \"NaN\" is not a valid time"),
+            ("inf\n", "line 1: \"inf\" is not a valid time"),
             ("#\n2\n1.5\n", "line 3: \"1.5\" is before the 2 s above it"),
             ("# nothing\n", "has no arrival times"),
         ] {

@@ -6,10 +6,10 @@
 //! | | |
 //! |---|---|
 //! | [`clock`], [`arrivals`], [`times`], [`samples`] | the clock, due times of requests, distributions, single requests |
+//! | [`record`], [`settle`] | outcomes of requests in windows, and whether the windows have settled |
 //! | [`plan`] | what to measure, with every default filled in; the key of a point; the choices of the command line |
 //! | [`results`], [`store`] | what a run leaves behind, and the folder it is kept in |
 //! | [`settings`] | what the user asked for, by flags and in a TOML plan file |
-//! | [`record`], [`settle`] | outcomes of requests in windows, and whether the windows have settled |
 //! | [`load`] | sends requests at their times and gathers the outcomes |
 //! | [`agreement`], [`adherence`] | whether the server's statistics agree, and whether a latency target was met |
 //! | [`server`] | everything but the load: metadata, statistics, configurations, a server that the tool starts |

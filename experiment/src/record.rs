@@ -1,12 +1,12 @@
-//! Outcomes of requests, gathered into windows and totals.
+//! Outcomes of requests, in windows and totals.
 
 use std::collections::BTreeMap;
 
 use crate::samples::{Fate, Sample};
 use crate::times::Times;
 
-/// The values of a response that the tool knows, by the names of outputs or response parameters.
-/// `executed_batch_size` is a count, the others are nanoseconds.
+/// The values of a response that the tool reads: names of outputs or response parameters. `executed_batch_size` is a
+/// count, the others are nanoseconds.
 pub const SERVER_VALUES: [&str; 7] = [
     "compute_latency_ns",
     "compute_input_ns",
@@ -17,34 +17,34 @@ pub const SERVER_VALUES: [&str; 7] = [
     "executed_batch_size",
 ];
 
-/// The place of `executed_batch_size` in [`SERVER_VALUES`].
+/// The index of `executed_batch_size` in [`SERVER_VALUES`].
 pub const EXECUTED_BATCH_SIZE: usize = 6;
 
 /// A response's values, in the order of [`SERVER_VALUES`].
 pub type ServerValues = [Option<i64>; SERVER_VALUES.len()];
 
-/// One request, from due to done. Times on [`now_ns`](crate::clock::now_ns)'s clock.
+/// The outcome of a request. Times on [`now_ns`](crate::clock::now_ns)'s clock.
 #[derive(Clone, Debug)]
 pub struct Outcome {
     /// When it was due (open loop); when it was sent (closed loop).
     pub scheduled_ns: u64,
-    /// When its first byte was handed to the connection.
+    /// When its first byte was written to the connection.
     pub sent_ns: u64,
-    /// When the last byte of the response was there, or the failure.
+    /// When the last byte of the response arrived, or the failure.
     pub done_ns: u64,
-    /// What came of it.
+    /// The values of the response, or the failure.
     pub result: Result<ServerValues, Failure>,
 }
 
-/// The kind of a failure that is a refusal: the server's queue is full.
+/// The kind of failure of a refusal: the server's queue is full.
 const REFUSED: &str = "HTTP 503";
 
-/// A request that was not answered as it should.
+/// Why a request failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
     /// "HTTP 503", "connection refused", "cannot connect", "connection closed", "timeout", "bad response".
     pub kind: String,
-    /// In the words of who reported it.
+    /// The message of the server, or of the connection.
     pub message: String,
 }
 
@@ -62,22 +62,22 @@ impl Outcome {
     }
 }
 
-/// When a window is over: at the first response after both.
+/// When a window ends: at the first response after both minimums.
 #[derive(Clone, Copy, Debug)]
 pub struct WindowRule {
-    /// Nothing is recorded into windows before this has passed since the start.
+    /// Time since the start before the first window.
     pub warm_up_ns: u64,
-    /// Shortest window. [`u64::MAX`]: one window until the end.
+    /// Minimum length of a window. [`u64::MAX`]: one window until the end.
     pub min_ns: u64,
-    /// Fewest requests in a window.
+    /// Minimum number of requests in a window.
     pub min_requests: u64,
-    /// What counts as sent late.
+    /// A request sent later than this after it was due counts as late.
     pub late_ns: u64,
-    /// Whether each request is kept beside the distributions.
+    /// Whether single requests are kept besides the distributions.
     pub keep_each: bool,
 }
 
-/// What happened in a stretch of time.
+/// The requests of a period.
 #[derive(Clone, Debug, Default)]
 pub struct Window {
     /// The response that opened it (or the end of the warm-up).
@@ -88,7 +88,7 @@ pub struct Window {
     pub latency: Times,
     /// The server's times, in the order of [`SERVER_VALUES`] without the last.
     pub server_times: [Times; EXECUTED_BATCH_SIZE],
-    /// Requests by the size of the batch that ran them.
+    /// Requests by the size of the batch in which they ran.
     pub executed_batch_sizes: BTreeMap<u64, u64>,
     /// Failures by kind: count and first message.
     pub failures: BTreeMap<String, (u64, String)>,
@@ -101,7 +101,7 @@ pub struct Window {
 }
 
 impl Window {
-    /// Adds another's requests and moves the end; the windows follow one another.
+    /// Adds the requests of the window that follows, and moves the end.
     pub fn add(&mut self, next: &Self) {
         if self.end_ns == 0 {
             self.start_ns = next.start_ns;
@@ -172,7 +172,7 @@ impl Recorder {
     /// The load starts at `start_ns`.
     pub fn new(rule: WindowRule, start_ns: u64) -> Self {
         let empty = Window { start_ns, end_ns: start_ns, ..Window::default() };
-        // Without a warm-up (a trace) the very first request counts as well.
+        // Without a warm-up (a trace) the first request counts, too.
         let window = (rule.warm_up_ns == 0).then(|| empty.clone());
         Self {
             rule,
@@ -196,10 +196,10 @@ impl Recorder {
         }
     }
 
-    /// A request is done. The window that it closes, if it does.
+    /// Records a request that is done. Returns the window that it closes, if it does.
     ///
-    /// Windows begin and end with a response, so that the throughput of few, long requests is not off by the
-    /// part of a request that a fixed length would cut.
+    /// Windows begin and end with a response: a fixed length would cut off parts of requests, which distorts the
+    /// throughput of few long ones.
     pub fn record(&mut self, outcome: &Outcome) -> Option<Window> {
         self.totals.record(outcome, self.rule.late_ns);
         self.totals.end_ns = outcome.done_ns;
@@ -223,12 +223,12 @@ impl Recorder {
         })
     }
 
-    /// Every request so far, where they are kept, in the order in which they were done.
+    /// The single requests so far, if they are kept, in order of completion.
     pub fn take_each(&mut self) -> Vec<Sample> {
         std::mem::take(&mut self.each)
     }
 
-    /// The load is over: the window that was not full, and everything from the start.
+    /// Returns the last window, which was not full, and the totals since the start.
     pub fn finish(self) -> (Option<Window>, Window) {
         (self.window, self.totals)
     }

@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn requests_survive_their_way_through_the_file() {
+    fn requests_survive_the_file() {
         let folder = tempfile::tempdir().unwrap();
         let samples = [
             Sample { due_ns: 0, latency_ns: u64::MAX, fate: Fate::Answered },

@@ -1,10 +1,10 @@
-//! What a load reports.
+//! Events of a load.
 
 use super::response::ServerValuesFrom;
 use crate::record::Window;
 use crate::samples::Sample;
 
-/// What happened.
+/// An event of a load.
 #[derive(Debug)]
 pub enum Event {
     /// The warm-up is over and the first window has begun.
@@ -15,19 +15,19 @@ pub enum Event {
     Ended(Box<Totals>),
 }
 
-/// Everything of a load.
+/// The totals of a load.
 #[derive(Debug)]
 pub struct Totals {
     /// All requests since the start, warm-up included.
     pub all: Window,
-    /// The window that was not full at the end.
+    /// The last window, which was not full.
     pub rest: Option<Window>,
-    /// Each request, where the rule keeps them, in the order in which they were done.
+    /// The single requests, if the rule keeps them, in order of completion.
     pub each: Vec<Sample>,
-    /// When the load began, on [`now_ns`]'s clock.
+    /// Start time, on [`now_ns`](crate::clock::now_ns)'s clock.
     pub start_ns: u64,
-    /// Requests that were due and never sent (open loop).
+    /// Requests that were due but not sent (open loop).
     pub unsent: u64,
-    /// Where the server's values were, if there were any.
+    /// Where the responses carried the server's values, if they did.
     pub server_values_from: Option<ServerValuesFrom>,
 }

@@ -34,7 +34,7 @@ fn the_order_follows_the_seed_and_holds_every_point_once() {
 }
 
 #[test]
-fn a_plan_survives_its_way_through_the_results() {
+fn a_plan_survives_serialization() {
     let plan = plan(3, false);
     let json = serde_json::to_string(&plan).unwrap();
     let back: Plan = serde_json::from_str(&json).unwrap();

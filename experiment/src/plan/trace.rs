@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_is_named() {
+    fn invalid_settings_are_named() {
         for (seconds, percent, part) in [
             (0.0, &[50.0][..], "length of 0.1"),
             (f64::NAN, &[50.0], "length of 0.1"),

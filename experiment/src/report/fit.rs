@@ -26,7 +26,7 @@ pub fn fit(points: &[(f64, f64)]) -> Result<Line, &'static str> {
         return Err("all points have the same throughput: no fit");
     }
     if yy <= 1e-18 * n * mean_y * mean_y {
-        return Err("all points have the same efficiency: nothing for a fit to explain");
+        return Err("all points have the same efficiency: no fit");
     }
     let slope = xy / xx;
     Ok(Line { slope, intercept: mean_y - slope * mean_x, r_squared: (xy * xy / (xx * yy)).min(1.0) })

@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn every_usual_form_is_understood() {
+    fn all_usual_forms_are_accepted() {
         assert_eq!(authority("127.0.0.1:8000"), "127.0.0.1:8000");
         assert_eq!(authority("http://triton.example:9000/"), "triton.example:9000");
         assert_eq!(authority("HTTP://triton"), "triton:8000");
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_understood_is_said() {
+    fn other_forms_are_rejected_with_a_reason() {
         assert!(refusal("https://triton:8000").contains("TLS"));
         assert!(refusal("grpc://triton:8001").contains("'grpc'"));
         assert!(refusal("triton:http").contains("'http'"));
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn own_addresses_are_told_from_others() {
+    fn own_addresses_are_recognized() {
         assert!(is_of_this_machine("127.0.0.1:8000".parse().unwrap()));
         // Of a block that is set aside for documentation.
         assert!(!is_of_this_machine("192.0.2.1:8000".parse().unwrap()));

@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_in_force_has_no_differences() {
+    fn an_active_configuration_has_no_differences() {
         for patch in [
             json!({}),
             json!({ "max_batch_size": 8.0 }),
@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_in_force_is_named() {
+    fn differences_are_named() {
         for (patch, difference) in [
             (json!({ "max_batch_size": 4 }), "max_batch_size should be 4 and is 8"),
             (
@@ -329,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_takes_no_notice_of_a_configuration_is_found_out() {
+    fn a_server_that_ignores_a_configuration_is_detected() {
         // Like servers that do not know the parameter: every load succeeds and changes nothing.
         let control = stub(|request| {
             let answer = if request.starts_with("GET") { original().to_string() } else { String::new() };

@@ -300,7 +300,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_web_server_is_not_taken_for_triton() {
+    fn a_web_server_is_not_mistaken_for_triton() {
         let control = stub(|_| (200, "<html>".to_owned()));
         assert!(control.is_local());
         let error = control.metadata().unwrap_err().to_string();
@@ -314,7 +314,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn an_unknown_model_is_answered_with_those_there_are() {
+    fn for_an_unknown_model_the_known_ones_are_listed() {
         let control = stub(|request| match request {
             "POST /v2/repository/index" => {
                 (200, r#"[{"name":"a","version":"1","state":"READY"},{"name":"b"}]"#.to_owned())

@@ -23,7 +23,7 @@ fn plan_file() -> Settings {
 }
 
 #[test]
-fn a_plan_file_says_what_flags_say() {
+fn a_plan_file_is_equivalent_to_flags() {
     let plan = plan_file().into_plan().unwrap();
     assert_eq!(plan.batches, [1, 2]);
     assert_eq!(plan.loads, [Load::Concurrency { concurrency: 1 }, Load::Concurrency { concurrency: 4 }]);
@@ -37,7 +37,7 @@ fn a_plan_file_says_what_flags_say() {
 }
 
 #[test]
-fn flags_win_over_a_plan_file() {
+fn flags_override_a_plan_file() {
     let flags = Settings { batch: vec![8], rate: vec![2.5], seed: Some(9), ..Settings::default() };
     let plan = flags.or(&plan_file()).unwrap().into_plan().unwrap();
     assert_eq!((plan.batches.as_slice(), plan.seed, plan.model.as_str()), (&[8][..], 9, "m"));
@@ -54,7 +54,7 @@ fn flags_win_over_a_plan_file() {
 }
 
 #[test]
-fn what_is_wrong_in_a_plan_file_is_named_with_its_place() {
+fn errors_in_a_plan_file_have_their_position() {
     for (text, parts) in [
         ("batches = [1]", ["batches", "line 1"]),
         ("batch = [\"one\"]", ["one", "line 1"]),
@@ -67,7 +67,7 @@ fn what_is_wrong_in_a_plan_file_is_named_with_its_place() {
 }
 
 #[test]
-fn what_cannot_be_is_refused_by_the_name_of_its_flag() {
+fn invalid_settings_are_reported_by_the_name_of_their_flag() {
     let given = |change: fn(&mut Settings)| {
         let mut settings = plan_file();
         change(&mut settings);

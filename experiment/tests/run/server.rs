@@ -74,7 +74,7 @@ fn becomes_true(mut condition: impl FnMut() -> bool) -> bool {
 }
 
 #[test]
-fn a_server_tells_about_itself_and_its_model() {
+fn a_server_reports_its_metadata_and_that_of_its_model() {
     let place = add_one();
     let server = place.server(&[MODEL]);
     let control = server.control();
@@ -126,7 +126,7 @@ fn statistics_grow_with_inferences() {
 }
 
 #[test]
-fn refusals_are_the_servers_words() {
+fn errors_contain_the_servers_message() {
     let place = add_one();
     let server = place.server(&[MODEL]);
     let control = server.control();
@@ -170,7 +170,7 @@ fn shared_memory_is_registered_once() {
 }
 
 #[test]
-fn configurations_come_into_force_by_either_way() {
+fn configurations_are_applied_in_either_way() {
     let place = add_one();
     let server = place.server(&[MODEL]);
     let control = server.control();
@@ -215,7 +215,7 @@ fn configurations_come_into_force_by_either_way() {
 }
 
 #[test]
-fn a_bad_patch_is_refused_and_the_original_stays() {
+fn a_bad_patch_is_rejected_and_the_original_stays() {
     let place = add_one();
     let server = place.server(&[MODEL]);
     let control = server.control();
@@ -238,7 +238,7 @@ fn a_bad_patch_is_refused_and_the_original_stays() {
 }
 
 #[test]
-fn rewriting_needs_a_server_of_ones_own() {
+fn rewriting_needs_a_server_that_the_tool_started() {
     let place = add_one();
     let server = place.server(&[MODEL]);
     let control = Control::new(server.control().url()).unwrap();
@@ -258,7 +258,7 @@ fn rewriting_needs_a_server_of_ones_own() {
 }
 
 #[test]
-fn a_killed_server_tells_its_end() {
+fn a_killed_server_reports_its_end() {
     let place = add_one();
     let server = place.server(&[MODEL]);
     kill_process(pid(&server), Signal::KILL).unwrap();
@@ -316,7 +316,7 @@ fn a_server_does_not_outlive_a_tool_that_is_killed() {
 }
 
 #[test]
-fn a_server_that_cannot_start_says_why() {
+fn a_server_that_cannot_start_reports_the_reason() {
     let place = add_one();
 
     let mut options = place.options(&[MODEL]);

@@ -145,7 +145,7 @@ fn answers_slower_than_the_longest_time_for_a_point_are_measured_all_the_same() 
 }
 
 #[test]
-fn failures_in_the_measured_part_are_told() {
+fn failures_in_the_measured_part_are_reported() {
     let place = Place::with(&[("failing", "max_batch_size: 4"), ADD_ONE_MODEL]);
     let server = place.server(&["failing", "add_one"]);
     let url = server.control().url();

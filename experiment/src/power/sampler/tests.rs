@@ -79,7 +79,7 @@ fn a_curve_is_interpolated_and_never_continued() {
 }
 
 #[test]
-fn energy_is_told_for_any_stretch_of_a_known_curve() {
+fn energy_is_known_for_any_period_of_a_known_curve() {
     let meter = FakeMeter::new(|read| joules((read * read) as f64));
     let reads = meter.reads.clone();
     let sampler = meter.start();

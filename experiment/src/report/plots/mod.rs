@@ -16,15 +16,15 @@ use super::verdict::Verdict;
 use crate::results::Results;
 use crate::samples::Samples;
 
-/// Every plot, or why it isn't there, in the order of the report.
+/// All plots, or why there is none, in the order of the report.
 ///
 /// # Errors
 ///
-/// When a point's histogram cannot be read.
+/// A point's histogram cannot be read.
 pub fn plots(results: &Results, samples: &Samples) -> anyhow::Result<Vec<Plot>> {
     let cells = &cells(results);
     if let Some(verdict) = Verdict::of(results) {
-        // Over the load nothing is drawn: traces of the same mean rate are different loads.
+        // No plots over the load: traces with the same mean rate are different loads.
         let mut plots = batching::late_over_cost(results, &verdict);
         plots.extend(batching::over_time(results, &verdict, samples));
         plots.push(compare::side_by_side(cells));

@@ -1,10 +1,10 @@
-//! What plots are put together from.
+//! Parts that the plots share.
 
 use crate::report::cells::{Cell, repeats_note};
 use crate::report::figure::{Dimension, Figure, Mark, Panel, Plot};
 use crate::results::Results;
 
-/// Panels of a figure that still fit onto a page.
+/// Maximum number of panels in a figure, so that it fits on a page.
 const PANELS: usize = 6;
 
 /// "No energy was measured (power source: cpu-time)."
@@ -12,7 +12,7 @@ pub fn no_energy(results: &Results) -> String {
     format!("No energy was measured (power source: {}).", results.power.name)
 }
 
-/// A figure of one panel; its axes are labelled with quantity and unit.
+/// A figure with one panel.
 pub fn single(
     (name, title, caption): (&str, &str, String),
     x: Dimension,
@@ -36,7 +36,7 @@ pub fn figure(
     Plot::Drawn(Box::new(Figure { name, title, caption, panels, share_x, share_y }))
 }
 
-/// As many figures as the panels need, numbered when it is more than one.
+/// As many figures as the panels need, numbered if there are several.
 pub fn figures(
     (name, title, caption): (&str, &str, String),
     panels: Vec<Panel>,

@@ -89,7 +89,7 @@ fn flags_choose_among_traces_and_configurations() {
 }
 
 #[test]
-fn what_cannot_be_is_named() {
+fn invalid_settings_are_named() {
     let error = |settings: Settings| format!("{:#}", settings.into_plan().unwrap_err());
     for (error, part) in [
         (
@@ -101,8 +101,8 @@ fn what_cannot_be_is_named() {
         (error(given(|s| s.percentile = Some(100.0))), "--percentile: expected 1 to below 100"),
         (error(given(|s| s.target_ms = Some(0.0))), "--target-ms"),
         (error(given(|s| s.trace_seconds = Some(0.0))), "trace 'even': expected a length"),
-        (error(settings(|s| s.rate = vec![5.0])), "`batching` has its traces for loads"),
-        (error(settings(|s| s.batch = vec![1, 2])), "one size of requests"),
+        (error(settings(|s| s.rate = vec![5.0])), "`batching` takes its loads from the traces of the plan"),
+        (error(settings(|s| s.batch = vec![1, 2])), "sends requests of one size"),
     ] {
         assert!(error.contains(part), "'{part}' is not in: {error}");
     }
