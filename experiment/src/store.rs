@@ -33,7 +33,7 @@ impl Store {
         let file = folder.join(JSON);
         ensure!(
             !file.exists(),
-            "{} exists: give another --output, or resume that run with --resume {}",
+            "{} already exists: give another --output, or resume that run with --resume {}",
             file.display(),
             folder.display()
         );
