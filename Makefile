@@ -39,7 +39,7 @@ export TL_TEST_MODELS ?= $(CURDIR)/target/test-models
 .DEFAULT_GOAL := help
 .PHONY: help setup model test-models build demo serve accuracy experiment experiment-batching experiment-tool test \
   bench bench-experiment dist check-dist test-cmake test-dockerfile test-container test-tensorflow compatibility \
-  check clean clean-venv cargo picture
+  check check-docs clean clean-venv cargo picture
 
 help: ## this list
 	@echo "make TARGET, where TARGET is one of"
@@ -150,6 +150,9 @@ check: $(READY) cargo $(CARGO_DENY) ## formatting, lints, dependencies, document
 	@sh tools/check_dependencies.sh $(CARGO_DENY)
 	@echo "Documentation"
 	@RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps --document-private-items
+
+check-docs: build $(READY) $(INCEPTION) ## runs the commands in README and guides, follows links, compares lists with the code
+	@$(VENV)/bin/python tools/check_docs.py $(ARGS)
 
 clean: ## removes what was built and the models; keeps .venv and target/tools
 	@echo "Removing what was built and the model files"
