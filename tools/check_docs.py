@@ -18,7 +18,6 @@ Ends with exit code 1 if anything is wrong, after having said all that is.
 """
 
 import argparse
-import contextlib
 import datetime
 import json
 import os
@@ -41,8 +40,9 @@ COMMANDS = re.compile(r"(\$ |(make|cargo|curl|docker|podman|pip|cmake|git|triton
 FENCE = re.compile(r"^(?P<indent> *)(?P<fence>`{3,})(?P<language>\S*)\s*$")
 NOT_RUN = re.compile(r"<!-- not run(?: \((?P<prefix>.+?)\))?: (?P<reason>\S.*?) -->$")
 NEEDS_SERVER = "<!-- needs: server -->"
-# Made for make itself, and so not for a `make` in a block.
-MAKE_VARIABLES = ["MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "MAKE_TERMOUT", "MAKE_TERMERR"]
+# Set by or for the make that runs this script, and so not for a `make` in a block.
+MAKE_VARIABLES = ["MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "MAKE_TERMOUT", "MAKE_TERMERR",
+                  "ARGS", "INPUTS", "PICTURE"]
 
 faults = []
 
@@ -250,7 +250,7 @@ def check_compatibility():
 
 def check_blocks():
     before = run_git("status", "--porcelain")
-    with_server = []
+    done, with_server = set(), []
     for file in guides():
         for block in read(file)[1]:
             not_run = NOT_RUN.match(block.comment)
@@ -265,15 +265,16 @@ def check_blocks():
                     script = "\n".join(kept) + "\n"
                 elif not_run:
                     continue
+                # Several guides may have the same command.
+                commands = re.sub(r" +# .*", "", script).strip()
                 if block.comment == NEEDS_SERVER:
                     with_server.append(block)
-                else:
+                elif commands not in done:
+                    done.add(commands)
                     run(block, ["bash", "-euo", "pipefail", "-c", script], PROJECT)
             elif block.language in CHECKED_LANGUAGES:
-                with contextlib.suppress(SyntaxFault):
-                    parse(block)
-                    if block.comment == NEEDS_SERVER:
-                        with_server.append(block)
+                if parses(block) and block.comment == NEEDS_SERVER:
+                    with_server.append(block)
             elif block.language not in OTHER_LANGUAGES:
                 known = ", ".join(CHECKED_LANGUAGES + OTHER_LANGUAGES)
                 fault(block.place, f"the block's language is '{block.language}'; expected one of {known}")
@@ -286,24 +287,19 @@ def check_blocks():
         fault("the repository", "a command of the documentation has changed it; see git status")
 
 
-class SyntaxFault(Exception):
-    """It is among the faults."""
+def parses(block):
+    """Whether the block is of its language; else it is a fault."""
+    from google.protobuf import text_format
+    from tritonclient.grpc import model_config_pb2
 
-
-def parse(block):
+    parsers = {"python": lambda text: compile(text, block.place, "exec"), "json": json.loads,
+               "pbtxt": lambda text: text_format.Parse(text, model_config_pb2.ModelConfig())}
     try:
-        if block.language == "python":
-            compile(block.text, str(block.place), "exec")
-        elif block.language == "json":
-            json.loads(block.text)
-        else:
-            from google.protobuf import text_format
-            from tritonclient.grpc import model_config_pb2
-
-            text_format.Parse(block.text, model_config_pb2.ModelConfig())
-    except (SyntaxError, ValueError) as error:
+        parsers[block.language](block.text)
+    except (SyntaxError, ValueError, text_format.ParseError) as error:
         fault(block.place, f"the block is no {block.language}: {error}")
-        raise SyntaxFault from error
+        return False
+    return True
 
 
 def run(block, command, folder):
@@ -318,7 +314,11 @@ def run(block, command, folder):
         output, _ = process.communicate(timeout=TIME_LIMIT)
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGTERM)
-        output, _ = process.communicate()
+        try:
+            output, _ = process.communicate(timeout=20)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            output, _ = process.communicate()
         fault(block.place, f"takes more than {TIME_LIMIT} s. If it has to, mark it: <!-- not run: REASON -->")
         print(f"  longer than {TIME_LIMIT} s")
         return output
