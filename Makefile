@@ -38,7 +38,7 @@ export TL_TEST_MODELS ?= $(CURDIR)/target/test-models
 
 .DEFAULT_GOAL := help
 .PHONY: help setup model test-models build demo serve accuracy experiment experiment-batching experiment-tool test \
-  bench bench-experiment dist check-dist test-cmake test-dockerfile test-container test-tensorflow compatibility \
+  bench bench-against bench-experiment dist check-dist test-cmake test-dockerfile test-container test-tensorflow compatibility \
   check clean clean-venv cargo picture
 
 help: ## this list
@@ -88,6 +88,12 @@ test-models: $(TEST_MODELS) ## makes the small SavedModels of the tests
 
 bench: build $(INCEPTION) $(FROZEN_INCEPTION) $(TEST_MODELS) ## the server against the bare TensorFlow; ARGS="--only one-op,load"
 	@cargo bench --bench latency -- $(ARGS)
+
+# Before the bindings of the C APIs were part of the repository.
+BASELINE ?= 19e2c82
+bench-against: build $(INCEPTION) $(TEST_MODELS) ## this backend against an earlier revision (25 minutes); BASELINE=REVISION, ARGS="--only one-op"
+	@library=$$(sh tools/build_baseline.sh $(BASELINE) $(VENV)/bin/python) && \
+	  cargo bench --bench latency -- --against "$$library" $(ARGS)
 
 bench-experiment: build $(INCEPTION) $(TEST_MODELS) ## the measuring tool against the official clients; PERF_ANALYZER=FILE
 	@cargo build --release -p triton-experiment
