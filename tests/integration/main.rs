@@ -17,6 +17,7 @@ mod load_errors;
 mod math_mode;
 mod odd;
 mod settings;
+mod shared_memory;
 mod support;
 mod threads;
 mod too_new;
