@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::config::CallingThread;
 use crate::model::Model;
-use crate::session::{Objection, RunOptions};
+use crate::tensorflow::{Objection, RunOptions};
 use crate::triton::{Error, Result};
 use crate::zeros::zeros;
 
@@ -32,7 +32,7 @@ impl CallingThreadRows {
 
     /// How a batch of so many rows is to run.
     pub fn run_options(self, rows: usize) -> RunOptions {
-        if rows <= self.0 { RunOptions::CALLING_THREAD } else { RunOptions::DEFAULT }
+        if rows <= self.0 { RunOptions::INLINE } else { RunOptions::DEFAULT }
     }
 }
 
@@ -140,7 +140,7 @@ fn measure_rows(model: &Model, rows: usize) -> Result<Measured> {
     };
     // In the first run TensorFlow optimises the graph.
     run(RunOptions::LIMITED)?;
-    run(RunOptions::CALLING_THREAD)?;
+    run(RunOptions::INLINE)?;
     // On a busy machine a single run may take any time.
     let mut time = run(RunOptions::DEFAULT)?;
     for _ in 0..2 {
@@ -157,7 +157,7 @@ fn measure_rows(model: &Model, rows: usize) -> Result<Measured> {
     let (mut pool, mut calling_thread) = (Vec::new(), Vec::new());
     for _ in 0..RUNS {
         pool.push(run(RunOptions::DEFAULT)?);
-        calling_thread.push(run(RunOptions::CALLING_THREAD)?);
+        calling_thread.push(run(RunOptions::INLINE)?);
     }
     Ok(Measured { rows, pool: median(&mut pool), calling_thread: median(&mut calling_thread) })
 }
@@ -189,9 +189,9 @@ mod tests {
     #[test]
     fn the_rows_of_a_batch_tell_how_it_runs() {
         let up_to_two = CallingThreadRows(2);
-        assert_eq!(up_to_two.run_options(2), RunOptions::CALLING_THREAD);
+        assert_eq!(up_to_two.run_options(2), RunOptions::INLINE);
         assert_eq!(up_to_two.run_options(3), RunOptions::DEFAULT);
-        assert_eq!(CallingThreadRows::ALL.run_options(usize::MAX), RunOptions::CALLING_THREAD);
+        assert_eq!(CallingThreadRows::ALL.run_options(usize::MAX), RunOptions::INLINE);
         assert_eq!(CallingThreadRows::NONE.run_options(1), RunOptions::DEFAULT);
     }
 

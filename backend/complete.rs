@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use crate::config::{BackendOptions, Batching, ModelConfig};
-use crate::session::{Endpoint, Session};
+use crate::tensorflow::{Endpoint, Session};
 use crate::timing::Measure;
 
 /// Fills in what `config` (which `json` says too) does not have; tells whether there was something to

@@ -66,7 +66,7 @@ pub fn execute_batch(model: &Model, requests: Few<Request>) -> Option<Executed> 
         scatter::check(model, &computed).map(|()| computed)
     });
     let executed = answer_all(model, computed, &times, &mut members);
-    model.spare.give_back(gathered.tensors);
+    model.pool.give_back(gathered.tensors);
     // The members go now: each one's statistics and its release, after every answer has left.
     executed
 }

@@ -5,7 +5,7 @@ use std::ops::Range;
 use crate::datatype::DataType;
 use crate::few::{Dims, Few};
 use crate::model::{Model, TensorSpec};
-use crate::session::Tensor;
+use crate::tensorflow::{Blank, Tensor, byte_size};
 use crate::triton::request::{Input, InputBuffer, Request};
 use crate::triton::{Error, Result};
 
@@ -33,7 +33,7 @@ pub fn gather(model: &Model, requests: &[Request]) -> Gathered {
     equal_shapes(model, &mut parts);
 
     let mut total = 0;
-    let rows = parts
+    let mut rows: Few<Result<Range<usize>>> = parts
         .iter_mut()
         .map(|parts| {
             let end = match parts {
@@ -46,16 +46,20 @@ pub fn gather(model: &Model, requests: &[Request]) -> Gathered {
         })
         .collect();
     let good: Few<Few<Part<'_>>> = parts.into_iter().flatten().collect();
-    let tensors = match good.first() {
+    let tensors: Result<Few<Tensor>> = match good.first() {
         Some(first) => (0..model.inputs.len())
             .map(|index| {
                 let datatype = model.inputs[index].datatype;
                 let shape = batch_shape(model, first[index].shape, total);
-                fill(model.spare.take(datatype, &shape), good.iter().map(|parts| &parts[index]))
+                fill(model.pool.take(datatype, &shape)?, good.iter().map(|parts| &parts[index]))
             })
             .collect(),
-        None => Few::new(),
+        None => Ok(Few::new()),
     };
+    let tensors = tensors.unwrap_or_else(|error| {
+        rows.iter_mut().filter(|rows| rows.is_ok()).for_each(|rows| *rows = Err(error.clone()));
+        Few::new()
+    });
     Gathered { tensors, rows, total_rows: total }
 }
 
@@ -80,38 +84,29 @@ fn append(model: &Model, parts: &[Part<'_>], total: usize) -> Result<usize> {
     Ok(total + rows)
 }
 
-/// Whether a tensor can have this shape. TensorFlow multiplies the dimensions and the element's size in
-/// signed 64 bits, and ends the process when that overflows, even where a dimension of 0 follows.
+/// Whether TensorFlow can have a tensor of this shape.
 fn is_possible(datatype: DataType, shape: impl IntoIterator<Item = i64>) -> bool {
-    let element = datatype.byte_size() as i64;
-    shape.into_iter().try_fold(element, |bytes, dim| bytes.checked_mul(dim.max(1))).is_some()
+    let shape: Dims<i64> = shape.into_iter().collect();
+    byte_size(datatype, &shape).is_some()
 }
 
 fn too_large(shape: &[i64]) -> Error {
     Error::invalid(format!("expected a tensor of less than 2^63 bytes, found shape {shape:?}"))
 }
 
-fn batch_shape(model: &Model, shape: &[i64], total: usize) -> Dims<u64> {
-    let mut shape: Dims<u64> = shape.iter().map(|&dim| dim as u64).collect();
+fn batch_shape(model: &Model, shape: &[i64], total: usize) -> Dims<i64> {
+    let mut shape = Dims::from_slice(shape);
     if model.batching {
-        shape[0] = total as u64;
+        shape[0] = total as i64;
     }
     shape
 }
 
-fn fill<'p, 'r: 'p>(mut tensor: Tensor, parts: impl Iterator<Item = &'p Part<'r>>) -> Tensor {
-    let mut start = 0;
+fn fill<'p, 'r: 'p>(mut tensor: Blank, parts: impl Iterator<Item = &'p Part<'r>>) -> Result<Tensor> {
     for part in parts {
-        tensor.write(start..start + part.elements, |mut bytes| {
-            for buffer in &part.buffers {
-                let (target, rest) = bytes.split_at_mut(buffer.len());
-                buffer.copy_to(target);
-                bytes = rest;
-            }
-        });
-        start += part.elements;
+        part.buffers.iter().for_each(|buffer| tensor.append(buffer));
     }
-    tensor
+    tensor.finish()
 }
 
 fn check_inputs<'r>(model: &Model, request: &'r Request) -> Result<Few<Part<'r>>> {

@@ -8,15 +8,14 @@
 //! | [`triton`] | the server's C API made safe; its entry points call [`TensorFlowBackend`] |
 //! | [`execute`] | the pipeline: gather, run, scatter, stamp, send |
 //! | [`gather`] | the requests' input buffers become one batched tensor for each input |
-//! | [`session`] | TensorFlow: the session and its tensors |
+//! | [`tensorflow`] | the session and its tensors |
 //! | [`scatter`] | the batched outputs become each request's own |
 //! | [`timing`] | the request's end is taken and its times are attached to the response |
 //!
-//! and what they rest on, made once at load: [`library`] finds and opens TensorFlow, [`math_mode`] tells it
-//! whether to compute in BF16, [`config`] reads the model's configuration, [`complete`] fills in what it leaves
+//! and what they rest on, made once at load: [`tensorflow::library`] finds and opens TensorFlow,
+//! [`tensorflow::math_mode`] tells it whether to compute in BF16, [`config`] reads the model's configuration, [`complete`] fills in what it leaves
 //! out, [`model`] holds it against the SavedModel's signature, [`calling_thread`] measures where its operations
-//! run best; [`datatype`] has the element types, [`few`] the lists that need no heap, [`spare`] the input tensors
-//! that are used again.
+//! run best; [`datatype`] has the element types, [`few`] the lists that need no heap.
 
 #![deny(unsafe_code)]
 // The library's only public items are its C entry points: the documentation is for who works on it.
@@ -30,12 +29,10 @@ mod datatype;
 mod execute;
 mod few;
 mod gather;
-mod library;
-mod math_mode;
 mod model;
 mod scatter;
-mod session;
-mod spare;
+#[allow(unsafe_code)]
+mod tensorflow;
 mod timing;
 #[allow(unsafe_code)]
 mod triton;
@@ -47,6 +44,7 @@ use batching::Worker;
 use config::BackendOptions;
 use few::Few;
 use model::Model;
+use tensorflow::{library, math_mode};
 use triton::Result;
 use triton::entry::Backend;
 use triton::model::{BackendHandle, ModelHandle};

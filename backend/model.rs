@@ -8,8 +8,7 @@ use crate::calling_thread::{self, CallingThreadRows};
 use crate::complete::complete;
 use crate::config::{BackendOptions, Batching, MathMode, ModelConfig, Step, TensorConfig};
 use crate::datatype::DataType;
-use crate::session::{Endpoint, Options, Session};
-use crate::spare::Spare;
+use crate::tensorflow::{Endpoint, Options, Session, TensorPool};
 use crate::timing::{self, Measure};
 use crate::triton::model::ModelHandle;
 use crate::triton::{Error, Result};
@@ -67,7 +66,7 @@ pub struct Model {
     /// The SavedModel's session.
     pub session: Session,
     /// The inputs of earlier batches, for later ones.
-    pub spare: Spare,
+    pub pool: TensorPool,
 }
 
 impl Model {
@@ -150,7 +149,7 @@ impl Model {
             latency_parameters: if config.latency_parameters { available } else { &[] },
             queue: None,
             test_panic: config.test_panic,
-            spare: Spare::new(session.keeps_nothing()),
+            pool: TensorPool::default(),
             session,
         })
     }

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use crate::few::{Dims, Few};
 use crate::model::{Model, Selection, TensorSpec};
-use crate::session::Tensor;
+use crate::tensorflow::Output;
 use crate::timing::Measure;
 use crate::triton::request::Request;
 use crate::triton::response::Response;
@@ -57,8 +57,8 @@ pub fn to_compute<'w>(model: &Model, wanted: impl Iterator<Item = &'w Selection>
 pub struct Computed<'a> {
     /// As [`to_compute`] chose them.
     pub outputs: &'a [usize],
-    /// The tensor of each; a borrowed one is an input.
-    pub tensors: Few<Cow<'a, Tensor>>,
+    /// The tensor of each.
+    pub tensors: Few<Output<'a>>,
     /// Rows in the batch.
     pub rows: usize,
 }
@@ -73,7 +73,7 @@ pub fn check(model: &Model, computed: &Computed<'_>) -> Result<()> {
         let rows = model.batching.then_some(computed.rows as i64);
         let expected: Dims<i64> = rows.into_iter().chain(spec.dims.iter().copied()).collect();
         let found = tensor.dims();
-        let fits = |(&expected, &dim): (&i64, &u64)| expected == -1 || expected == dim as i64;
+        let fits = |(&expected, &dim): (&i64, &i64)| expected == -1 || expected == dim;
         if found.len() != expected.len() || !expected.iter().zip(found).all(fits) {
             return Err(Error::internal(format!(
                 "output '{}': expected shape {expected:?} by its configuration, but TensorFlow returned \
@@ -100,20 +100,19 @@ pub fn write(
         let Some(spec) = model.outputs[*index].as_ref().filter(|_| wanted.outputs.contains(index)) else {
             continue;
         };
-        let mut shape: Dims<i64> = tensor.dims().iter().map(|&dim| dim as i64).collect();
+        let mut shape = Dims::from_slice(tensor.dims());
         let inner = if model.batching { &tensor.dims()[1..] } else { tensor.dims() };
-        let row: usize = inner.iter().product::<u64>() as usize;
-        let elements = if model.batching {
+        let row = inner.iter().product::<i64>() as usize * spec.datatype.byte_size();
+        let bytes = if model.batching {
             shape[0] = rows.len() as i64;
-            rows.start * row..rows.end * row
+            &tensor.bytes()[rows.start * row..rows.end * row]
         } else {
-            0..row
+            tensor.bytes()
         };
-        let byte_size = elements.len() * spec.datatype.byte_size();
         let buffer = response
-            .output(&spec.c_name, spec.datatype.raw(), &shape, byte_size)
+            .output(&spec.c_name, spec.datatype.raw(), &shape, bytes.len())
             .map_err(|e| e.context(format!("model '{}', output '{}'", model.name, spec.name)))?;
-        tensor.read(elements, |bytes| buffer.copy_from(bytes));
+        buffer.copy_from(bytes);
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! Inputs for the runs at load, when no request is there.
 
 use crate::model::Model;
-use crate::session::Tensor;
+use crate::tensorflow::{Tensor, byte_size};
 use crate::triton::{Error, Result};
 
 /// A tensor of zeros for each of the model's inputs, with so many rows and of at most `most_bytes` each.
@@ -13,18 +13,15 @@ pub fn zeros(model: &Model, rows: usize, most_bytes: u64) -> Result<Vec<Tensor>>
         .inputs
         .iter()
         .map(|spec| {
-            let batch = model.batching.then_some(rows as u64);
-            let dims: Option<Vec<u64>> =
-                batch.into_iter().map(Some).chain(spec.dims.iter().map(|&dim| dim.try_into().ok())).collect();
-            let dims = dims.ok_or_else(|| {
-                Error::unsupported(format!("input '{}' has a dimension of any size", spec.name))
-            })?;
-            let element = spec.datatype.byte_size() as u64;
-            let bytes = dims.iter().try_fold(element, |bytes, &dim| bytes.checked_mul(dim));
-            if bytes.is_none_or(|bytes| bytes > most_bytes) {
+            let batch = model.batching.then_some(rows as i64);
+            let dims: Vec<i64> = batch.into_iter().chain(spec.dims.iter().copied()).collect();
+            if dims.contains(&-1) {
+                return Err(Error::unsupported(format!("input '{}' has a dimension of any size", spec.name)));
+            }
+            if byte_size(spec.datatype, &dims).is_none_or(|bytes| bytes as u64 > most_bytes) {
                 return Err(Error::unsupported(format!("input '{}' is large", spec.name)));
             }
-            Ok(Tensor::new(spec.datatype, &dims))
+            Tensor::zeroed(spec.datatype, &dims)
         })
         .collect()
 }

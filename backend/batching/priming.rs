@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::gauges::sizes;
 use super::service_times::ServiceTimes;
 use crate::model::Model;
-use crate::session::Objection;
+use crate::tensorflow::Objection;
 use crate::triton::{Error, Result};
 use crate::zeros::zeros;
 

@@ -1,8 +1,8 @@
-//! The safe layer over `triton-sys`, and the only room with unsafe code.
+//! The safe layer over `triton-sys`, which shares the unsafe code with [`crate::tensorflow`].
 //!
 //! In the order a model lives: [`entry`] is what the server calls, [`model`] what it tells at load,
 //! [`request`] and [`response`] what it hands over for each execution, [`metrics`] what it shows to others.
-//! [`error`], [`panics`], [`server_log`], [`clock`] and [`process`] serve them all.
+//! [`error`], [`panics`], [`server_log`] and [`clock`] serve them all.
 
 pub mod clock;
 pub mod entry;
@@ -10,7 +10,6 @@ pub mod error;
 pub mod metrics;
 pub mod model;
 mod panics;
-pub mod process;
 pub mod request;
 pub mod response;
 mod server_log;

@@ -2,6 +2,7 @@
 
 use std::ffi::{CStr, c_char};
 use std::marker::PhantomData;
+use std::mem::MaybeUninit;
 use std::ptr;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
@@ -14,6 +15,7 @@ use super::error::{Error, Result, check};
 use super::response::Response;
 use super::{api, clock, panics};
 use crate::few::Few;
+use crate::tensorflow::Source;
 
 /// The stamps of one request (`CLOCK_MONOTONIC`, ns), in the order they are taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -334,17 +336,20 @@ impl InputBuffer<'_> {
     pub fn len(&self) -> usize {
         self.size
     }
+}
 
-    /// Copies all of it.
-    ///
-    /// # Panics
-    /// When `target` is not exactly as long.
-    pub fn copy_to(&self, target: &mut [u8]) {
+// SAFETY: the length does not change, and all of `target` is written.
+unsafe impl Source for InputBuffer<'_> {
+    fn len(&self) -> usize {
+        self.size
+    }
+
+    fn copy_to(&self, target: &mut [MaybeUninit<u8>]) {
         assert_eq!(target.len(), self.size, "an input buffer is copied whole");
         if self.size > 0 {
             // SAFETY: the server vouches for `size` bytes at `base` until the request is released,
             // which it outlives; `target` is our own memory, so the two do not overlap.
-            unsafe { ptr::copy_nonoverlapping(self.base, target.as_mut_ptr(), self.size) }
+            unsafe { ptr::copy_nonoverlapping(self.base, target.as_mut_ptr().cast(), self.size) }
         }
     }
 }

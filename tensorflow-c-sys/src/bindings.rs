@@ -381,6 +381,10 @@ pub struct Symbols {
         ) -> *mut TF_Tensor,
         ::libloading::Error,
     >,
+    pub TF_TensorMaybeMove: Result<
+        unsafe extern "C" fn(tensor: *mut TF_Tensor) -> *mut TF_Tensor,
+        ::libloading::Error,
+    >,
     pub TF_DeleteTensor: Result<
         unsafe extern "C" fn(tensor: *mut TF_Tensor),
         ::libloading::Error,
@@ -1209,6 +1213,9 @@ impl Symbols {
         let TF_DataTypeSize = __library.get(b"TF_DataTypeSize\0").map(|sym| *sym);
         let TF_NewTensor = __library.get(b"TF_NewTensor\0").map(|sym| *sym);
         let TF_AllocateTensor = __library.get(b"TF_AllocateTensor\0").map(|sym| *sym);
+        let TF_TensorMaybeMove = __library
+            .get(b"TF_TensorMaybeMove\0")
+            .map(|sym| *sym);
         let TF_DeleteTensor = __library.get(b"TF_DeleteTensor\0").map(|sym| *sym);
         let TF_TensorType = __library.get(b"TF_TensorType\0").map(|sym| *sym);
         let TF_NumDims = __library.get(b"TF_NumDims\0").map(|sym| *sym);
@@ -1512,6 +1519,7 @@ impl Symbols {
             TF_DataTypeSize,
             TF_NewTensor,
             TF_AllocateTensor,
+            TF_TensorMaybeMove,
             TF_DeleteTensor,
             TF_TensorType,
             TF_NumDims,
@@ -1751,6 +1759,14 @@ impl Symbols {
             .TF_AllocateTensor
             .as_ref()
             .expect("this TensorFlow lacks a function; look at the field of that name before calling a function that is newer than TensorFlow 2.4 or experimental"))(data_type, dims, num_dims, len)
+    }
+    /// Returns `tensor` if it is the only reference to memory that TensorFlow allocated, and null otherwise; either way it
+    /// stays as it is.
+    pub unsafe fn TF_TensorMaybeMove(&self, tensor: *mut TF_Tensor) -> *mut TF_Tensor {
+        (self
+            .TF_TensorMaybeMove
+            .as_ref()
+            .expect("this TensorFlow lacks a function; look at the field of that name before calling a function that is newer than TensorFlow 2.4 or experimental"))(tensor)
     }
     /// Deletes the tensor. Its memory lives on while TensorFlow refers to it.
     pub unsafe fn TF_DeleteTensor(&self, tensor: *mut TF_Tensor) {

@@ -1,26 +1,18 @@
-//! The few of TensorFlow's protobuf messages that freezing reads and writes.
-//!
-//! What is only handed on stays bytes, which a message within a message is on the wire: nothing of it can be
-//! lost, whatever a newer TensorFlow adds to it. The messages that are written again are declared with all
-//! of their fields, as in `graph.proto`, `function.proto`, `op_def.proto` and `node_def.proto` of TensorFlow.
+//! Graphs, functions and operations (`graph.proto`, `function.proto`, `op_def.proto`, `node_def.proto`,
+//! `attr_value.proto`, `tensor.proto`). [`GraphDef`], [`NodeDef`], [`FunctionDef`] and [`OpDef`] are written again and
+//! declared whole.
 
 use std::collections::BTreeMap;
 
 use prost::Message;
 
 use crate::datatype::DataType;
+use crate::tensorflow::types;
 
 /// `DataType` of FP32.
-pub const DT_FLOAT: i32 = 1;
+pub const DT_FLOAT: i32 = types::FLOAT;
 /// `DataType` of a handle to a variable or another object of the session.
 pub const DT_RESOURCE: i32 = 20;
-
-/// Of a `RunMetadata`, the graphs that ran, one for each device.
-#[derive(Clone, PartialEq, Message)]
-pub struct RunMetadata {
-    #[prost(message, repeated, tag = "3")]
-    pub partition_graphs: Vec<GraphDef>,
-}
 
 #[derive(Clone, PartialEq, Message)]
 pub struct GraphDef {
@@ -52,6 +44,25 @@ pub struct NodeDef {
     pub experimental_debug_info: Option<Vec<u8>>,
     #[prost(bytes, optional, tag = "7")]
     pub experimental_type: Option<Vec<u8>>,
+}
+
+impl NodeDef {
+    /// The attribute of this name; an empty one where there is none.
+    ///
+    /// # Errors
+    /// Its bytes are not an `AttrValue`.
+    pub fn attribute(&self, name: &str) -> Result<AttrValue, String> {
+        let bytes = self.attr.get(name).map_or(&[][..], Vec::as_slice);
+        AttrValue::decode(bytes).map_err(|e| {
+            format!("the attribute '{name}' of the operation '{}' cannot be read: {e}", self.name)
+        })
+    }
+}
+
+/// The node, or a function's argument, that an input of a node comes from.
+pub fn source(input: &str) -> &str {
+    let input = input.strip_prefix('^').unwrap_or(input);
+    input.split_once(':').map_or(input, |(node, _)| node)
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -92,6 +103,7 @@ pub struct OpDef {
     pub input_arg: Vec<ArgDef>,
     #[prost(bytes, repeated, tag = "3")]
     pub output_arg: Vec<Vec<u8>>,
+    /// Each an [`AttrDef`].
     #[prost(bytes, repeated, tag = "4")]
     pub attr: Vec<Vec<u8>>,
     #[prost(string, tag = "5")]
@@ -134,6 +146,16 @@ pub struct ArgDef {
     pub is_ref: bool,
     #[prost(bytes, optional, tag = "17")]
     pub experimental_full_type: Option<Vec<u8>>,
+}
+
+/// Of an `OpDef.AttrDef`, which attribute it is.
+#[derive(Clone, PartialEq, Message)]
+pub struct AttrDef {
+    #[prost(string, tag = "1")]
+    pub name: String,
+    /// As text: `func`, `list(func)`, `type` and so on.
+    #[prost(string, tag = "2")]
+    pub r#type: String,
 }
 
 /// Of an `AttrValue`, only what is read of one or made anew here.
@@ -211,14 +233,14 @@ pub struct TensorProto {
 impl TensorProto {
     /// A vector of FP32.
     pub fn of_floats(floats: &[f32]) -> Self {
-        let shape = TensorShapeProto { dim: vec![Dim { size: floats.len() as i64 }] };
+        let shape = TensorShapeProto::of(&[floats.len() as i64]);
         let float_val = floats.to_vec();
         Self { dtype: DT_FLOAT, tensor_shape: Some(shape), float_val, ..Self::default() }
     }
 
     /// The elements of a tensor of FP32; nothing for one of another type.
     pub fn floats(&self) -> Option<Vec<f32>> {
-        let elements = self.dims()?.iter().product::<u64>() as usize;
+        let elements = self.dims()?.iter().product::<i64>() as usize;
         if self.datatype() != Some(DataType::Fp32) {
             None
         } else if self.tensor_content.len() == elements * size_of::<f32>() {
@@ -235,28 +257,13 @@ impl TensorProto {
 
     /// The type of its elements; nothing for types that this backend does not have.
     pub fn datatype(&self) -> Option<DataType> {
-        // The numbers of `types.proto`.
-        Some(match self.dtype {
-            DT_FLOAT => DataType::Fp32,
-            2 => DataType::Fp64,
-            3 => DataType::Int32,
-            4 => DataType::UInt8,
-            5 => DataType::Int16,
-            6 => DataType::Int8,
-            9 => DataType::Int64,
-            10 => DataType::Bool,
-            14 => DataType::Bf16,
-            17 => DataType::UInt16,
-            19 => DataType::Fp16,
-            22 => DataType::UInt32,
-            23 => DataType::UInt64,
-            _ => return None,
-        })
+        types::from_number(self.dtype)
     }
 
     /// The shape; nothing where there is none, or where it leaves something open.
-    pub fn dims(&self) -> Option<Vec<u64>> {
-        self.tensor_shape.as_ref()?.dim.iter().map(|dim| dim.size.try_into().ok()).collect()
+    pub fn dims(&self) -> Option<Vec<i64>> {
+        let shape = self.tensor_shape.as_ref()?;
+        shape.dim.iter().map(|dim| (dim.size >= 0).then_some(dim.size)).collect()
     }
 }
 
@@ -264,6 +271,15 @@ impl TensorProto {
 pub struct TensorShapeProto {
     #[prost(message, repeated, tag = "2")]
     pub dim: Vec<Dim>,
+    #[prost(bool, tag = "3")]
+    pub unknown_rank: bool,
+}
+
+impl TensorShapeProto {
+    /// A shape.
+    pub fn of(dims: &[i64]) -> Self {
+        Self { dim: dims.iter().map(|&size| Dim { size }).collect(), unknown_rank: false }
+    }
 }
 
 #[derive(Clone, PartialEq, Message)]

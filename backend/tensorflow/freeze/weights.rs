@@ -8,13 +8,14 @@
 
 use std::collections::{HashMap, HashSet};
 
-use tensorflow as tf;
-
-use super::Model;
-use super::proto::{AttrValue, DT_FLOAT, GraphDef, NodeDef, TensorProto};
-use super::rewrite::{Variable, attribute, source};
-use super::values::{shape_proto, tensor_proto};
-use crate::session::Tensor;
+use super::model::{Held, Model, Variable};
+use super::values::tensor_proto;
+use crate::datatype::DataType;
+use crate::tensorflow::proto::graph::{
+    AttrValue, DT_FLOAT, GraphDef, NodeDef, TensorProto, TensorShapeProto, source,
+};
+use crate::tensorflow::tensor::{Blank, Tensor};
+use crate::triton::Error;
 
 /// An operation that sums products of its first input and weights, its second.
 struct Kind {
@@ -61,15 +62,6 @@ const ATTRIBUTES: [&str; 9] = [
 /// What the optimizer would put into the weights of a convolution if they were a constant.
 const SCALES: [&str; 3] = ["Mul", "RealDiv", "Div"];
 
-/// A variable that an input of the graph stands for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Held {
-    /// The input's node.
-    pub name: String,
-    /// Which of the variables.
-    pub variable: usize,
-}
-
 /// Puts inputs in place of the variables that are to be held out, and constants in place of the others.
 pub fn fill_in(graph: &mut GraphDef, variables: &[Variable], values: &[Tensor], hold: &[bool]) -> Vec<Held> {
     let mut held = Vec::new();
@@ -78,7 +70,7 @@ pub fn fill_in(graph: &mut GraphDef, variables: &[Variable], values: &[Tensor], 
         let value = &values[variable];
         let (op, name, attribute) = if hold[variable] {
             held.push(Held { name: node.name.clone(), variable });
-            ("Placeholder", "shape", AttrValue::of_shape(shape_proto(value)))
+            ("Placeholder", "shape", AttrValue::of_shape(TensorShapeProto::of(value.dims())))
         } else {
             ("Const", "value", AttrValue::of_tensor(tensor_proto(value, *datatype)))
         };
@@ -94,7 +86,7 @@ pub fn fill_in(graph: &mut GraphDef, variables: &[Variable], values: &[Tensor], 
 ///
 /// # Errors
 /// The graph cannot be read.
-pub fn wanted(model: &Model, dims: &[Vec<u64>]) -> Result<Vec<usize>, String> {
+pub fn wanted(model: &Model, dims: &[Vec<i64>]) -> Result<Vec<usize>, String> {
     let users = Users::of(model);
     let mut wanted = Vec::new();
     for Held { name, variable } in &model.held {
@@ -117,7 +109,7 @@ pub fn wanted(model: &Model, dims: &[Vec<u64>]) -> Result<Vec<usize>, String> {
 ///
 /// # Errors
 /// The graph cannot be read.
-pub fn apply(model: &mut Model, dims: &[Vec<u64>]) -> Result<Option<Vec<Scaling>>, String> {
+pub fn apply(model: &mut Model, dims: &[Vec<i64>]) -> Result<Option<Vec<Scaling>>, String> {
     let users = Users::of(model);
     let nodes = &mut model.definition.node;
     let before = nodes.len();
@@ -144,9 +136,9 @@ pub fn apply(model: &mut Model, dims: &[Vec<u64>]) -> Result<Option<Vec<Scaling>
 }
 
 /// The dimensions of values, none for those that are not FP32.
-pub fn dims(values: &[Tensor]) -> Vec<Vec<u64>> {
-    let dims = |value: &Tensor| match value {
-        Tensor::Fp32(value) => value.dims().to_vec(),
+pub fn dims(values: &[Tensor]) -> Vec<Vec<i64>> {
+    let dims = |value: &Tensor| match value.datatype() {
+        DataType::Fp32 => value.dims().to_vec(),
         _ => Vec::new(),
     };
     values.iter().map(dims).collect()
@@ -156,21 +148,31 @@ pub fn dims(values: &[Tensor]) -> Vec<Vec<u64>> {
 type Scaling = (usize, Vec<f32>);
 
 /// Multiplies the weights of each channel by its factor.
-pub fn scale(values: &mut [Tensor], scalings: Vec<Scaling>) {
+///
+/// # Errors
+/// There is no memory for the products.
+pub fn scale(values: &mut [Tensor], scalings: Vec<Scaling>) -> Result<(), String> {
     for (variable, factors) in scalings {
-        if let Tensor::Fp32(weights) = &mut values[variable] {
-            // A tensor of its own: what was read may be the variable's memory, and another's.
-            let mut scaled = tf::Tensor::new(weights.dims());
-            for (scaled, weights) in
-                scaled.chunks_exact_mut(factors.len()).zip(weights.chunks_exact(factors.len()))
-            {
-                for ((scaled, weight), factor) in scaled.iter_mut().zip(weights).zip(&factors) {
-                    *scaled = weight * factor;
-                }
-            }
-            *weights = scaled;
+        let weights = &mut values[variable];
+        if weights.datatype() == DataType::Fp32 {
+            *weights = scaled(weights, &factors).map_err(|e| e.message)?;
         }
     }
+    Ok(())
+}
+
+/// A tensor of its own: what was read may be the variable's memory, and another's.
+fn scaled(weights: &Tensor, factors: &[f32]) -> Result<Tensor, Error> {
+    let mut scaled = Blank::new(DataType::Fp32, weights.dims())?;
+    let mut products = Vec::with_capacity(factors.len() * size_of::<f32>());
+    for weights in weights.bytes().chunks_exact(factors.len() * size_of::<f32>()) {
+        products.clear();
+        for (&weight, factor) in weights.as_chunks().0.iter().zip(factors) {
+            products.extend((f32::from_ne_bytes(weight) * factor).to_ne_bytes());
+        }
+        scaled.append(&products[..]);
+    }
+    scaled.finish()
 }
 
 /// oneDNN's operation becomes TensorFlow's own again, which is the one that its optimizer knows.
@@ -186,15 +188,15 @@ struct Contraction {
     node: usize,
     /// The name of the node that it is, or whose place it has taken.
     was: String,
-    channels: u64,
+    channels: i64,
     rank: usize,
 }
 
 impl Contraction {
-    fn of(name: &str, dims: &[u64], nodes: &[NodeDef], users: &Users) -> Result<Option<Self>, String> {
+    fn of(name: &str, dims: &[i64], nodes: &[NodeDef], users: &Users) -> Result<Option<Self>, String> {
         let Some((node, 1)) = users.only(name) else { return Ok(None) };
         let Some(kind) = Kind::of(&nodes[node]) else { return Ok(None) };
-        let attribute = |name| attribute(&nodes[node], name);
+        let attribute = |name| nodes[node].attribute(name);
         let channels_first = attribute("data_format")?.s.is_some_and(|format| format.starts_with(b"NC"));
         let transposed = attribute("transpose_b")?.b.unwrap_or(false);
         if channels_first || transposed || dims.len() != kind.rank {
@@ -218,7 +220,7 @@ impl Contraction {
         if !ops.contains(&nodes[next].op.as_str()) || other.op != "Const" {
             return Ok(None);
         }
-        let numbers = attribute(other, "value")?.tensor.unwrap_or_default();
+        let numbers = other.attribute("value")?.tensor.unwrap_or_default();
         let dims = numbers.dims().unwrap_or_default();
         let Some((last, before)) = dims.split_last() else { return Ok(None) };
         // The result keeps its shape: [C], [1, C], [1, 1, 1, C].
@@ -320,7 +322,6 @@ impl Users {
 
 #[cfg(test)]
 mod tests {
-    use super::super::proto::{Dim, TensorShapeProto};
     use super::*;
 
     fn node(name: &str, op: &str, input: &[&str]) -> NodeDef {
@@ -330,14 +331,14 @@ mod tests {
 
     /// Two numbers, in this shape.
     fn numbers(name: &str, dims: &[i64], floats: [f32; 2]) -> NodeDef {
-        let shape = TensorShapeProto { dim: dims.iter().map(|&size| Dim { size }).collect() };
+        let shape = TensorShapeProto::of(dims);
         let tensor = TensorProto { tensor_shape: Some(shape), ..TensorProto::of_floats(&floats) };
         let attr = [("value".to_string(), AttrValue::of_tensor(tensor))].into();
         NodeDef { attr, ..node(name, "Const", &[]) }
     }
 
     /// The weights of [`model`].
-    fn dims() -> Vec<Vec<u64>> {
+    fn dims() -> Vec<Vec<i64>> {
         vec![vec![1, 1, 3, 2]]
     }
 
@@ -372,7 +373,7 @@ mod tests {
             let find = |name: &str| nodes.iter().find(|node| node.name == name).unwrap();
             assert_eq!(find("mul"), &node("mul", "Conv2D", &["x", "w", "^x", "^x"]), "the convolution");
             assert_eq!(find("add"), &node("add", "BiasAdd", &["mul", "add/bias_by_channel"]));
-            let bias = attribute(find("add/bias_by_channel"), "value").unwrap().tensor.unwrap();
+            let bias = find("add/bias_by_channel").attribute("value").unwrap().tensor.unwrap();
             assert_eq!((bias.dims(), bias.floats()), (Some(vec![2]), Some(vec![4.0, 5.0])));
             assert!(!nodes.iter().any(|node| node.name == "conv"));
         }
@@ -400,7 +401,7 @@ mod tests {
 
     #[test]
     fn numbers_are_read_however_they_are_written() {
-        let shape = Some(TensorShapeProto { dim: vec![Dim { size: 3 }] });
+        let shape = Some(TensorShapeProto::of(&[3]));
         let written = TensorProto { tensor_shape: shape, ..TensorProto::of_floats(&[1.0, 2.0]) };
         assert_eq!(written.floats(), Some(vec![1.0, 2.0, 2.0]));
         let bytes = [1.0_f32, -2.0, 0.5].iter().flat_map(|number| number.to_le_bytes()).collect();

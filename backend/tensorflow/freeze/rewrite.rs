@@ -6,18 +6,10 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use prost::Message;
-
-use super::proto::{AttrValue, DT_RESOURCE, FunctionDef, GraphDef, NameAttrList, NodeDef};
-
-/// A variable whose node waits for its value.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Variable {
-    /// The node's place in the graph.
-    pub index: usize,
-    /// TensorFlow's number of its type.
-    pub datatype: i32,
-}
+use super::model::Variable;
+use crate::tensorflow::proto::graph::{
+    AttrValue, DT_RESOURCE, FunctionDef, FunctionDefLibrary, GraphDef, NameAttrList, NodeDef, source,
+};
 
 /// The types that replace the handles among a call's inputs, by index.
 type Replaced = BTreeMap<usize, i32>;
@@ -44,7 +36,7 @@ pub fn rewrite(graph: GraphDef, roots: &[&str]) -> Result<(GraphDef, Vec<Variabl
         read_values(node, &handles, &mut functions)?;
     }
     let function = functions.reachable(&nodes)?;
-    let library = Some(super::proto::FunctionDefLibrary { function });
+    let library = Some(FunctionDefLibrary { function });
     Ok((GraphDef { node: nodes, library, ..graph }, variables))
 }
 
@@ -62,12 +54,6 @@ fn needed(nodes: Vec<NodeDef>, roots: &[&str]) -> Result<Vec<NodeDef>, String> {
     }
     let mut needed = needed.into_iter();
     Ok(nodes.into_iter().filter(|_| needed.next() == Some(true)).collect())
-}
-
-/// The node, or a function's argument, that an input comes from.
-pub fn source(input: &str) -> &str {
-    let input = input.strip_prefix('^').unwrap_or(input);
-    input.split_once(':').map_or(input, |(node, _)| node)
 }
 
 /// Makes a node that takes handles, `handles` by the names of what they come from, take values. Tells whether
@@ -129,7 +115,7 @@ impl Functions {
 
     /// Makes a call take values in place of handles, and the function that it calls.
     fn replace_in_call(&mut self, call: &mut NodeDef, replaced: &Replaced) -> Result<(), String> {
-        let mut types = attribute(call, "Tin")?.list.unwrap_or_default().r#type;
+        let mut types = call.attribute("Tin")?.list.unwrap_or_default().r#type;
         for (&index, &datatype) in replaced {
             match types.get_mut(index) {
                 Some(kind) if *kind == DT_RESOURCE => *kind = datatype,
@@ -140,7 +126,7 @@ impl Functions {
         }
         call.attr.insert("Tin".into(), AttrValue::of_types(types));
         call.attr.remove("_read_only_resource_inputs");
-        let called = attribute(call, "f")?.func.unwrap_or_default();
+        let called = call.attribute("f")?.func.unwrap_or_default();
         if !called.attr.is_empty() {
             return Err(format!("the function '{}' is called with attributes", called.name));
         }
@@ -236,7 +222,7 @@ fn called(nodes: &[NodeDef]) -> Result<Vec<String>, String> {
     for node in nodes {
         names.push(node.op.clone());
         for name in node.attr.keys() {
-            names_in(&attribute(node, name)?, &mut names);
+            names_in(&node.attribute(name)?, &mut names);
         }
     }
     Ok(names)
@@ -250,17 +236,10 @@ fn names_in(value: &AttrValue, names: &mut Vec<String>) {
     }
 }
 
-/// A node's attribute; an empty one where it has none of that name.
-pub fn attribute(node: &NodeDef, name: &str) -> Result<AttrValue, String> {
-    let bytes = node.attr.get(name).map_or(&[][..], Vec::as_slice);
-    AttrValue::decode(bytes)
-        .map_err(|e| format!("the attribute '{name}' of the operation '{}' cannot be read: {e}", node.name))
-}
-
 fn type_of(node: &NodeDef, name: &str) -> Result<i32, String> {
-    attribute(node, name)?.r#type.ok_or_else(|| format!("the operation '{}' has no {name}", node.name))
+    node.attribute(name)?.r#type.ok_or_else(|| format!("the operation '{}' has no {name}", node.name))
 }
 
 fn integer(node: &NodeDef, name: &str) -> Result<i64, String> {
-    Ok(attribute(node, name)?.i.unwrap_or(0))
+    Ok(node.attribute(name)?.i.unwrap_or(0))
 }

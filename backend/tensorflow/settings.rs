@@ -5,10 +5,11 @@ use std::thread::available_parallelism;
 
 use once_cell::sync::OnceCell;
 
+use super::proto::config::ConfigProto;
 use crate::config::Threads;
 
-/// The threads to open a session with, where the model's configuration sets `threads`; the log tells what they are
-/// and which of the model's have no effect.
+/// The threads to open a session with, where the model's configuration sets `threads`. Logs what they are and which of
+/// the model's have no effect.
 pub fn choose(threads: Threads) -> Threads {
     static TOLD: OnceCell<()> = OnceCell::new();
     let chosen = Threads {
@@ -67,64 +68,49 @@ fn warn_of_shared_pools(asked: Threads, chosen: Threads) {
     }
 }
 
-/// TensorFlow's `ConfigProto`, serialised: the few fields that are set here are all plain numbers.
+/// What a session is opened with.
 ///
-/// With `bf16`, TensorFlow's optimizer makes the convolutions and matrix products of FP32 models ones of BF16 where the
-/// CPU computes these.
-pub fn session_config(threads: Threads, cpu_only: bool, bf16: bool) -> Vec<u8> {
-    const DEVICE_COUNT: u32 = 1;
-    const INTRA_OP_PARALLELISM_THREADS: u32 = 2;
-    const INTER_OP_PARALLELISM_THREADS: u32 = 5;
-    const ALLOW_SOFT_PLACEMENT: u32 = 7;
-    const USE_PER_SESSION_THREADS: u32 = 9;
-    // A map's entry is a message: key (field 1, a string) and value (field 2, a number).
-    const NO_GPU: [u8; 7] = [0x0a, 3, b'G', b'P', b'U', 0x10, 0];
-    // `auto_mixed_precision_onednn_bfloat16` (field 31) of `rewrite_options` (field 10) of `graph_options` (field 10).
-    const BF16: [u8; 7] = [0x52, 5, 0x52, 3, 0xf8, 1, 1];
-
-    let mut bytes = Vec::new();
-    let mut number = |field: u32, mut value: u32| {
-        bytes.push((field << 3) as u8);
-        while value >= 0x80 {
-            bytes.push(value as u8 | 0x80);
-            value >>= 7;
-        }
-        bytes.push(value as u8);
+/// With `bf16`, TensorFlow's optimizer computes the convolutions and matrix products of FP32 models in BF16 where the CPU
+/// has that.
+pub fn session_config(threads: Threads, cpu_only: bool, bf16: bool) -> ConfigProto {
+    const ON: i32 = 1;
+    let count = |count: Option<u32>| count.and_then(|count| count.try_into().ok()).unwrap_or(0);
+    let mut config = ConfigProto {
+        // A graph that was exported on a machine with a GPU runs on one without.
+        allow_soft_placement: true,
+        intra_op_parallelism_threads: count(threads.intra),
+        inter_op_parallelism_threads: count(threads.inter),
+        use_per_session_threads: threads.per_session,
+        ..ConfigProto::default()
     };
-    // A graph that was exported on a machine with a GPU runs on one without.
-    number(ALLOW_SOFT_PLACEMENT, 1);
-    if let Some(count) = threads.intra {
-        number(INTRA_OP_PARALLELISM_THREADS, count);
-    }
-    if let Some(count) = threads.inter {
-        number(INTER_OP_PARALLELISM_THREADS, count);
-    }
-    if threads.per_session {
-        number(USE_PER_SESSION_THREADS, 1);
-    }
     if cpu_only {
-        bytes.push((DEVICE_COUNT << 3 | 2) as u8);
-        bytes.push(NO_GPU.len() as u8);
-        bytes.extend(NO_GPU);
+        config.device_count.insert("GPU".into(), 0);
     }
     if bf16 {
-        bytes.extend(BF16);
+        config.optimizer().auto_mixed_precision_onednn_bfloat16 = ON;
     }
-    bytes
+    config
 }
 
 #[cfg(test)]
 mod tests {
+    use prost::Message;
+
     use super::*;
 
     #[test]
     fn the_session_config_is_tensorflows_protobuf() {
         let threads = Threads { intra: Some(300), inter: Some(1), per_session: true };
         // TensorFlow 2.20's ConfigProto.FromString reads these bytes as what is meant.
-        let expected =
+        let known =
             [0x38, 1, 0x10, 0xac, 0x02, 0x28, 1, 0x48, 1, 0x0a, 7, 0x0a, 3, b'G', b'P', b'U', 0x10, 0];
-        assert_eq!(session_config(threads, true, false), expected);
-        assert_eq!(session_config(Threads::default(), false, false), [0x38, 1]);
-        assert_eq!(session_config(Threads::default(), false, true), [0x38, 1, 0x52, 5, 0x52, 3, 0xf8, 1, 1]);
+        let config = session_config(threads, true, false);
+        assert_eq!(ConfigProto::decode(&known[..]).unwrap(), config);
+        // The same fields in the order of their numbers, a number that is 0 left out.
+        let written = [0x0a, 5, 0x0a, 3, b'G', b'P', b'U', 0x10, 0xac, 0x02, 0x28, 1, 0x38, 1, 0x48, 1];
+        assert_eq!(config.encode_to_vec(), written);
+        let bytes = |bf16| session_config(Threads::default(), false, bf16).encode_to_vec();
+        assert_eq!(bytes(false), [0x38, 1]);
+        assert_eq!(bytes(true), [0x38, 1, 0x52, 5, 0x52, 3, 0xf8, 1, 1]);
     }
 }

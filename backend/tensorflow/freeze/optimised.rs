@@ -8,21 +8,11 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use prost::Message;
 
-use super::proto::{AttrValue, GraphDef, NodeDef, TensorProto};
-use super::rewrite::{attribute, source};
-use super::values::{self, LARGE};
-use super::weights::Held;
-use super::{Model, Place};
-use crate::session::Tensor;
-
-/// A value that is stored in a variable once the graph is loaded.
-pub struct Stored {
-    /// The node that is fed the value.
-    pub feed: String,
-    /// The node that stores it.
-    pub assign: String,
-    pub value: Tensor,
-}
+use super::model::{Held, LARGE, Model, Stored};
+use super::values;
+use crate::tensorflow::endpoint::Place;
+use crate::tensorflow::proto::graph::{AttrValue, GraphDef, NodeDef, TensorProto, TensorShapeProto, source};
+use crate::tensorflow::tensor::Tensor;
 
 /// The shapes of a graph's inputs, each an `AttrValue`, by name.
 pub fn shapes(graph: &GraphDef) -> HashMap<String, Vec<u8>> {
@@ -128,8 +118,8 @@ fn large_value(node: &NodeDef) -> Result<Option<Tensor>, String> {
     if node.attr.get("value").is_none_or(|value| value.len() < LARGE) {
         return Ok(None);
     }
-    let value: TensorProto = attribute(node, "value")?.tensor.ok_or("a constant has no value")?;
-    Ok(values::tensor(&value))
+    let value: TensorProto = node.attribute("value")?.tensor.ok_or("a constant has no value")?;
+    values::tensor(&value)
 }
 
 /// Pushes the nodes that store and read a value in place of `node`.
@@ -144,7 +134,7 @@ fn store(node: NodeDef, value: Tensor, nodes: &mut Vec<NodeDef>) -> Result<Store
         let (name, op, device) = (name.into(), op.into(), device.clone());
         nodes.push(NodeDef { name, op, input, device, attr, ..NodeDef::default() });
     };
-    let shape = AttrValue::of_shape(values::shape_proto(&value));
+    let shape = AttrValue::of_shape(TensorShapeProto::of(value.dims()));
     // Two variables of one name, and that is also of none, would be one.
     let own_name = AttrValue { s: Some(handle.clone().into_bytes()), ..AttrValue::default() };
     let own = [("shape", shape), ("shared_name", own_name.encode_to_vec())]
@@ -201,7 +191,7 @@ impl<'p> Ends<'p> {
 
     /// Notes that `node` is one of them, which its name tells, and at `place` now. Returns where it was.
     fn found(&mut self, node: &NodeDef, place: Place) -> Result<&'p Place, String> {
-        let number = attribute(node, "index")?.i.unwrap_or(0);
+        let number = node.attribute("index")?.i.unwrap_or(0);
         let is_it = |(name, index): &Place| node.name == format!("{}_{name}_{index}_{number}", self.prefix);
         let position = self.places.iter().position(is_it);
         let position = position.ok_or_else(|| format!("the optimised graph has an odd '{}'", node.name))?;

@@ -1,15 +1,15 @@
-//! oneDNN's math mode: whether FP32 models may be computed in BF16. Off unless somebody asks for it.
+//! oneDNN's math mode: whether FP32 models may be computed in BF16. Off by default.
 //!
-//! oneDNN, with which TensorFlow computes convolutions and matrix products on CPUs, takes the mode from the
-//! process's environment when it is first used, and keeps it: one mode for all models. TensorFlow has no
-//! setting of its own for that. It makes use of the mode on CPUs with AMX only; so with the option, TensorFlow's
-//! optimizer is told as well (`session/settings.rs`), which serves CPUs that have BF16 without AMX.
+//! oneDNN, with which TensorFlow computes convolutions and matrix products on CPUs, reads the mode from the
+//! process's environment when it is first used and keeps it: one mode for all models. TensorFlow has no
+//! setting of its own for it. oneDNN uses the mode only on CPUs with AMX; so the option also sets TensorFlow's
+//! optimizer (`settings.rs`), which covers CPUs that have BF16 without AMX.
 
 use std::env;
 use std::ffi::OsStr;
 
+use super::process::set_variable;
 use crate::config::MathMode;
-use crate::triton::process::set_variable;
 
 /// Where oneDNN looks; the first one that is not empty counts.
 const VARIABLES: [&str; 2] = ["ONEDNN_DEFAULT_FPMATH_MODE", "DNNL_DEFAULT_FPMATH_MODE"];
