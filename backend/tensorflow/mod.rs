@@ -36,6 +36,8 @@ mod session;
 mod settings;
 mod status;
 mod tensor;
+#[cfg(test)]
+mod tests;
 mod types;
 
 pub use endpoint::Endpoint;

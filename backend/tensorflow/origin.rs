@@ -71,9 +71,10 @@ impl Origin {
                 .into()
         });
         Error::internal(format!(
-            "TensorFlow {} cannot load the SavedModel at {} (tags '{tags}'): {failure}. {advice}",
+            "TensorFlow {} cannot load the SavedModel at {} (tags '{tags}'): {}. {advice}",
             library::version(),
-            folder.display()
+            folder.display(),
+            failure.to_string().trim_end_matches(['.', ' '])
         ))
     }
 
@@ -82,50 +83,41 @@ impl Origin {
         let error = failure.during("TensorFlow failed");
         // Operations in functions are looked up when the function is called for the first time.
         match self.advice(failure) {
-            Some(advice) => Error::internal(format!("{error}. {advice}")),
+            Some(advice) => {
+                Error::internal(format!("{}. {advice}", error.message.trim_end_matches(['.', ' '])))
+            }
             None => error,
         }
     }
 
     /// What to do about a failure that is known.
     fn advice(&self, failure: &Failure) -> Option<String> {
-        let (message, version) = (&failure.message, library::version());
-        if message.contains("could not find meta graph") || message.contains("Could not find meta graph") {
+        let (message, version, writer) = (&failure.message, library::version(), self.writer());
+        if message.to_ascii_lowercase().contains("could not find meta graph") {
             let known: Vec<String> = self.tag_sets.iter().map(|tags| format!("'{tags}'")).collect();
             return Some(format!(
-                "The file has the graphs {}; choose one by its tags with the parameter TF_GRAPH_TAG (several tags of one \
-                 graph are separated by commas)",
-                known.join(", ")
+                "The file has the graphs {}. Choose one by its tags with the parameter TF_GRAPH_TAG, several tags of one \
+                 graph separated by commas",
+                known.join(" and ")
             ));
         }
-        let too_new = || {
-            format!(
-                "The SavedModel is too new for this TensorFlow: {} wrote it, and this is TensorFlow {version}. Give the \
-                 server a newer one (tensorflow-dir), or export the model with TensorFlow {version}",
-                self.writer()
-            )
-        };
-        if message.contains("min consumer version") {
-            return Some(too_new());
-        }
-        if message.contains("NodeDef mentions attr") && message.contains("not in Op") {
-            // Where the versions are equal, operation and model are of two builds.
-            return Some(too_new());
+        let too_new = format!(
+            "The SavedModel is too new for this TensorFlow ({version}): {writer} wrote it. Give the server a newer one \
+             (tensorflow-dir), or export the model with TensorFlow {version}"
+        );
+        let unknown_attribute = message.contains("NodeDef mentions attr") && message.contains("not in Op");
+        if unknown_attribute || message.contains("min consumer version") {
+            return Some(too_new);
         }
         let op = between(message, "Op type not registered '", "'")?;
-        // A name with a namespace is never one of TensorFlow's own.
+        // An operation whose name has a namespace is not one of TensorFlow's own.
         if self.is_newer() && !op.contains('>') {
-            return Some(format!(
-                "{}, which wrote the SavedModel, may know the operation '{op}'; otherwise it is from a custom op library",
-                self.writer()
-            ))
-            .map(|guess| format!("{}. {guess}", too_new()));
+            return Some(format!("{too_new}. If that does not help, '{op}' is from a custom op library"));
         }
         Some(format!(
-            "The operation '{op}' is unknown to this TensorFlow ({version}), which is not older than the one that wrote \
-             the SavedModel ({}): it is from a custom op library, such as TensorFlow Text's, and this backend cannot load \
-             those yet. Export the model without the operation, and do in the client what it does",
-            self.writer()
+            "The operation '{op}' is unknown to this TensorFlow ({version}), which is no older than the one that wrote the \
+             SavedModel ({writer}). So the operation is from a custom op library, such as TensorFlow Text, and this \
+             backend cannot load those yet. Export the model without it and do its work in the client"
         ))
     }
 }
@@ -148,4 +140,45 @@ fn newer(a: &str, b: &str) -> bool {
 fn between<'t>(text: &'t str, before: &str, after: &str) -> Option<&'t str> {
     let (_, rest) = text.split_once(before)?;
     rest.split_once(after).map(|(found, _)| found)
+}
+
+#[cfg(test)]
+mod tests {
+    use tensorflow_c_sys::TF_Code;
+
+    use super::*;
+
+    #[test]
+    fn a_later_release_is_newer() {
+        assert!(newer("2.20.0", "2.4.1") && newer("3.0.0", "2.21.0") && newer("2.21.0-rc1", "2.20.0"));
+        assert!(
+            !newer("2.20.1", "2.20.0") && !newer("2.9.0", "2.12.0"),
+            "patch releases have the same operations"
+        );
+        assert!(!newer("", "2.20.0") && !newer("1.unknown", "2.20.0"));
+    }
+
+    /// Recent releases log the attribute and go on.
+    #[test]
+    fn an_attribute_that_an_old_tensorflow_does_not_know_is_of_a_newer_one() {
+        library::open_for_tests();
+        let failure = Failure {
+            code: TF_Code::TF_INVALID_ARGUMENT,
+            message: "NodeDef mentions attr 'debug_name' not in Op<name=VarHandleOp; signature= -> resource:resource>."
+                .into(),
+        };
+        let origin = Origin { version: "2.99.0".into(), ..Origin::default() };
+        let message = origin.not_loaded(Path::new("/model"), "serve", &failure).message;
+        let version = library::version();
+        let expected = format!(
+            "TensorFlow {version} cannot load the SavedModel at /model (tags 'serve'): INVALID_ARGUMENT: NodeDef mentions attr \
+             'debug_name' not in Op<name=VarHandleOp; signature= -> resource:resource>. The SavedModel is too new for this \
+             TensorFlow ({version}): TensorFlow 2.99.0 wrote it. Give the server a newer one (tensorflow-dir), or export the \
+             model with TensorFlow {version}"
+        );
+        assert_eq!(message, expected);
+        assert!(origin.run_failed(&failure).message.contains("TensorFlow 2.99.0 wrote it"));
+        let other = Failure { code: TF_Code::TF_ABORTED, message: "for another reason".into() };
+        assert_eq!(origin.run_failed(&other).message, "TensorFlow failed: ABORTED: for another reason");
+    }
 }
