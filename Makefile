@@ -26,7 +26,8 @@ CARGO_DENY_HOME := target/tools/cargo-deny-$(CARGO_DENY_VERSION)
 CARGO_DENY := $(CARGO_DENY_HOME)/bin/cargo-deny
 
 # bindgen reads the C headers with libclang: the wheel's, unless the environment names another.
-export LIBCLANG_PATH ?= $(SITE)/clang/native
+check bindings: export LIBCLANG_PATH ?= $(SITE)/clang/native
+BINDINGS := -p triton-backend-sys -p tensorflow-c-sys --features triton-backend-sys/bindgen,tensorflow-c-sys/bindgen
 
 # What the tests and benchmarks need to know. Set by hand, they take other places.
 export TL_PYTHON ?= $(CURDIR)/$(VENV)/bin/python
@@ -39,7 +40,7 @@ export TL_TEST_MODELS ?= $(CURDIR)/target/test-models
 .DEFAULT_GOAL := help
 .PHONY: help setup model test-models build demo serve accuracy experiment experiment-batching experiment-tool test \
   bench bench-experiment dist check-dist test-cmake test-dockerfile test-container test-tensorflow compatibility \
-  check clean clean-venv cargo picture
+  check bindings clean clean-venv cargo picture
 
 help: ## this list
 	@echo "make TARGET, where TARGET is one of"
@@ -52,7 +53,7 @@ setup: $(READY) ## installs TensorFlow, the client and a Triton server into .ven
 model: $(INCEPTION) ## makes the Inception-v3 SavedModel (190 MB, half a minute, once)
 	@echo "Inception-v3: $(dir $(INCEPTION))"
 
-build: $(READY) cargo ## builds target/release/libtriton_tensorflow_latency.so
+build: cargo ## builds target/release/libtriton_tensorflow_latency.so
 	@echo "Building $(BACKEND)$$(test -f $(BACKEND) || echo ' (1 to 3 minutes)')"
 	@cargo build --release
 	@test -f $(BACKEND)
@@ -131,6 +132,7 @@ test-tensorflow: dist $(INCEPTION) $(TEST_MODELS) ## the tests with the oldest a
 	@folders=$$($(VENV)/bin/python tools/tensorflow_versions.py $(CURDIR)/target/tensorflow $(TENSORFLOW_VERSIONS)) && \
 	for folder in $$folders; do \
 	  echo "Testing with $$folder"; \
+	  TL_TENSORFLOW_DIR=$$folder cargo test --release -p tensorflow-c-sys --tests || exit 1; \
 	  TL_TENSORFLOW_DIR=$$folder $(RECORD) "this machine" $(TESTS) || exit 1; \
 	done
 
@@ -141,15 +143,23 @@ compatibility: dist $(INCEPTION) $(TEST_MODELS) ## all of these, and docs/compat
 	$(MAKE) --no-print-directory test-tensorflow || failed=1; \
 	$(VENV)/bin/python tools/compatibility.py table && exit $$failed
 
-check: $(READY) cargo $(CARGO_DENY) ## formatting, lints, dependencies, documentation
+check: $(READY) cargo $(CARGO_DENY) ## formatting, lints, bindings, packages, dependencies, documentation
 	@echo "Formatting"
 	@cargo fmt --all --check
 	@echo "Lints"
 	@cargo clippy --workspace --all-targets -- -D warnings
+	@cargo clippy $(BINDINGS) --all-targets -- -D warnings
+	@echo "Bindings"
+	@cargo test --quiet $(BINDINGS) --test bindings
+	@echo "Packages"
+	@sh tools/check_packages.sh
 	@echo "Dependencies"
 	@sh tools/check_dependencies.sh $(CARGO_DENY)
 	@echo "Documentation"
 	@RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps --document-private-items
+
+bindings: $(READY) cargo ## generates the committed bindings from the headers of triton-sys and tensorflow-c-sys
+	@UPDATE_BINDINGS=1 cargo test --quiet $(BINDINGS) --test bindings
 
 clean: ## removes what was built and the models; keeps .venv and target/tools
 	@echo "Removing what was built and the model files"

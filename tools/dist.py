@@ -124,11 +124,8 @@ def build(target, commit):
         "CARGO_ENCODED_RUSTFLAGS": "\x1f".join(f"--remap-path-prefix={path}={name}" for path, name in renamed.items()),
         "TENSORFLOW_LATENCY_COMMIT": commit,
     }
-    # zig names its headers by paths relative to the folder it is started in, if they lie below it, and bindgen runs in
-    # another one. Below tools/ there are none.
     run("cargo", "zigbuild", "--manifest-path", str(PROJECT / "Cargo.toml"), "--profile", "dist", "--locked",
-        "--package", NAME, "--target", f"{target}.{GLIBC}", "--target-dir", str(target_dir), env=environment,
-        cwd=PROJECT / "tools")
+        "--package", NAME, "--target", f"{target}.{GLIBC}", "--target-dir", str(target_dir), env=environment)
     return target_dir / target / "dist" / LIBRARY
 
 

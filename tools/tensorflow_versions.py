@@ -3,8 +3,8 @@
     tensorflow_versions.py FOLDER [VERSION...]
 
 puts them into FOLDER/VERSION (about 0.6 to 0.9 GB each, of wheels of 0.2 to 0.3 GB) and prints those folders. VERSION may
-be `oldest`, `newest` or a version such as 2.15.0; without any, oldest and newest. Only the files that the backend opens
-are kept: nothing is installed, nothing of TensorFlow's Python runs.
+be `oldest`, `newest` or a version such as 2.15.0; without any, oldest and newest. Only the libraries that the backend opens
+and the headers of the C API are kept: nothing is installed, nothing of TensorFlow's Python runs.
 """
 
 import pathlib
@@ -19,6 +19,9 @@ PACKAGE = "tensorflow-cpu"
 # Since 2.12 the wheels have the whole C API in a library of its own.
 FIRST = (2, 12)
 LIBRARIES = ["libtensorflow_cc.so.2", "libtensorflow_framework.so.2"]
+# The headers of the C API, what they include, and the version.
+C_API = "include/tensorflow/c/c_api.h"
+HEADERS = re.compile(r"tensorflow/(include/(tensorflow/(c|core/platform|core/public|tsl|compiler/xla/tsl)|tsl|xla/tsl)/.*\.h)")
 PIP = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
 
 
@@ -50,7 +53,7 @@ def number(version):
 
 def fetch(folder, version):
     target = folder / version
-    if all((target / name).is_file() for name in LIBRARIES):
+    if all((target / name).is_file() for name in [*LIBRARIES, C_API]):
         return target
     print(f"Fetching {PACKAGE} {version}", file=sys.stderr)
     folder.mkdir(parents=True, exist_ok=True)
@@ -65,7 +68,9 @@ def fetch(folder, version):
         made = scratch / "made"
         made.mkdir()
         with zipfile.ZipFile(wheel) as archive:
-            for name in LIBRARIES:
+            headers = [match[1] for match in map(HEADERS.fullmatch, archive.namelist()) if match]
+            for name in [*LIBRARIES, *headers]:
+                (made / name).parent.mkdir(parents=True, exist_ok=True)
                 with archive.open(f"tensorflow/{name}") as source, open(made / name, "wb") as copy:
                     shutil.copyfileobj(source, copy, 1 << 20)
         shutil.rmtree(target, ignore_errors=True)

@@ -1,17 +1,11 @@
-//! Makes the bindings. Three questions, one file each:
-//! which headers (`build/headers.rs`), which functions they declare (`build/marks.rs`), and how bindgen
-//! is run (`build/bindings.rs`).
+//! Tells the tests which target they run on and, with the feature `bindgen`, generates the bindings anew.
 
-#[path = "build/bindings.rs"]
-mod bindings;
-#[path = "build/headers.rs"]
-mod headers;
-#[path = "build/marks.rs"]
-mod marks;
+#[cfg(feature = "bindgen")]
+#[path = "build/generate.rs"]
+mod generate;
 
-use std::path::PathBuf;
+use std::env;
 use std::process::ExitCode;
-use std::{env, fs};
 
 fn main() -> ExitCode {
     println!("cargo::rerun-if-changed=build.rs");
@@ -19,7 +13,7 @@ fn main() -> ExitCode {
     match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(message) => {
-            // Cargo shows a failed script's stderr last, so this is what stands at the end.
+            // Cargo prints the stderr of a failed script last.
             eprintln!("{message}");
             ExitCode::FAILURE
         }
@@ -27,16 +21,10 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<(), String> {
-    let out_dir = PathBuf::from(env::var_os("OUT_DIR").ok_or("OUT_DIR is not set; run this through cargo")?);
-    let headers = headers::find()?;
-    let functions = marks::read(&headers.own_files)?;
-    write(out_dir.join("functions.rs"), &marks::to_rust(&functions))?;
-    // The tests run the C compiler too, and it is chosen by the target.
-    let target = env::var("TARGET").map_err(|e| format!("TARGET: {e}"))?;
-    println!("cargo::rustc-env=TRITON_SYS_TARGET={target}");
-    bindings::generate(&headers, &functions, &out_dir.join("bindings.rs"))
-}
-
-fn write(path: PathBuf, text: &str) -> Result<(), String> {
-    fs::write(&path, text).map_err(|e| format!("cannot write {}: {e}", path.display()))
+    let variable = |name: &str| env::var(name).map_err(|e| format!("{name}: {e}; run this through cargo"));
+    // The tests run the C compiler for this target.
+    println!("cargo::rustc-env=BINDINGS_TARGET={}", variable("TARGET")?);
+    #[cfg(feature = "bindgen")]
+    generate::run(variable("CARGO_MANIFEST_DIR")?.as_ref(), variable("OUT_DIR")?.as_ref())?;
+    Ok(())
 }

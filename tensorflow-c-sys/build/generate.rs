@@ -21,9 +21,7 @@ pub fn run(package: &Path, out_dir: &Path) -> Result<(), String> {
     let mut builder = clang::builder(&include)?
         .header(include.join("tensorflow_api.h").to_string_lossy())
         .clang_arg("-std=c11")
-        .allowlist_type("TF_.*")
-        // Every field is public C data, and a tensor of strings is copied as bytes.
-        .derive_copy(true);
+        .allowlist_type("TF_.*");
     for function in &functions {
         builder = builder.allowlist_function(&function.name);
     }

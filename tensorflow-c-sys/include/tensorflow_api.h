@@ -2,7 +2,8 @@
 // signatures and values are those of TensorFlow's public headers.
 //
 // Conventions of the API:
-// - A function with a TF_Status sets it on each call, to TF_OK on success.
+// - A function with a TF_Status sets it on an error. Most set it to TF_OK on success; some that read attributes leave an
+//   earlier error in place.
 // - Objects are deleted with the TF_Delete function of their type, which accepts null.
 // - `unsigned char` is a boolean, unless a function says otherwise.
 //
@@ -11,6 +12,7 @@
 #ifndef TENSORFLOW_C_SYS_API_H
 #define TENSORFLOW_C_SYS_API_H
 
+#include "tensorflow_marks.h"
 #include "tensorflow_objects.h"
 #include "tensorflow_types.h"
 

@@ -3,6 +3,7 @@
 #ifndef TENSORFLOW_C_SYS_CORE_H
 #define TENSORFLOW_C_SYS_CORE_H
 
+#include "tensorflow_marks.h"
 #include "tensorflow_objects.h"
 #include "tensorflow_types.h"
 
@@ -59,8 +60,8 @@ TF_Buffer TF_GetBuffer(TF_Buffer* buffer);
 
 // ---- tensors ----
 
-/// The size of an element in bytes; 0 for a type without a fixed size, such as `TF_RESOURCE`. For `TF_STRING` the size
-/// of `TF_TString`, 24.
+/// The size of an element in bytes. 0 for `TF_STRING`, whose elements are `TF_TString`, and for other types whose elements
+/// are not plain data, such as `TF_RESOURCE`.
 TF_SINCE(2, 4)
 size_t TF_DataTypeSize(TF_DataType data_type);
 

@@ -3,6 +3,7 @@
 #ifndef TENSORFLOW_C_SYS_GRAPH_H
 #define TENSORFLOW_C_SYS_GRAPH_H
 
+#include "tensorflow_marks.h"
 #include "tensorflow_objects.h"
 #include "tensorflow_types.h"
 
@@ -40,7 +41,8 @@ void TF_GraphGetOpDef(TF_Graph* graph, const char* op_name, TF_Buffer* output_op
 TF_SINCE(2, 4)
 void TF_GraphVersions(TF_Graph* graph, TF_Buffer* output_version_def, TF_Status* status);
 
-/// The number of dimensions of a tensor; -1 if unknown.
+/// The number of dimensions of a tensor; -1 if unknown. An `index` that the operation does not have is not reported in
+/// `status`: TensorFlow throws a C++ exception, which no caller can catch.
 TF_SINCE(2, 4)
 int TF_GraphGetTensorNumDims(TF_Graph* graph, TF_Output output, TF_Status* status);
 
@@ -130,8 +132,10 @@ int TF_OperationGetControlOutputs(
 TF_SINCE(2, 4)
 void TF_OperationToNodeDef(TF_Operation* oper, TF_Buffer* output_node_def, TF_Status* status);
 
-// ---- attributes of operations ----
+// ---- attributes of operations; reset the status before each call, see TF_OperationGetAttrMetadata ----
 
+/// The result is not initialized on an error. On success an earlier error stays in `status`, so that it must be `TF_OK`
+/// before the call.
 TF_SINCE(2, 4)
 TF_AttrMetadata TF_OperationGetAttrMetadata(TF_Operation* oper, const char* attr_name, TF_Status* status);
 

@@ -1,19 +1,7 @@
-// The objects of TensorFlow's C API, all opaque, and the marks on its functions.
+// The objects of TensorFlow's C API, all opaque.
 
 #ifndef TENSORFLOW_C_SYS_OBJECTS_H
 #define TENSORFLOW_C_SYS_OBJECTS_H
-
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
-
-// Marks: the first TensorFlow release with the function. They expand to nothing; build/marks.rs reads them to generate
-// the table FUNCTIONS. Every function has exactly one.
-//
-// A function of TensorFlow's stable headers. Required if 2.4 has it.
-#define TF_SINCE(major, minor)
-// A function of TensorFlow's c_api_experimental.h. Never required: builds of TensorFlow may leave that file out.
-#define TF_EXPERIMENTAL_SINCE(major, minor)
 
 /// The result of a call: a code and a message.
 typedef struct TF_Status TF_Status;

@@ -3,6 +3,7 @@
 #ifndef TENSORFLOW_C_SYS_SESSION_H
 #define TENSORFLOW_C_SYS_SESSION_H
 
+#include "tensorflow_marks.h"
 #include "tensorflow_objects.h"
 #include "tensorflow_types.h"
 

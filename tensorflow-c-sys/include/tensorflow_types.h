@@ -8,6 +8,7 @@
 #ifndef TENSORFLOW_C_SYS_TYPES_H
 #define TENSORFLOW_C_SYS_TYPES_H
 
+#include "tensorflow_marks.h"
 #include "tensorflow_objects.h"
 
 /// Code of a status. The values are those of gRPC.
@@ -39,14 +40,11 @@ typedef enum TF_DataType {
   TF_UINT8 = 4,
   TF_INT16 = 5,
   TF_INT8 = 6,
-  /// Each element is a `TF_TString`.
-  TF_STRING = 7,
+  TF_STRING = 7,  ///< Each element is a `TF_TString`.
   TF_COMPLEX64 = 8,
-  /// Old name of `TF_COMPLEX64`.
-  TF_COMPLEX = 8,
+  TF_COMPLEX = 8,  ///< Old name of `TF_COMPLEX64`.
   TF_INT64 = 9,
-  /// One byte, 0 or 1.
-  TF_BOOL = 10,
+  TF_BOOL = 10,  ///< One byte, 0 or 1.
   TF_QINT8 = 11,
   TF_QUINT8 = 12,
   TF_QINT32 = 13,
@@ -60,26 +58,16 @@ typedef enum TF_DataType {
   TF_VARIANT = 21,
   TF_UINT32 = 22,
   TF_UINT64 = 23,
-  /// Since TensorFlow 2.12.
-  TF_FLOAT8_E5M2 = 24,
-  /// Since TensorFlow 2.12.
-  TF_FLOAT8_E4M3FN = 25,
-  /// Since TensorFlow 2.15.
-  TF_FLOAT8_E4M3FNUZ = 26,
-  /// Since TensorFlow 2.15.
-  TF_FLOAT8_E4M3B11FNUZ = 27,
-  /// Since TensorFlow 2.15.
-  TF_FLOAT8_E5M2FNUZ = 28,
-  /// Since TensorFlow 2.15. One byte for each element.
-  TF_INT4 = 29,
-  /// Since TensorFlow 2.15. One byte for each element.
-  TF_UINT4 = 30,
-  /// Since TensorFlow 2.20. One byte for each element.
-  TF_INT2 = 31,
-  /// Since TensorFlow 2.20. One byte for each element.
-  TF_UINT2 = 32,
-  /// Since TensorFlow 2.21.
-  TF_FLOAT4_E2M1FN = 33
+  TF_FLOAT8_E5M2 = 24,  ///< Since TensorFlow 2.12.
+  TF_FLOAT8_E4M3FN = 25,  ///< Since TensorFlow 2.12.
+  TF_FLOAT8_E4M3FNUZ = 26,  ///< Since TensorFlow 2.19.
+  TF_FLOAT8_E4M3B11FNUZ = 27,  ///< Since TensorFlow 2.19.
+  TF_FLOAT8_E5M2FNUZ = 28,  ///< Since TensorFlow 2.19.
+  TF_INT4 = 29,  ///< Since TensorFlow 2.15. One byte for each element.
+  TF_UINT4 = 30,  ///< Since TensorFlow 2.15. One byte for each element.
+  TF_INT2 = 31,  ///< Since TensorFlow 2.20. One byte for each element.
+  TF_UINT2 = 32,  ///< Since TensorFlow 2.20. One byte for each element.
+  TF_FLOAT4_E2M1FN = 33  ///< Since TensorFlow 2.21.
 } TF_DataType;
 
 /// Kind of an attribute's value.
@@ -97,16 +85,11 @@ typedef enum TF_AttrType {
 
 /// How a `TF_TString` stores its bytes: the two lowest bits of its first byte.
 typedef enum TF_TString_Type {
-  /// Up to 22 bytes, stored in the structure itself.
-  TF_TSTR_SMALL = 0,
-  /// Memory from `malloc`, which the string owns.
-  TF_TSTR_LARGE = 1,
-  /// At a distance from the structure. TensorFlow's tensors in memory do not use it.
-  TF_TSTR_OFFSET = 2,
-  /// Memory of somebody else.
-  TF_TSTR_VIEW = 3,
-  /// Masks these bits.
-  TF_TSTR_TYPE_MASK = 3
+  TF_TSTR_SMALL = 0,  ///< Up to 22 bytes, stored in the structure itself.
+  TF_TSTR_LARGE = 1,  ///< Memory from `malloc`, which the string owns.
+  TF_TSTR_OFFSET = 2,  ///< At a distance from the structure. TensorFlow's tensors in memory do not use it.
+  TF_TSTR_VIEW = 3,  ///< Memory of somebody else.
+  TF_TSTR_TYPE_MASK = 3  ///< Masks these bits.
 } TF_TString_Type;
 
 /// A serialized protobuf message, or other bytes.

@@ -98,49 +98,34 @@ impl TF_DataType {
     pub const TF_INT8: TF_DataType = TF_DataType(6);
     /// Each element is a `TF_TString`.
     pub const TF_STRING: TF_DataType = TF_DataType(7);
-    /// Each element is a `TF_TString`.
     pub const TF_COMPLEX64: TF_DataType = TF_DataType(8);
     /// Old name of `TF_COMPLEX64`.
     pub const TF_COMPLEX: TF_DataType = TF_DataType(8);
-    /// Old name of `TF_COMPLEX64`.
     pub const TF_INT64: TF_DataType = TF_DataType(9);
     /// One byte, 0 or 1.
     pub const TF_BOOL: TF_DataType = TF_DataType(10);
-    /// One byte, 0 or 1.
     pub const TF_QINT8: TF_DataType = TF_DataType(11);
-    /// One byte, 0 or 1.
     pub const TF_QUINT8: TF_DataType = TF_DataType(12);
-    /// One byte, 0 or 1.
     pub const TF_QINT32: TF_DataType = TF_DataType(13);
-    /// One byte, 0 or 1.
     pub const TF_BFLOAT16: TF_DataType = TF_DataType(14);
-    /// One byte, 0 or 1.
     pub const TF_QINT16: TF_DataType = TF_DataType(15);
-    /// One byte, 0 or 1.
     pub const TF_QUINT16: TF_DataType = TF_DataType(16);
-    /// One byte, 0 or 1.
     pub const TF_UINT16: TF_DataType = TF_DataType(17);
-    /// One byte, 0 or 1.
     pub const TF_COMPLEX128: TF_DataType = TF_DataType(18);
-    /// One byte, 0 or 1.
     pub const TF_HALF: TF_DataType = TF_DataType(19);
-    /// One byte, 0 or 1.
     pub const TF_RESOURCE: TF_DataType = TF_DataType(20);
-    /// One byte, 0 or 1.
     pub const TF_VARIANT: TF_DataType = TF_DataType(21);
-    /// One byte, 0 or 1.
     pub const TF_UINT32: TF_DataType = TF_DataType(22);
-    /// One byte, 0 or 1.
     pub const TF_UINT64: TF_DataType = TF_DataType(23);
     /// Since TensorFlow 2.12.
     pub const TF_FLOAT8_E5M2: TF_DataType = TF_DataType(24);
     /// Since TensorFlow 2.12.
     pub const TF_FLOAT8_E4M3FN: TF_DataType = TF_DataType(25);
-    /// Since TensorFlow 2.15.
+    /// Since TensorFlow 2.19.
     pub const TF_FLOAT8_E4M3FNUZ: TF_DataType = TF_DataType(26);
-    /// Since TensorFlow 2.15.
+    /// Since TensorFlow 2.19.
     pub const TF_FLOAT8_E4M3B11FNUZ: TF_DataType = TF_DataType(27);
-    /// Since TensorFlow 2.15.
+    /// Since TensorFlow 2.19.
     pub const TF_FLOAT8_E5M2FNUZ: TF_DataType = TF_DataType(28);
     /// Since TensorFlow 2.15. One byte for each element.
     pub const TF_INT4: TF_DataType = TF_DataType(29);
@@ -1712,8 +1697,8 @@ impl Symbols {
     pub unsafe fn TF_GetBuffer(&self, buffer: *mut TF_Buffer) -> TF_Buffer {
         (self.TF_GetBuffer.as_ref().expect("this TensorFlow lacks a function; look at the field of that name before calling a function that is newer than TensorFlow 2.4 or experimental"))(buffer)
     }
-    /** The size of an element in bytes; 0 for a type without a fixed size, such as `TF_RESOURCE`. For `TF_STRING` the size
- of `TF_TString`, 24.*/
+    /** The size of an element in bytes. 0 for `TF_STRING`, whose elements are `TF_TString`, and for other types whose elements
+ are not plain data, such as `TF_RESOURCE`.*/
     pub unsafe fn TF_DataTypeSize(&self, data_type: TF_DataType) -> usize {
         (self
             .TF_DataTypeSize
@@ -1981,7 +1966,8 @@ impl Symbols {
             .as_ref()
             .expect("this TensorFlow lacks a function; look at the field of that name before calling a function that is newer than TensorFlow 2.4 or experimental"))(graph, output_version_def, status)
     }
-    /// The number of dimensions of a tensor; -1 if unknown.
+    /** The number of dimensions of a tensor; -1 if unknown. An `index` that the operation does not have is not reported in
+ `status`: TensorFlow throws a C++ exception, which no caller can catch.*/
     pub unsafe fn TF_GraphGetTensorNumDims(
         &self,
         graph: *mut TF_Graph,
@@ -2213,6 +2199,8 @@ impl Symbols {
             .as_ref()
             .expect("this TensorFlow lacks a function; look at the field of that name before calling a function that is newer than TensorFlow 2.4 or experimental"))(oper, output_node_def, status)
     }
+    /** The result is not initialized on an error. On success an earlier error stays in `status`, so that it must be `TF_OK`
+ before the call.*/
     pub unsafe fn TF_OperationGetAttrMetadata(
         &self,
         oper: *mut TF_Operation,

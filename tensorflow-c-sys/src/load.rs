@@ -45,15 +45,17 @@ impl Api {
     /// under TensorFlow's names must be TensorFlow's.
     pub unsafe fn open(path: impl AsRef<Path>, extra_flags: c_int) -> Result<Api, LoadError> {
         let path = path.as_ref();
-        let cannot_open = |reason| LoadError::CannotOpen { path: path.to_owned(), reason };
-        // dlopen searches for a name without a slash.
-        let path = std::path::absolute(path).map_err(|e| cannot_open(e.to_string()))?;
+        // Absolute: dlopen searches its own folders for a name without a slash.
+        let path = std::path::absolute(path)
+            .map_err(|e| LoadError::CannotOpen { path: path.to_owned(), reason: e.to_string() })?;
+        let cannot_open = |reason| LoadError::CannotOpen { path: path.clone(), reason };
         if let Err(error) = std::fs::metadata(&path) {
             return Err(cannot_open(error.to_string()));
         }
         let flags = RTLD_NOW | RTLD_LOCAL | libc::RTLD_NODELETE | extra_flags;
         // SAFETY: the caller promises that the library's initializers may run here.
-        let library = unsafe { Library::open(Some(&path), flags) }.map_err(|e| cannot_open(reason(&e)))?;
+        let library =
+            unsafe { Library::open(Some(&path), flags) }.map_err(|e| cannot_open(reason(&e, &path)))?;
         if !has_symbol(&library, FIRST) {
             return Err(LoadError::NotTensorFlow { path });
         }
@@ -61,7 +63,8 @@ impl Api {
             FUNCTIONS.iter().map(|function| has_symbol(&library, function.name)).collect();
         // SAFETY: by the caller's promise these names are TensorFlow's; the declarations are TensorFlow's too. No symbol
         // is required here, so a missing one is no error.
-        let symbols = unsafe { Symbols::from_library(library) }.map_err(|e| cannot_open(reason(&e)))?;
+        let symbols =
+            unsafe { Symbols::from_library(library) }.map_err(|e| cannot_open(reason(&e, &path)))?;
 
         // First the version: in an unsuitable release much may be missing, and the version then explains it.
         // SAFETY: TensorFlow's function, which returns a static string.
@@ -144,10 +147,14 @@ fn has_symbol(library: &Library, name: &str) -> bool {
     unsafe { library.get::<*const c_void>(name.as_bytes()) }.is_ok_and(|symbol| !symbol.into_raw().is_null())
 }
 
-/// The dynamic linker's message.
-fn reason(error: &libloading::Error) -> String {
+/// The dynamic linker's message, without the path that it usually begins with.
+fn reason(error: &libloading::Error, path: &Path) -> String {
     use std::error::Error;
-    error.source().map_or_else(|| error.to_string(), ToString::to_string)
+    let message = error.source().map_or_else(|| error.to_string(), ToString::to_string);
+    match message.strip_prefix(&format!("{}: ", path.display())) {
+        Some(rest) => rest.to_owned(),
+        None => message,
+    }
 }
 
 fn text(pointer: *const c_char) -> String {
@@ -156,6 +163,10 @@ fn text(pointer: *const c_char) -> String {
     }
     // SAFETY: the callers pass a C string that TensorFlow keeps alive.
     unsafe { CStr::from_ptr(pointer) }.to_string_lossy().into_owned()
+}
+
+fn counted(functions: usize) -> String {
+    format!("{functions} function{}", if functions == 1 { "" } else { "s" })
 }
 
 /// Why a library cannot be used.
@@ -225,9 +236,9 @@ impl fmt::Display for LoadError {
             ),
             LoadError::Incomplete { version, missing, .. } => write!(
                 f,
-                "{path} is TensorFlow {version}, but lacks {} function(s) of the C API that every TensorFlow since \
+                "{path} is TensorFlow {version}, but lacks {} of the C API that every TensorFlow since \
                  {OLDEST} has: {}. Use a complete build, such as that of TensorFlow's Python package (2.12 or newer)",
-                missing.len(),
+                counted(missing.len()),
                 missing.join(", ")
             ),
         }

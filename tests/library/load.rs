@@ -33,7 +33,7 @@ fn a_server_that_lacks_a_function_of_api_1_0_is_told_which() {
         &text,
         &[
             "Initialize: the Triton server",
-            "lacks 2 function(s)",
+            "lacks 2 functions",
             "TRITONBACKEND_ResponseSend, TRITONSERVER_LogMessage",
         ],
     );

@@ -1,9 +1,9 @@
-// The part of the Triton Inference Server C API that a backend meets: what it calls and what it
-// defines. Written for this crate; signatures and numbers are those of Triton's public headers.
+// The part of the Triton Inference Server's C API that a backend calls and defines. Written for this crate; signatures and
+// values are those of Triton's public headers.
 //
-// The in-process server API (creating a server, sending it requests) is left out.
+// Left out: the in-process server API (creating a server, sending requests to it).
 //
-// C++ is needed, as for Triton's own headers: objects are named without `struct`.
+// These headers are C++, like Triton's own: objects are named without `struct`.
 
 #ifndef TRITON_SYS_API_H
 #define TRITON_SYS_API_H

@@ -1,8 +1,7 @@
-// Backend API, part one: a request, its inputs, the responses to it.
+// Backend API, part 1: requests, their inputs and their responses.
 //
-// Where a function returns TRITONSERVER_Error*, null is success and an error belongs to the caller.
-// Strings and shapes that a function gives out belong to the object and live as long as it does.
-// Functions on different requests may be called from different threads at the same time.
+// A returned TRITONSERVER_Error* is null on success; otherwise the caller owns it. Returned strings and shapes belong to
+// the object and live as long as it does. Different threads may use different requests at the same time.
 
 #ifndef TRITON_SYS_REQUEST_H
 #define TRITON_SYS_REQUEST_H
@@ -14,43 +13,42 @@ extern "C" {
 
 // ---- request ----
 
-/// The id that the client chose; the empty string for none.
+/// The id that the client set; empty if it set none.
 TRITON_SINCE_BACKEND(1, 0)
 TRITONSERVER_Error* TRITONBACKEND_RequestId(TRITONBACKEND_Request* request, const char** id);
 
-/// The number of the sequence that the request belongs to; 0 for none. An error when the client chose
-/// a string.
+/// The number of the request's sequence; 0 if it belongs to none. An error if the client identified the sequence by a
+/// string.
 TRITON_SINCE_BACKEND(1, 0)
 TRITONSERVER_Error* TRITONBACKEND_RequestCorrelationId(
     TRITONBACKEND_Request* request, uint64_t* id);
 
-/// The same where the client chose a string; an error when it chose a number.
+/// The name of the request's sequence. An error if the client identified the sequence by a number.
 TRITON_SINCE_BACKEND(1, 6)
 TRITONSERVER_Error* TRITONBACKEND_RequestCorrelationIdString(
     TRITONBACKEND_Request* request, const char** id);
 
-/// `TRITONSERVER_RequestFlag`s, or-ed.
+/// A combination of `TRITONSERVER_RequestFlag`.
 TRITON_SINCE_BACKEND(1, 8)
 TRITONSERVER_Error* TRITONBACKEND_RequestFlags(TRITONBACKEND_Request* request, uint32_t* flags);
 
-/// The time-out that the client asked for, in microseconds; 0 for none. The name begins otherwise than
-/// its neighbours', as in Triton.
+/// The timeout that the client set, in microseconds; 0 if it set none. Triton's name does not begin like those of its
+/// neighbors.
 TRITON_SINCE_BACKEND(1, 17)
 TRITONSERVER_Error* TRITONBACKEND_InferenceRequestTimeoutMicroseconds(
     TRITONBACKEND_Request* request, uint64_t* timeout);
 
-/// Whether the client has given the request up. It must be answered and released all the same.
+/// Whether the client has cancelled the request. It still has to be answered and released.
 TRITON_SINCE_BACKEND(1, 16)
 TRITONSERVER_Error* TRITONBACKEND_RequestIsCancelled(
     TRITONBACKEND_Request* request, bool* is_cancelled);
 
-/// How many parameters the client sent along.
+/// The number of parameters that the client sent.
 TRITON_SINCE_BACKEND(1, 12)
 TRITONSERVER_Error* TRITONBACKEND_RequestParameterCount(
     TRITONBACKEND_Request* request, uint32_t* count);
 
-/// One parameter; what `vvalue` points to is told by the type. See the note on numbers at
-/// `TRITONSERVER_ParameterType`.
+/// A parameter. `type` says what `vvalue` points to; see `TRITONSERVER_ParameterType`, whose values have changed.
 TRITON_SINCE_BACKEND(1, 12)
 TRITONSERVER_Error* TRITONBACKEND_RequestParameter(
     TRITONBACKEND_Request* request, const uint32_t index, const char** key,
@@ -60,81 +58,83 @@ TRITON_SINCE_BACKEND(1, 0)
 TRITONSERVER_Error* TRITONBACKEND_RequestInputCount(
     TRITONBACKEND_Request* request, uint32_t* count);
 
-/// An input's name. The order is the request's, not the configuration's, and differs between requests.
+/// The name of an input. The order is that of the request, not that of the configuration; it differs between
+/// requests.
 TRITON_SINCE_BACKEND(1, 0)
 TRITONSERVER_Error* TRITONBACKEND_RequestInputName(
     TRITONBACKEND_Request* request, const uint32_t index, const char** input_name);
 
-/// An input by its name. Valid until the request is released.
+/// An input by name. Valid until the request is released.
 TRITON_SINCE_BACKEND(1, 0)
 TRITONSERVER_Error* TRITONBACKEND_RequestInput(
     TRITONBACKEND_Request* request, const char* name, TRITONBACKEND_Input** input);
 
-/// An input by its place. Valid until the request is released.
+/// An input by index. Valid until the request is released.
 TRITON_SINCE_BACKEND(1, 0)
 TRITONSERVER_Error* TRITONBACKEND_RequestInputByIndex(
     TRITONBACKEND_Request* request, const uint32_t index, TRITONBACKEND_Input** input);
 
-/// How many outputs the response must hold: those the client named, or all of the model's.
+/// The number of outputs that the response must have: those that the client requested, or all outputs of the model.
 TRITON_SINCE_BACKEND(1, 0)
 TRITONSERVER_Error* TRITONBACKEND_RequestOutputCount(
     TRITONBACKEND_Request* request, uint32_t* count);
 
-/// The name of one of these outputs. Valid until the request is released.
+/// The name of a requested output. Valid until the request is released.
 TRITON_SINCE_BACKEND(1, 0)
 TRITONSERVER_Error* TRITONBACKEND_RequestOutputName(
     TRITONBACKEND_Request* request, const uint32_t index, const char** output_name);
 
-/// Where the buffer for an output is likely to lie, without allocating it. `memory_type` and
-/// `memory_type_id` carry the wish in and the likely answer out; `name` and `byte_size` may be null where
-/// they are not known yet. UNAVAILABLE when the server cannot tell.
+/// Where the buffer of an output is likely to be, without allocating it. `memory_type` and `memory_type_id` are the
+/// preference on entry and the likely result on return. `name` and `byte_size` may be null if they are not known yet.
+/// UNAVAILABLE if the server cannot tell.
 TRITON_SINCE_BACKEND(1, 7)
 TRITONSERVER_Error* TRITONBACKEND_RequestOutputBufferProperties(
     TRITONBACKEND_Request* request, const char* name, size_t* byte_size,
     TRITONSERVER_MemoryType* memory_type, int64_t* memory_type_id);
 
-/// The request's trace; null when it is not traced. Do not delete it.
+/// The trace of the request; null if it is not traced. Do not delete it.
 TRITON_SINCE_BACKEND(1, 15)
 TRITONSERVER_Error* TRITONBACKEND_RequestTrace(
     TRITONBACKEND_Request* request, TRITONSERVER_InferenceTrace** trace);
 
-/// Gives the request back (`TRITONSERVER_RequestReleaseFlag`). Afterwards neither it nor anything that
-/// was got from it may be touched. Once for each request, also after an error.
+/// Returns the request to the server, with flags of `TRITONSERVER_RequestReleaseFlag`. Call it exactly once for each
+/// request, also after an error. Afterwards neither the request nor anything obtained from it may be used.
 TRITON_SINCE_BACKEND(1, 0)
 TRITONSERVER_Error* TRITONBACKEND_RequestRelease(
     TRITONBACKEND_Request* request, uint32_t release_flags);
 
 // ---- input ----
 
-/// What an input is. Each out-pointer may be null. `byte_size` is what the client sent: compare it with
-/// shape and type before trusting it. The data lies in `buffer_count` pieces.
+/// The properties of an input. Each output pointer may be null. `byte_size` is what the client sent: check it against
+/// shape and type. The data is in `buffer_count` buffers.
 TRITON_SINCE_BACKEND(1, 0)
 TRITONSERVER_Error* TRITONBACKEND_InputProperties(
     TRITONBACKEND_Input* input, const char** name, TRITONSERVER_DataType* datatype,
     const int64_t** shape, uint32_t* dims_count, uint64_t* byte_size, uint32_t* buffer_count);
 
-/// The same for the copy of the data that suits a host policy; null asks for the common copy.
+/// As `TRITONBACKEND_InputProperties`, for the copy of the data that belongs to a host policy; null for the default
+/// copy.
 TRITON_SINCE_BACKEND(1, 4)
 TRITONSERVER_Error* TRITONBACKEND_InputPropertiesForHostPolicy(
     TRITONBACKEND_Input* input, const char* host_policy_name, const char** name,
     TRITONSERVER_DataType* datatype, const int64_t** shape, uint32_t* dims_count,
     uint64_t* byte_size, uint32_t* buffer_count);
 
-/// One piece of an input's data. `memory_type` and `memory_type_id` carry the wish in and the fact out.
-/// The piece stays the input's. An element can be split between two pieces.
+/// One buffer of an input's data. `memory_type` and `memory_type_id` are the preference on entry and the actual
+/// location on return. The buffer belongs to the input. An element can be split between two buffers.
 TRITON_SINCE_BACKEND(1, 0)
 TRITONSERVER_Error* TRITONBACKEND_InputBuffer(
     TRITONBACKEND_Input* input, const uint32_t index, const void** buffer,
     uint64_t* buffer_byte_size, TRITONSERVER_MemoryType* memory_type, int64_t* memory_type_id);
 
-/// The same for the copy of the data that suits a host policy; null asks for the common copy.
+/// As `TRITONBACKEND_InputBuffer`, for the copy of the data that belongs to a host policy; null for the default copy.
 TRITON_SINCE_BACKEND(1, 4)
 TRITONSERVER_Error* TRITONBACKEND_InputBufferForHostPolicy(
     TRITONBACKEND_Input* input, const char* host_policy_name, const uint32_t index,
     const void** buffer, uint64_t* buffer_byte_size, TRITONSERVER_MemoryType* memory_type,
     int64_t* memory_type_id);
 
-/// One piece of an input's data with its attributes, which stay the input's.
+/// One buffer of an input's data and its attributes, which belong to the input.
 TRITON_SINCE_BACKEND(1, 9)
 TRITONSERVER_Error* TRITONBACKEND_InputBufferAttributes(
     TRITONBACKEND_Input* input, const uint32_t index, const void** buffer,
@@ -142,23 +142,22 @@ TRITONSERVER_Error* TRITONBACKEND_InputBufferAttributes(
 
 // ---- response ----
 
-/// Starts a response. It belongs to the caller until it is sent or deleted. The request must not have
-/// been released.
+/// Creates a response. The caller owns it until it is sent or deleted. The request must not have been released.
 TRITON_SINCE_BACKEND(1, 0)
 TRITONSERVER_Error* TRITONBACKEND_ResponseNew(
     TRITONBACKEND_Response** response, TRITONBACKEND_Request* request);
 
-/// Starts a response from a factory, which works after the request's release too.
+/// Creates a response from a factory, also after the request has been released.
 TRITON_SINCE_BACKEND(1, 0)
 TRITONSERVER_Error* TRITONBACKEND_ResponseNewFromFactory(
     TRITONBACKEND_Response** response, TRITONBACKEND_ResponseFactory* factory);
 
-/// Drops a response that was not sent. The client hears nothing of it.
+/// Deletes a response that was not sent. The client receives nothing.
 TRITON_SINCE_BACKEND(1, 0)
 TRITONSERVER_Error* TRITONBACKEND_ResponseDelete(TRITONBACKEND_Response* response);
 
-/// Puts a string parameter into the response; name and value are copied. Names that begin with
-/// `triton_` are the server's.
+/// Sets a string parameter of the response. Name and value are copied. Names that begin with `triton_` are reserved
+/// for the server.
 TRITON_SINCE_BACKEND(1, 0)
 TRITONSERVER_Error* TRITONBACKEND_ResponseSetStringParameter(
     TRITONBACKEND_Response* response, const char* name, const char* value);
@@ -175,27 +174,27 @@ TRITON_SINCE_BACKEND(1, 18)
 TRITONSERVER_Error* TRITONBACKEND_ResponseSetDoubleParameter(
     TRITONBACKEND_Response* response, const char* name, const double value);
 
-/// Adds an output tensor, which the model's configuration must declare. Name and shape are copied; the
-/// output lives as long as the response.
+/// Adds an output tensor, which the model's configuration must declare. Name and shape are copied. The output lives
+/// as long as the response.
 TRITON_SINCE_BACKEND(1, 0)
 TRITONSERVER_Error* TRITONBACKEND_ResponseOutput(
     TRITONBACKEND_Response* response, TRITONBACKEND_Output** output, const char* name,
     const TRITONSERVER_DataType datatype, const int64_t* shape, const uint32_t dims_count);
 
-/// Sends a response and takes it, whatever is returned. `send_flags` are
-/// `TRITONSERVER_ResponseCompleteFlag`s. `error` may be null; else the client gets it instead of the
-/// outputs, and it stays the caller's to delete.
+/// Sends a response and takes ownership of it, whatever is returned. `send_flags` is a combination of
+/// `TRITONSERVER_ResponseCompleteFlag`. If `error` is not null, the client receives it instead of the outputs; the
+/// caller still owns it.
 TRITON_SINCE_BACKEND(1, 0)
 TRITONSERVER_Error* TRITONBACKEND_ResponseSend(
     TRITONBACKEND_Response* response, const uint32_t send_flags, TRITONSERVER_Error* error);
 
-/// Reads an output of a response back by its place. Each out-pointer may be null.
+/// Reads an output of a response by index. Each output pointer may be null.
 TRITON_SINCE_BACKEND(1, 16)
 TRITONSERVER_Error* TRITONBACKEND_InferenceResponseOutput(
     TRITONBACKEND_Response* response, const uint32_t index, const char** name,
     TRITONSERVER_DataType* datatype, const int64_t** shape, uint64_t* dim_count);
 
-/// Reads an output of a response back by its name.
+/// Reads an output of a response by name.
 TRITON_SINCE_BACKEND(1, 16)
 TRITONSERVER_Error* TRITONBACKEND_InferenceResponseOutputByName(
     TRITONBACKEND_Response* response, const char* name, TRITONSERVER_DataType* datatype,
@@ -203,8 +202,8 @@ TRITONSERVER_Error* TRITONBACKEND_InferenceResponseOutputByName(
 
 // ---- response factory ----
 
-/// Makes a factory, needed by whoever answers a request several times or after its release. The caller
-/// owns it.
+/// Creates a factory, which sends several responses to one request, or a response after the request has been
+/// released. The caller owns it.
 TRITON_SINCE_BACKEND(1, 0)
 TRITONSERVER_Error* TRITONBACKEND_ResponseFactoryNew(
     TRITONBACKEND_ResponseFactory** factory, TRITONBACKEND_Request* request);
@@ -212,41 +211,41 @@ TRITONSERVER_Error* TRITONBACKEND_ResponseFactoryNew(
 TRITON_SINCE_BACKEND(1, 0)
 TRITONSERVER_Error* TRITONBACKEND_ResponseFactoryDelete(TRITONBACKEND_ResponseFactory* factory);
 
-/// Sends flags without a response, such as that no further response follows.
+/// Sends flags without a response, for example that no further response follows.
 TRITON_SINCE_BACKEND(1, 0)
 TRITONSERVER_Error* TRITONBACKEND_ResponseFactorySendFlags(
     TRITONBACKEND_ResponseFactory* factory, const uint32_t send_flags);
 
-/// Whether the client has given the factory's request up.
+/// Whether the client has cancelled the factory's request.
 TRITON_SINCE_BACKEND(1, 16)
 TRITONSERVER_Error* TRITONBACKEND_ResponseFactoryIsCancelled(
     TRITONBACKEND_ResponseFactory* factory, bool* is_cancelled);
 
 // ---- output ----
 
-/// The buffer for an output's data. `memory_type` and `memory_type_id` carry the wish in and the fact
-/// out: the server may answer with another kind of memory. To be filled before the response is sent.
+/// The buffer for an output's data. `memory_type` and `memory_type_id` are the preference on entry and the actual
+/// location on return: the server may choose another memory type. Fill it before sending the response.
 TRITON_SINCE_BACKEND(1, 0)
 TRITONSERVER_Error* TRITONBACKEND_OutputBuffer(
     TRITONBACKEND_Output* output, void** buffer, const uint64_t buffer_byte_size,
     TRITONSERVER_MemoryType* memory_type, int64_t* memory_type_id);
 
-/// The attributes of that buffer, which stay the output's. After `TRITONBACKEND_OutputBuffer`.
+/// The attributes of that buffer, which belong to the output. Call it after `TRITONBACKEND_OutputBuffer`.
 TRITON_SINCE_BACKEND(1, 9)
 TRITONSERVER_Error* TRITONBACKEND_OutputBufferAttributes(
     TRITONBACKEND_Output* output, TRITONSERVER_BufferAttributes** buffer_attributes);
 
 // ---- state of a sequence ----
 
-/// Makes the new value of a state that the configuration declares for the request's sequence. It
-/// belongs to the request, and is not to be touched after `TRITONBACKEND_StateUpdate`.
+/// Creates the new value of a state that the configuration declares for the request's sequence. It belongs to the
+/// request and must not be used after `TRITONBACKEND_StateUpdate`.
 TRITON_SINCE_BACKEND(1, 6)
 TRITONSERVER_Error* TRITONBACKEND_StateNew(
     TRITONBACKEND_State** state, TRITONBACKEND_Request* request, const char* name,
     const TRITONSERVER_DataType datatype, const int64_t* shape, const uint32_t dims_count);
 
-/// Makes the new value the one that the sequence's next request finds; without it, that request finds
-/// the old one. Before the request's release.
+/// Makes the new value visible to the next request of the sequence, which otherwise sees the old value. Call it
+/// before the request is released.
 TRITON_SINCE_BACKEND(1, 6)
 TRITONSERVER_Error* TRITONBACKEND_StateUpdate(TRITONBACKEND_State* state);
 
@@ -256,7 +255,7 @@ TRITONSERVER_Error* TRITONBACKEND_StateBuffer(
     TRITONBACKEND_State* state, void** buffer, const uint64_t buffer_byte_size,
     TRITONSERVER_MemoryType* memory_type, int64_t* memory_type_id);
 
-/// The attributes of that buffer, which stay the state's.
+/// The attributes of that buffer, which belong to the state.
 TRITON_SINCE_BACKEND(1, 9)
 TRITONSERVER_Error* TRITONBACKEND_StateBufferAttributes(
     TRITONBACKEND_State* state, TRITONSERVER_BufferAttributes** buffer_attributes);

@@ -1,7 +1,6 @@
 // The part of the server API (TRITONSERVER_*) that a backend needs.
 //
-// Where a function returns TRITONSERVER_Error*, null is success and an error belongs to the caller.
-// Strings that a function gives out stay the server's.
+// A returned TRITONSERVER_Error* is null on success; otherwise the caller owns it. Returned strings belong to the server.
 
 #ifndef TRITON_SYS_SERVER_H
 #define TRITON_SYS_SERVER_H
@@ -11,40 +10,40 @@
 
 extern "C" {
 
-/// The version of the server API that the running server speaks.
+/// The version of the server API of the running server.
 TRITON_SINCE_SERVER(1, 0)
 TRITONSERVER_Error* TRITONSERVER_ApiVersion(uint32_t* major, uint32_t* minor);
 
-// ---- names of the enumerations' values ----
+// ---- names of enumeration values ----
 
-/// A data type's name as it stands in the configuration without `TYPE_`, such as `FP32`. Static.
+/// The name of a data type as in the configuration, without `TYPE_`, such as `FP32`. Static.
 TRITON_SINCE_SERVER(1, 0)
 const char* TRITONSERVER_DataTypeString(TRITONSERVER_DataType datatype);
 
-/// The data type of such a name; `TRITONSERVER_TYPE_INVALID` when the server does not know it.
+/// The data type of such a name; `TRITONSERVER_TYPE_INVALID` if the server does not know it.
 TRITON_SINCE_SERVER(1, 0)
 TRITONSERVER_DataType TRITONSERVER_StringToDataType(const char* dtype);
 
-/// Bytes of one element; 0 for `BYTES`, whose elements differ in size, and for `INVALID`.
+/// The size of an element in bytes; 0 for `BYTES`, whose elements differ in size, and for `INVALID`.
 TRITON_SINCE_SERVER(1, 0)
 uint32_t TRITONSERVER_DataTypeByteSize(TRITONSERVER_DataType datatype);
 
-/// A memory type's name. Static.
+/// The name of a memory type. Static.
 TRITON_SINCE_SERVER(1, 0)
 const char* TRITONSERVER_MemoryTypeString(TRITONSERVER_MemoryType memtype);
 
-/// A parameter type's name. Static.
+/// The name of a parameter type. Static.
 TRITON_SINCE_SERVER(1, 0)
 const char* TRITONSERVER_ParameterTypeString(TRITONSERVER_ParameterType paramtype);
 
-/// An instance group kind's name. Static.
+/// The name of an instance group kind. Static.
 TRITON_SINCE_SERVER(1, 0)
 const char* TRITONSERVER_InstanceGroupKindString(TRITONSERVER_InstanceGroupKind kind);
 
 // ---- errors ----
 
-/// Makes an error; the message is copied. Give it away (by returning it, or where a function says it
-/// takes it) or delete it.
+/// Creates an error; the message is copied. The caller deletes it, or passes on its ownership by returning it or to a
+/// function that takes it.
 TRITON_SINCE_SERVER(1, 0)
 TRITONSERVER_Error* TRITONSERVER_ErrorNew(TRITONSERVER_Error_Code code, const char* msg);
 
@@ -66,19 +65,19 @@ const char* TRITONSERVER_ErrorMessage(TRITONSERVER_Error* error);
 
 // ---- log ----
 
-/// Whether lines of this severity are written at present. Cheap; ask before building a long line.
+/// Whether messages of this severity are written at present. Cheap; ask before formatting a long message.
 TRITON_SINCE_SERVER(1, 0)
 bool TRITONSERVER_LogIsEnabled(TRITONSERVER_LogLevel level);
 
-/// Writes one line to the server's log, under the file name and line number given. Any thread may call
-/// it; the strings are read before it returns.
+/// Writes one message to the server's log, with the given file name and line number. Any thread may call it. The
+/// strings are read before it returns.
 TRITON_SINCE_SERVER(1, 0)
 TRITONSERVER_Error* TRITONSERVER_LogMessage(
     TRITONSERVER_LogLevel level, const char* filename, const int line, const char* msg);
 
 // ---- JSON messages ----
 
-/// Makes a message of `byte_size` bytes of JSON, which are copied. The caller owns the message.
+/// Creates a message from `byte_size` bytes of JSON, which are copied. The caller owns the message.
 TRITON_SINCE_SERVER(1, 0)
 TRITONSERVER_Error* TRITONSERVER_MessageNewFromSerializedJson(
     TRITONSERVER_Message** message, const char* base, size_t byte_size);
@@ -87,20 +86,20 @@ TRITONSERVER_Error* TRITONSERVER_MessageNewFromSerializedJson(
 TRITON_SINCE_SERVER(1, 0)
 TRITONSERVER_Error* TRITONSERVER_MessageDelete(TRITONSERVER_Message* message);
 
-/// A message's JSON: `byte_size` bytes without a NUL at the end, which stay the message's.
+/// The JSON of a message: `byte_size` bytes without a terminating null byte, which belong to the message.
 TRITON_SINCE_SERVER(1, 0)
 TRITONSERVER_Error* TRITONSERVER_MessageSerializeToJson(
     TRITONSERVER_Message* message, const char** base, size_t* byte_size);
 
-// ---- parameters, here the labels of metrics ----
+// ---- parameters: labels of metrics ----
 
-/// Makes a parameter out of a name and what `value` points to, both copied; null for `BYTES`, which
-/// has a function of its own. The caller owns it.
+/// Creates a parameter; the name and what `value` points to are copied. Null for `BYTES`, which has its own function.
+/// The caller owns it.
 TRITON_SINCE_SERVER(1, 8)
 TRITONSERVER_Parameter* TRITONSERVER_ParameterNew(
     const char* name, const TRITONSERVER_ParameterType type, const void* value);
 
-/// Makes a parameter of raw bytes. The name is copied, the bytes are not: they must outlive it.
+/// Creates a parameter of raw bytes. The name is copied; the bytes are not, and must outlive the parameter.
 TRITON_SINCE_SERVER(1, 13)
 TRITONSERVER_Parameter* TRITONSERVER_ParameterBytesNew(
     const char* name, const void* byte_ptr, const uint64_t size);
@@ -111,12 +110,12 @@ void TRITONSERVER_ParameterDelete(TRITONSERVER_Parameter* parameter);
 
 // ---- buffer attributes ----
 
-/// Makes empty buffer attributes. The caller owns them.
+/// Creates empty buffer attributes. The caller owns them.
 TRITON_SINCE_SERVER(1, 12)
 TRITONSERVER_Error* TRITONSERVER_BufferAttributesNew(
     TRITONSERVER_BufferAttributes** buffer_attributes);
 
-/// Deletes buffer attributes that the caller made; never those that an input or output lent out.
+/// Deletes buffer attributes that the caller has created; never those of an input or output.
 TRITON_SINCE_SERVER(1, 12)
 TRITONSERVER_Error* TRITONSERVER_BufferAttributesDelete(
     TRITONSERVER_BufferAttributes* buffer_attributes);
@@ -146,7 +145,7 @@ TRITON_SINCE_SERVER(1, 12)
 TRITONSERVER_Error* TRITONSERVER_BufferAttributesMemoryTypeId(
     TRITONSERVER_BufferAttributes* buffer_attributes, int64_t* memory_type_id);
 
-/// The CUDA IPC handle, or null when the buffer has none.
+/// The CUDA IPC handle; null if the buffer has none.
 TRITON_SINCE_SERVER(1, 12)
 TRITONSERVER_Error* TRITONSERVER_BufferAttributesCudaIpcHandle(
     TRITONSERVER_BufferAttributes* buffer_attributes, void** cuda_ipc_handle);
@@ -155,28 +154,28 @@ TRITON_SINCE_SERVER(1, 12)
 TRITONSERVER_Error* TRITONSERVER_BufferAttributesByteSize(
     TRITONSERVER_BufferAttributes* buffer_attributes, size_t* byte_size);
 
-// ---- traces; a backend gets one with TRITONBACKEND_RequestTrace ----
+// ---- traces, from TRITONBACKEND_RequestTrace ----
 
-/// A trace level's name. Static.
+/// The name of a trace level. Static.
 TRITON_SINCE_SERVER(1, 0)
 const char* TRITONSERVER_InferenceTraceLevelString(TRITONSERVER_InferenceTraceLevel level);
 
-/// A trace activity's name. Static.
+/// The name of a trace activity. Static.
 TRITON_SINCE_SERVER(1, 0)
 const char* TRITONSERVER_InferenceTraceActivityString(
     TRITONSERVER_InferenceTraceActivity activity);
 
-/// The trace's number, unique within the server.
+/// The id of the trace, unique in the server.
 TRITON_SINCE_SERVER(1, 0)
 TRITONSERVER_Error* TRITONSERVER_InferenceTraceId(
     TRITONSERVER_InferenceTrace* trace, uint64_t* id);
 
-/// The number of the trace that this one is a part of; 0 for none.
+/// The id of the trace that this one belongs to; 0 if there is none.
 TRITON_SINCE_SERVER(1, 0)
 TRITONSERVER_Error* TRITONSERVER_InferenceTraceParentId(
     TRITONSERVER_InferenceTrace* trace, uint64_t* parent_id);
 
-/// The traced model's name. Valid as long as the trace.
+/// The name of the traced model. Valid as long as the trace.
 TRITON_SINCE_SERVER(1, 0)
 TRITONSERVER_Error* TRITONSERVER_InferenceTraceModelName(
     TRITONSERVER_InferenceTrace* trace, const char** model_name);
@@ -185,31 +184,30 @@ TRITON_SINCE_SERVER(1, 0)
 TRITONSERVER_Error* TRITONSERVER_InferenceTraceModelVersion(
     TRITONSERVER_InferenceTrace* trace, int64_t* model_version);
 
-/// The traced request's id; the empty string when the client gave none. Valid as long as the trace.
+/// The id of the traced request; empty if the client set none. Valid as long as the trace.
 TRITON_SINCE_SERVER(1, 21)
 TRITONSERVER_Error* TRITONSERVER_InferenceTraceRequestId(
     TRITONSERVER_InferenceTrace* trace, const char** request_id);
 
-/// The propagation context that came with the request, as JSON. Valid as long as the trace.
+/// The propagation context of the request, as JSON. Valid as long as the trace.
 TRITON_SINCE_SERVER(1, 29)
 TRITONSERVER_Error* TRITONSERVER_InferenceTraceContext(
     TRITONSERVER_InferenceTrace* trace, const char** trace_context);
 
-/// Puts a point of the backend's own into the trace: its name and a `CLOCK_MONOTONIC` time in
-/// nanoseconds.
+/// Adds an activity of the backend's to the trace: its name and a `CLOCK_MONOTONIC` time in nanoseconds.
 TRITON_SINCE_SERVER(1, 33)
 TRITONSERVER_Error* TRITONSERVER_InferenceTraceReportActivity(
     TRITONSERVER_InferenceTrace* trace, uint64_t timestamp, const char* activity_name);
 
-// ---- custom metrics; UNSUPPORTED from a server that was built without metrics ----
+// ---- custom metrics; UNSUPPORTED if the server was built without metrics ----
 
-/// Makes a family of metrics with the name and help text that `/metrics` will show. The caller owns it.
+/// Creates a metric family with the name and help text that `/metrics` shows. The caller owns it.
 TRITON_SINCE_SERVER(1, 12)
 TRITONSERVER_Error* TRITONSERVER_MetricFamilyNew(
     TRITONSERVER_MetricFamily** family, const TRITONSERVER_MetricKind kind, const char* name,
     const char* description);
 
-/// Deletes a family. Fails while it has metrics.
+/// Deletes a family. Fails while the family has metrics.
 TRITON_SINCE_SERVER(1, 12)
 TRITONSERVER_Error* TRITONSERVER_MetricFamilyDelete(TRITONSERVER_MetricFamily* family);
 
@@ -217,11 +215,11 @@ TRITON_SINCE_SERVER(1, 34)
 TRITONSERVER_Error* TRITONSERVER_GetMetricFamilyKind(
     TRITONSERVER_MetricFamily* family, TRITONSERVER_MetricKind* kind);
 
-/// Makes empty metric arguments. The caller owns them.
+/// Creates empty metric arguments. The caller owns them.
 TRITON_SINCE_SERVER(1, 34)
 TRITONSERVER_Error* TRITONSERVER_MetricArgsNew(TRITONSERVER_MetricArgs** args);
 
-/// The upper bounds of a histogram's buckets, ascending; they are copied.
+/// Sets the upper bounds of a histogram's buckets, in ascending order. They are copied.
 TRITON_SINCE_SERVER(1, 34)
 TRITONSERVER_Error* TRITONSERVER_MetricArgsSetHistogram(
     TRITONSERVER_MetricArgs* args, const double* buckets, const uint64_t buckets_count);
@@ -229,29 +227,29 @@ TRITONSERVER_Error* TRITONSERVER_MetricArgsSetHistogram(
 TRITON_SINCE_SERVER(1, 34)
 TRITONSERVER_Error* TRITONSERVER_MetricArgsDelete(TRITONSERVER_MetricArgs* args);
 
-/// Makes a counter or gauge within a family, told apart by its labels (string parameters, copied; they
-/// stay the caller's). The caller owns the metric.
+/// Creates a counter or gauge in a family, identified by its labels: string parameters, which are copied and stay the
+/// caller's. The caller owns the metric.
 TRITON_SINCE_SERVER(1, 12)
 TRITONSERVER_Error* TRITONSERVER_MetricNew(
     TRITONSERVER_Metric** metric, TRITONSERVER_MetricFamily* family,
     const TRITONSERVER_Parameter** labels, const uint64_t label_count);
 
-/// The same with arguments, which a histogram needs; they stay the caller's.
+/// As `TRITONSERVER_MetricNew`, with arguments, which a histogram needs. The arguments stay the caller's.
 TRITON_SINCE_SERVER(1, 34)
 TRITONSERVER_Error* TRITONSERVER_MetricNewWithArgs(
     TRITONSERVER_Metric** metric, TRITONSERVER_MetricFamily* family,
     const TRITONSERVER_Parameter** labels, const uint64_t label_count,
     const TRITONSERVER_MetricArgs* args);
 
-/// Deletes a metric, before its family.
+/// Deletes a metric. Call it before its family is deleted.
 TRITON_SINCE_SERVER(1, 12)
 TRITONSERVER_Error* TRITONSERVER_MetricDelete(TRITONSERVER_Metric* metric);
 
-/// The present value of a counter or gauge.
+/// The current value of a counter or gauge.
 TRITON_SINCE_SERVER(1, 12)
 TRITONSERVER_Error* TRITONSERVER_MetricValue(TRITONSERVER_Metric* metric, double* value);
 
-/// Adds to a counter (never a negative number) or a gauge.
+/// Adds to a counter (not a negative number) or to a gauge.
 TRITON_SINCE_SERVER(1, 12)
 TRITONSERVER_Error* TRITONSERVER_MetricIncrement(TRITONSERVER_Metric* metric, double value);
 
@@ -259,7 +257,7 @@ TRITONSERVER_Error* TRITONSERVER_MetricIncrement(TRITONSERVER_Metric* metric, do
 TRITON_SINCE_SERVER(1, 12)
 TRITONSERVER_Error* TRITONSERVER_MetricSet(TRITONSERVER_Metric* metric, double value);
 
-/// Puts one observation into a histogram.
+/// Adds an observation to a histogram.
 TRITON_SINCE_SERVER(1, 34)
 TRITONSERVER_Error* TRITONSERVER_MetricObserve(TRITONSERVER_Metric* metric, double value);
 

@@ -1,10 +1,9 @@
-// Numbers of the Triton C API: its versions and its enumerations.
+// Versions and enumerations of Triton's C API.
 //
-// This file declares no object and no function, so that tests/header_check.rs can put it into a
-// namespace and compare each number with NVIDIA's header.
+// This file declares no object and no function, so that tests/header_check can include it inside a namespace and compare
+// each value with NVIDIA's header.
 //
-// The numbers are part of the ABI. Between releases enumerations grow, so a backend must be ready to
-// meet a number that is not listed here.
+// The values are part of the ABI. Triton adds values in new releases, so expect values that are not listed here.
 
 #ifndef TRITON_SYS_TYPES_H
 #define TRITON_SYS_TYPES_H
@@ -19,10 +18,8 @@
 
 /// Element type of a tensor.
 typedef enum TRITONSERVER_datatype_enum {
-  /// Not a type; what the server answers when it does not know a name.
-  TRITONSERVER_TYPE_INVALID = 0,
-  /// One byte, 0 or 1.
-  TRITONSERVER_TYPE_BOOL = 1,
+  TRITONSERVER_TYPE_INVALID = 0,  ///< Not a type: the result for an unknown name.
+  TRITONSERVER_TYPE_BOOL = 1,  ///< One byte, 0 or 1.
   TRITONSERVER_TYPE_UINT8 = 2,
   TRITONSERVER_TYPE_UINT16 = 3,
   TRITONSERVER_TYPE_UINT32 = 4,
@@ -34,50 +31,39 @@ typedef enum TRITONSERVER_datatype_enum {
   TRITONSERVER_TYPE_FP16 = 10,
   TRITONSERVER_TYPE_FP32 = 11,
   TRITONSERVER_TYPE_FP64 = 12,
-  /// Strings: each element is a little-endian uint32 length followed by that many bytes.
-  TRITONSERVER_TYPE_BYTES = 13,
-  /// Only in servers from 22.04 on.
-  TRITONSERVER_TYPE_BF16 = 14
+  TRITONSERVER_TYPE_BYTES = 13,  ///< Strings: for each element its length, a little-endian uint32, then its bytes.
+  TRITONSERVER_TYPE_BF16 = 14  ///< Since 22.04.
 } TRITONSERVER_DataType;
 
-/// Where a buffer lies.
+/// Location of a buffer.
 typedef enum TRITONSERVER_memorytype_enum {
-  /// Ordinary host memory.
-  TRITONSERVER_MEMORY_CPU = 0,
-  /// Page-locked host memory; readable and writable like host memory.
-  TRITONSERVER_MEMORY_CPU_PINNED = 1,
-  /// GPU memory; the memory type id is the device number.
-  TRITONSERVER_MEMORY_GPU = 2
+  TRITONSERVER_MEMORY_CPU = 0,  ///< Ordinary host memory.
+  TRITONSERVER_MEMORY_CPU_PINNED = 1,  ///< Page-locked host memory.
+  TRITONSERVER_MEMORY_GPU = 2  ///< GPU memory. The memory type id is the device number.
 } TRITONSERVER_MemoryType;
 
-/// Type of a request's or response's parameter.
+/// Type of a parameter of a request or response.
 ///
-/// Attention: this enumeration did not grow at its end. `BYTES` was 3 until `DOUBLE` took that number
-/// in 24.02. The server API's version does not tell: 24.01 and 24.02 both say 1.28. Whether the server
-/// has `TRITONBACKEND_ResponseSetDoubleParameter`, which came with `DOUBLE`, does.
+/// A value of this enumeration has changed: `BYTES` was 3 until `DOUBLE` took that value in 24.02. The version of the server
+/// API does not tell the two apart, since 24.01 and 24.02 both report 1.28. Check whether the server has
+/// `TRITONBACKEND_ResponseSetDoubleParameter`, which came with `DOUBLE`.
 typedef enum TRITONSERVER_parametertype_enum {
-  /// A NUL-terminated string.
-  TRITONSERVER_PARAMETER_STRING = 0,
-  /// A pointer to an int64_t.
-  TRITONSERVER_PARAMETER_INT = 1,
-  /// A pointer to a bool.
-  TRITONSERVER_PARAMETER_BOOL = 2,
-  /// A pointer to a double; from 24.02 on.
-  TRITONSERVER_PARAMETER_DOUBLE = 3,
-  /// Raw bytes; the number is 3 before 24.02.
-  TRITONSERVER_PARAMETER_BYTES = 4
+  TRITONSERVER_PARAMETER_STRING = 0,  ///< A null-terminated string.
+  TRITONSERVER_PARAMETER_INT = 1,  ///< A pointer to an int64_t.
+  TRITONSERVER_PARAMETER_BOOL = 2,  ///< A pointer to a bool.
+  TRITONSERVER_PARAMETER_DOUBLE = 3,  ///< A pointer to a double. Since 24.02.
+  TRITONSERVER_PARAMETER_BYTES = 4  ///< Raw bytes. 3 before 24.02.
 } TRITONSERVER_ParameterType;
 
-/// Kind of an instance group, as the model's configuration names it.
+/// Kind of an instance group in the model's configuration.
 typedef enum TRITONSERVER_instancegroupkind_enum {
   TRITONSERVER_INSTANCEGROUPKIND_AUTO = 0,
   TRITONSERVER_INSTANCEGROUPKIND_CPU = 1,
   TRITONSERVER_INSTANCEGROUPKIND_GPU = 2,
-  /// The backend itself chooses the devices.
-  TRITONSERVER_INSTANCEGROUPKIND_MODEL = 3
+  TRITONSERVER_INSTANCEGROUPKIND_MODEL = 3  ///< The backend chooses the devices.
 } TRITONSERVER_InstanceGroupKind;
 
-/// Severity of a line in the server's log. The order is not one of severity.
+/// Severity of a log message. The values are not in order of severity.
 typedef enum TRITONSERVER_loglevel_enum {
   TRITONSERVER_LOG_INFO = 0,
   TRITONSERVER_LOG_WARN = 1,
@@ -85,7 +71,7 @@ typedef enum TRITONSERVER_loglevel_enum {
   TRITONSERVER_LOG_VERBOSE = 3
 } TRITONSERVER_LogLevel;
 
-/// Code of an error; it decides the HTTP and gRPC status that the client sees.
+/// Code of an error. It determines the HTTP and gRPC status of the response.
 typedef enum TRITONSERVER_errorcode_enum {
   TRITONSERVER_ERROR_UNKNOWN = 0,
   TRITONSERVER_ERROR_INTERNAL = 1,
@@ -94,22 +80,19 @@ typedef enum TRITONSERVER_errorcode_enum {
   TRITONSERVER_ERROR_UNAVAILABLE = 4,
   TRITONSERVER_ERROR_UNSUPPORTED = 5,
   TRITONSERVER_ERROR_ALREADY_EXISTS = 6,
-  /// Only in servers from 23.10 on.
-  TRITONSERVER_ERROR_CANCELLED = 7
+  TRITONSERVER_ERROR_CANCELLED = 7  ///< Since 23.10.
 } TRITONSERVER_Error_Code;
 
-/// Kinds of what a trace records, one bit each.
+/// What a trace records, as bits.
 typedef enum tritonserver_tracelevel_enum {
   TRITONSERVER_TRACE_LEVEL_DISABLED = 0,
-  /// Old name, superseded by `TIMESTAMPS`.
-  TRITONSERVER_TRACE_LEVEL_MIN = 1,
-  /// Old name, superseded by `TIMESTAMPS`.
-  TRITONSERVER_TRACE_LEVEL_MAX = 2,
+  TRITONSERVER_TRACE_LEVEL_MIN = 1,  ///< Old name, superseded by `TIMESTAMPS`.
+  TRITONSERVER_TRACE_LEVEL_MAX = 2,  ///< Old name, superseded by `TIMESTAMPS`.
   TRITONSERVER_TRACE_LEVEL_TIMESTAMPS = 4,
   TRITONSERVER_TRACE_LEVEL_TENSORS = 8
 } TRITONSERVER_InferenceTraceLevel;
 
-/// Points in a request's life that a trace can mark.
+/// Activities of a request that a trace can record.
 typedef enum tritonserver_traceactivity_enum {
   TRITONSERVER_TRACE_REQUEST_START = 0,
   TRITONSERVER_TRACE_QUEUE_START = 1,
@@ -121,8 +104,7 @@ typedef enum tritonserver_traceactivity_enum {
   TRITONSERVER_TRACE_TENSOR_QUEUE_INPUT = 7,
   TRITONSERVER_TRACE_TENSOR_BACKEND_INPUT = 8,
   TRITONSERVER_TRACE_TENSOR_BACKEND_OUTPUT = 9,
-  /// A point that a backend named itself; from server API 1.33 on.
-  TRITONSERVER_TRACE_CUSTOM_ACTIVITY = 10
+  TRITONSERVER_TRACE_CUSTOM_ACTIVITY = 10  ///< An activity of the backend. Since server API 1.33.
 } TRITONSERVER_InferenceTraceActivity;
 
 /// Flags of a request that belongs to a sequence.
@@ -131,43 +113,35 @@ typedef enum tritonserver_requestflag_enum {
   TRITONSERVER_REQUEST_FLAG_SEQUENCE_END = 2
 } TRITONSERVER_RequestFlag;
 
-/// What the backend gives back with `TRITONBACKEND_RequestRelease`.
+/// Flags of `TRITONBACKEND_RequestRelease`.
 typedef enum tritonserver_requestreleaseflag_enum {
-  /// The request is done with.
-  TRITONSERVER_REQUEST_RELEASE_ALL = 1,
-  /// The server shall schedule the request once more; newer servers only, and only for sequence models
-  /// that iterate.
-  TRITONSERVER_REQUEST_RELEASE_RESCHEDULE = 2
+  TRITONSERVER_REQUEST_RELEASE_ALL = 1,  ///< The request is finished.
+  TRITONSERVER_REQUEST_RELEASE_RESCHEDULE = 2  ///< Schedule the request again. Newer servers only, and only for
+                                               ///< iterative sequence models.
 } TRITONSERVER_RequestReleaseFlag;
 
 /// Flags of `TRITONBACKEND_ResponseSend`.
 typedef enum tritonserver_responsecompleteflag_enum {
-  /// No further response follows for this request.
-  TRITONSERVER_RESPONSE_COMPLETE_FINAL = 1
+  TRITONSERVER_RESPONSE_COMPLETE_FINAL = 1  ///< No further response follows for this request.
 } TRITONSERVER_ResponseCompleteFlag;
 
 /// Kind of a custom metric.
 typedef enum TRITONSERVER_metrickind_enum {
-  /// Only ever increases.
-  TRITONSERVER_METRIC_KIND_COUNTER = 0,
-  /// Goes up and down, and can be set.
-  TRITONSERVER_METRIC_KIND_GAUGE = 1,
-  /// Counts observations in buckets; from server API 1.34 on.
-  TRITONSERVER_METRIC_KIND_HISTOGRAM = 2
+  TRITONSERVER_METRIC_KIND_COUNTER = 0,  ///< Only increases.
+  TRITONSERVER_METRIC_KIND_GAUGE = 1,  ///< Increases, decreases, and can be set.
+  TRITONSERVER_METRIC_KIND_HISTOGRAM = 2  ///< Counts observations in buckets. Since server API 1.34.
 } TRITONSERVER_MetricKind;
 
-/// How a backend's or model's files are reached.
+/// How the files of a backend or model are accessed.
 typedef enum TRITONBACKEND_artifacttype_enum {
-  /// Through a local folder.
-  TRITONBACKEND_ARTIFACT_FILESYSTEM = 0
+  TRITONBACKEND_ARTIFACT_FILESYSTEM = 0  ///< In a local folder.
 } TRITONBACKEND_ArtifactType;
 
-/// How the server calls a backend's instances.
+/// How the server calls the instances of a backend.
 typedef enum TRITONBACKEND_execpolicy_enum {
-  /// Each instance has a thread of its own; Execute returns when the next batch may come.
-  TRITONBACKEND_EXECUTION_BLOCKING = 0,
-  /// All instances on one device share a thread.
-  TRITONBACKEND_EXECUTION_DEVICE_BLOCKING = 1
+  TRITONBACKEND_EXECUTION_BLOCKING = 0,  ///< One thread for each instance. Execute returns when the instance can take
+                                         ///< the next batch.
+  TRITONBACKEND_EXECUTION_DEVICE_BLOCKING = 1  ///< One thread for all instances of a device.
 } TRITONBACKEND_ExecutionPolicy;
 
 #endif  // TRITON_SYS_TYPES_H

@@ -1,4 +1,4 @@
-//! Finds the API in the running process.
+//! Looks up the API in the running process.
 
 use std::ffi::{CStr, CString};
 use std::fmt;
@@ -11,16 +11,16 @@ use libloading::os::unix::{Library, RTLD_LAZY};
 use crate::bindings::{Symbols, TRITONSERVER_Error, TRITONSERVER_Error_Code};
 use crate::version::{API_VERSION, ApiKind, FUNCTIONS, Function, SERVER_API_VERSION, Version};
 
-/// The library that holds the API where the server's executable does not make it visible to all.
+/// The library that has the API if the server's executable does not export it.
 const SERVER_LIBRARY: &str = "libtritonserver.so";
 
 /// The functions of the running server.
 ///
-/// It dereferences to [`Symbols`], which holds each function as a field (`Result`: there, or what the
-/// dynamic linker said) and as a method that panics where the function is missing.
+/// It dereferences to [`Symbols`], which has each function as a field (a `Result`: the function, or the dynamic linker's
+/// error) and as a method, which panics if the function is missing.
 ///
-/// It is `Send` and `Sync`: keep one in a `static` and call it from any thread. Which function may be
-/// called from where is a matter of the server's objects, see the functions' own words.
+/// It is `Send` and `Sync`: keep one in a `static` and call it from any thread. The functions' own documentation says
+/// when each may be called.
 pub struct Api {
     symbols: Symbols,
     version: Version,
@@ -30,31 +30,28 @@ pub struct Api {
 }
 
 impl Api {
-    /// Looks all [`FUNCTIONS`] up in the running process: first among what the executable and its
-    /// libraries show to all, then in a `libtritonserver.so` that is already loaded. Nothing is loaded
-    /// anew. That takes well under a millisecond; do it once.
+    /// Looks up all [`FUNCTIONS`] in the running process: first in the global scope of the dynamic linker, then in a
+    /// `libtritonserver.so` that is already loaded. Loads no library. Takes less than a millisecond; do it once.
     ///
     /// # Errors
     ///
-    /// When the process is no Triton server, when its API has another major version than
-    /// [`API_VERSION`] or [`SERVER_API_VERSION`], or when a function of API 1.0 is missing. A missing
-    /// later function is no error.
+    /// If the process is not a Triton server, if its API has another major version than [`API_VERSION`] or
+    /// [`SERVER_API_VERSION`], or if a function of API 1.0 is missing. A missing later function is no error.
     ///
     /// # Safety
     ///
-    /// What the process offers under the names of the API must be the API of Triton, and must stay loaded
-    /// as long as the result is used. Both hold within a backend that a Triton server has opened.
+    /// What the process exports under the names of the API must be Triton's, and must stay loaded as long as the result is
+    /// used. Both hold in a backend that a Triton server has opened.
     pub unsafe fn from_process() -> Result<Api, LoadError> {
         let library = find_server()?;
         let present: Vec<bool> =
             FUNCTIONS.iter().map(|function| has_symbol(&library, function.name)).collect();
-        // SAFETY: the caller promises that these names are Triton's, and the declarations are Triton's
-        // too. Since symbols are optional, this fails for no missing one.
+        // SAFETY: by the caller's promise these names are Triton's; the declarations are Triton's too. No symbol is
+        // required here, so a missing one is no error.
         let symbols = unsafe { Symbols::from_library(library) }
             .map_err(|e| LoadError::NotInServer { tried: e.to_string() })?;
 
-        // The versions come first: in a server of another major version much may be missing, and the
-        // version is then the better explanation.
+        // First the versions: in a server of another major version much may be missing, and the version then explains it.
         // SAFETY: the function is Triton's, by the caller's promise.
         let version = unsafe { ask_version(&symbols, &symbols.TRITONBACKEND_ApiVersion, ApiKind::Backend) }?;
         // SAFETY: as above.
@@ -73,25 +70,25 @@ impl Api {
         Ok(Api { symbols, version, server_api_version, present })
     }
 
-    /// The version of the backend API that the server told.
+    /// The version of the server's backend API.
     pub fn version(&self) -> Version {
         self.version
     }
 
-    /// The version of the server API that the server told.
+    /// The version of the server's server API.
     pub fn server_api_version(&self) -> Version {
         self.server_api_version
     }
 
     /// Whether the server has the function of this name; false for a name that is not in [`FUNCTIONS`].
     ///
-    /// Where the name is known when the program is written, the field is the better question, because
-    /// the compiler checks it: `api.TRITONBACKEND_RequestIsCancelled.is_ok()`.
+    /// If the name is known at compile time, prefer the field, which the compiler checks:
+    /// `api.TRITONBACKEND_RequestIsCancelled.is_ok()`.
     pub fn has(&self, name: &str) -> bool {
         FUNCTIONS.binary_search_by_key(&name, |function| function.name).is_ok_and(|at| self.present[at])
     }
 
-    /// What this crate knows and the server has not, sorted by name. For a line in the log.
+    /// The functions that these bindings know and the server lacks, sorted by name.
     pub fn missing(&self) -> impl Iterator<Item = &'static Function> {
         FUNCTIONS.iter().zip(&self.present).filter(|(_, present)| !**present).map(|(function, _)| function)
     }
@@ -115,14 +112,14 @@ impl fmt::Debug for Api {
     }
 }
 
-// A backend keeps one Api in a static.
+// Backends keep one Api in a static.
 const _: fn() = || {
     fn usable_from_every_thread<T: Send + Sync + 'static>() {}
     usable_from_every_thread::<Api>();
     usable_from_every_thread::<LoadError>();
 };
 
-/// The function that every Triton has, and by which it is recognised.
+/// A process with this function is taken for a Triton server.
 const FIRST: &str = "TRITONBACKEND_ApiVersion";
 
 fn find_server() -> Result<Library, LoadError> {
@@ -130,8 +127,8 @@ fn find_server() -> Result<Library, LoadError> {
     if has_symbol(&process, FIRST) {
         return Ok(process);
     }
-    // A program that holds the server as a library may have opened it for itself alone.
-    // SAFETY: RTLD_NOLOAD only takes a handle to what is loaded already; no code of the library is run.
+    // A program that embeds the server may have opened its library with RTLD_LOCAL.
+    // SAFETY: with RTLD_NOLOAD the library is loaded already, so this runs none of its code.
     let loaded = unsafe { Library::open(Some(SERVER_LIBRARY), libc::RTLD_NOLOAD | RTLD_LAZY) };
     match loaded {
         Ok(library) if has_symbol(&library, FIRST) => Ok(library),
@@ -149,7 +146,7 @@ fn has_symbol(library: &Library, name: &str) -> bool {
 
 type ApiVersionFn = unsafe extern "C" fn(major: *mut u32, minor: *mut u32) -> *mut TRITONSERVER_Error;
 
-/// Asks the server for the version of one API and refuses another major version.
+/// The version of one of the server's APIs. Fails for another major version.
 ///
 /// # Safety
 ///
@@ -167,10 +164,10 @@ unsafe fn ask_version(
         return Err(LoadError::Missing { names: vec![name], version: None });
     };
     let mut found = Version { major: 0, minor: 0 };
-    // SAFETY: both pointers are to live integers; the rest is the caller's promise.
+    // SAFETY: both pointers are valid; the rest is the caller's promise.
     let error = unsafe { function(&mut found.major, &mut found.minor) };
     if !error.is_null() {
-        // SAFETY: the server just gave this error to us.
+        // SAFETY: this function owns the error.
         let (code, message) = unsafe { take_error(symbols, error) };
         return Err(LoadError::Version { api, code, message });
     }
@@ -180,12 +177,11 @@ unsafe fn ask_version(
     Ok(found)
 }
 
-/// Reads an error and deletes it. Each function is asked for, since this runs before it is known that
-/// all are there.
+/// Reads an error and deletes it. Checks for each function, because this runs before the required ones are checked.
 ///
 /// # Safety
 ///
-/// `error` must be an error of the server that the caller owns; it is gone afterwards.
+/// `error` must be an error of the server that the caller owns. It is deleted.
 unsafe fn take_error(symbols: &Symbols, error: *mut TRITONSERVER_Error) -> (TRITONSERVER_Error_Code, String) {
     let code = match &symbols.TRITONSERVER_ErrorCode {
         // SAFETY: the error is alive.
@@ -199,14 +195,14 @@ unsafe fn take_error(symbols: &Symbols, error: *mut TRITONSERVER_Error) -> (TRIT
             if text.is_null() {
                 String::new()
             } else {
-                // SAFETY: the server gives a C string that lives as long as the error.
+                // SAFETY: a C string that lives as long as the error.
                 unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned()
             }
         }
-        Err(e) => format!("its message cannot be had: {e}"),
+        Err(e) => format!("no message: {e}"),
     };
     if let Ok(delete) = &symbols.TRITONSERVER_ErrorDelete {
-        // SAFETY: the caller owned the error, and nothing refers to it any more.
+        // SAFETY: the caller owns the error, and nothing refers to it any more.
         unsafe { delete(error) };
     }
     (code, message)
@@ -216,28 +212,28 @@ unsafe fn take_error(symbols: &Symbols, error: *mut TRITONSERVER_Error) -> (TRIT
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LoadError {
-    /// The process is no Triton server.
+    /// The process is not a Triton server.
     NotInServer {
-        /// What the search ended with.
+        /// What was tried last.
         tried: String,
     },
-    /// Functions that every Triton has are missing.
+    /// Required functions are missing.
     Missing {
         /// Their names, sorted.
         names: Vec<&'static str>,
-        /// The version of the backend API that the server told, where it could be asked.
+        /// The version of the server's backend API, if known.
         version: Option<Version>,
     },
-    /// The server speaks another major version.
+    /// The server has another major version.
     WrongMajor {
         /// Which of the two APIs.
         api: ApiKind,
-        /// What the server told.
+        /// The server's version.
         found: Version,
-        /// What this crate was built for.
+        /// The version of these bindings.
         expected: Version,
     },
-    /// The server answered the question for its version with an error.
+    /// The server returned an error instead of its version.
     Version {
         /// Which of the two APIs.
         api: ApiKind,
@@ -253,33 +249,33 @@ impl fmt::Display for LoadError {
         match self {
             LoadError::NotInServer { tried } => write!(
                 f,
-                "this process is not a Triton server: it shows no function {FIRST}, and {tried}. \
-                 A Triton backend works only inside tritonserver, which opens it for a model whose \
-                 configuration names it"
+                "this process is not a Triton server: it does not export {FIRST}, and {tried}. A Triton backend works \
+                 only inside tritonserver, which opens it for a model whose configuration names it"
             ),
             LoadError::Missing { names, version } => {
                 f.write_str("the Triton server ")?;
                 if let Some(version) = version {
-                    write!(f, "tells backend API {version}, but ")?;
+                    write!(f, "reports backend API {version}, but ")?;
                 }
                 write!(
                     f,
-                    "lacks {} function(s) that every version since 1.0 has: {}. Its libtritonserver.so is \
-                     incomplete or not NVIDIA's; use an unchanged Triton 2.7.0 or newer",
+                    "lacks {} function{} that every version since 1.0 has: {}. Its libtritonserver.so is incomplete; use \
+                     an unmodified Triton 2.7.0 or newer",
                     names.len(),
+                    if names.len() == 1 { "" } else { "s" },
                     names.join(", ")
                 )
             }
             LoadError::WrongMajor { api, found, expected } => write!(
                 f,
-                "the Triton server speaks {api} {found}; this backend was built for {api} {expected}, and \
-                 the major versions must be equal. Use a server with {api} {}.x, or a backend built for {found}",
+                "the Triton server speaks {api} {found}; this backend was built for {api} {expected}, and the major \
+                 versions must be equal. Use a server with {api} {}.x, or a backend built for {found}",
                 expected.major
             ),
             LoadError::Version { api, code, message } => write!(
                 f,
-                "the Triton server did not tell the version of its {api}: {message} (error code {}). \
-                 A working server always does; see its log",
+                "the Triton server returned an error instead of the version of its {api}: {message} (error code {}). See \
+                 its log",
                 code.0
             ),
         }
@@ -289,24 +285,21 @@ impl fmt::Display for LoadError {
 impl std::error::Error for LoadError {}
 
 impl LoadError {
-    /// Makes an error object of the server's out of this error, for an entry point to return: without an
-    /// [`Api`] there is no other way to let the server know. `None` where the process offers no way to
-    /// make one; say it on stderr then.
+    /// Converts this error to an error object of the server, for an entry point to return: without an [`Api`] there is no
+    /// other way. `None` if the process has no function to create one; write the error to stderr then.
     ///
     /// # Safety
     ///
-    /// What the process offers as `TRITONSERVER_ErrorNew` must be Triton's. The caller owns the error
-    /// object.
+    /// What the process exports as `TRITONSERVER_ErrorNew` must be Triton's. The caller owns the error object.
     pub unsafe fn to_server(&self) -> Option<NonNull<TRITONSERVER_Error>> {
         type ErrorNewFn =
             unsafe extern "C" fn(TRITONSERVER_Error_Code, *const c_char) -> *mut TRITONSERVER_Error;
 
         let message = CString::new(self.to_string().replace('\0', " ")).ok()?;
         let library = find_server().ok()?;
-        // SAFETY: the caller promises that the function is Triton's; this is Triton's signature, the
-        // same in every release.
+        // SAFETY: by the caller's promise the function is Triton's; the signature is the same in every release.
         let error_new = unsafe { library.get::<ErrorNewFn>(b"TRITONSERVER_ErrorNew\0") }.ok()?;
-        // SAFETY: the message lives until the call returns, and the server copies it.
+        // SAFETY: the server copies the message before the call returns.
         NonNull::new(unsafe {
             error_new(TRITONSERVER_Error_Code::TRITONSERVER_ERROR_UNSUPPORTED, message.as_ptr())
         })

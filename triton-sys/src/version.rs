@@ -7,13 +7,12 @@ use crate::bindings::{
     TRITONSERVER_API_VERSION_MINOR,
 };
 
-/// The version of an API. The minor number grows when something is added, the major number when
-/// something that was there changes.
+/// The version of an API. Additions raise the minor number, incompatible changes the major number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Version {
-    /// Equal for all versions that understand one another.
+    /// Equal for compatible versions.
     pub major: u32,
-    /// Compares only within one major version.
+    /// Comparable within a major version.
     pub minor: u32,
 }
 
@@ -23,17 +22,17 @@ impl fmt::Display for Version {
     }
 }
 
-/// The version of the backend API (`TRITONBACKEND_*`) that the bound headers describe.
+/// The version of the backend API (`TRITONBACKEND_*`) that the headers describe.
 ///
-/// It says nothing about the running server; [`Api::version`](crate::Api::version) does.
+/// [`Api::version`](crate::Api::version) is the version of the running server.
 pub const API_VERSION: Version =
     Version { major: TRITONBACKEND_API_VERSION_MAJOR, minor: TRITONBACKEND_API_VERSION_MINOR };
 
-/// The version of the server API (`TRITONSERVER_*`) that the bound headers describe.
+/// The version of the server API (`TRITONSERVER_*`) that the headers describe.
 pub const SERVER_API_VERSION: Version =
     Version { major: TRITONSERVER_API_VERSION_MAJOR, minor: TRITONSERVER_API_VERSION_MINOR };
 
-/// One of the two APIs, each with a version of its own.
+/// One of the two APIs, which have separate versions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ApiKind {
     /// `TRITONBACKEND_*`.
@@ -56,18 +55,21 @@ impl fmt::Display for ApiKind {
 pub struct Function {
     /// Its symbol, such as `TRITONBACKEND_RequestId`.
     pub name: &'static str,
-    /// The API whose version `since` is.
+    /// The API that `since` refers to.
     pub api: ApiKind,
-    /// The version that the first release with this function told. Triton does not raise the version for
-    /// each function, so a server of exactly this version may lack it: ask [`Api::has`](crate::Api::has).
+    /// The API version of the first release with this function. Triton does not raise the version for each function, so
+    /// a server of exactly this version may lack it: use [`Api::has`](crate::Api::has).
     pub since: Version,
 }
 
 impl Function {
-    /// Whether every server has it: [`Api::from_process`](crate::Api::from_process) fails otherwise.
+    /// Whether every server has it: [`Api::from_process`](crate::Api::from_process) fails without it.
     pub const fn is_required(&self) -> bool {
         self.since.major == 1 && self.since.minor == 0
     }
 }
 
+#[cfg(not(feature = "bindgen"))]
+include!("functions.rs");
+#[cfg(feature = "bindgen")]
 include!(concat!(env!("OUT_DIR"), "/functions.rs"));

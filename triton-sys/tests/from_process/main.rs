@@ -1,9 +1,10 @@
-//! `Api::from_process` in processes of several kinds.
+//! `Api::from_process` in several kinds of processes.
 //!
-//! What is loaded into a process cannot be taken back, so each case has a process of its own: this test
-//! program once more, told by an environment variable to do nothing but report. Where a case needs a
-//! server, a small C library plays one (`stand_in.rs`): it has the API's names and nothing behind them.
+//! Loading a library into a process cannot be undone, so each case runs in its own process: this test program again, with
+//! an environment variable that makes it report only. A small C library stands in for a server (`stand_in.rs`).
 
+#[path = "../compiler/mod.rs"]
+mod compiler;
 mod stand_in;
 
 use std::env;
@@ -13,16 +14,17 @@ use std::process::Command;
 use stand_in::StandIn;
 use triton_sys::Api;
 
-/// What `report` is told: a library to open for itself alone, or nothing.
+/// Tells `report` which library to open with RTLD_LOCAL; empty for none.
 const OPEN: &str = "TRITON_SYS_TEST_OPEN";
 
-/// Not a test of its own: in the child process it prints what `from_process` says.
+/// No test by itself: prints the result of `from_process` in the child process.
 #[test]
 fn report() {
     let Ok(open) = env::var(OPEN) else { return };
-    // SAFETY: the library is a stand-in whose loading runs no code; it stays open to the end.
-    let _library = (!open.is_empty()).then(|| unsafe { libloading::Library::new(&open) }.expect("stand-in"));
-    // SAFETY: what the process offers is the stand-in's, which keeps the signatures of what is called.
+    // SAFETY: the library is a stand-in without initializers. It stays open to the end.
+    let _library = (!open.is_empty())
+        .then(|| unsafe { libloading::Library::new(&open) }.expect("cannot open the stand-in"));
+    // SAFETY: the stand-in's functions that are called have the right signatures.
     match unsafe { Api::from_process() } {
         Ok(api) => {
             println!("REPORT version {} and {}", api.version(), api.server_api_version());
@@ -39,7 +41,7 @@ fn report() {
                     }
                 }));
                 let panic = call.expect_err("a missing function cannot be called");
-                println!("REPORT panic: {}", panic.downcast_ref::<String>().expect("a text"));
+                println!("REPORT panic: {}", panic.downcast_ref::<String>().expect("not a text"));
             }
         }
         Err(error) => {
@@ -51,16 +53,16 @@ fn report() {
     }
 }
 
-/// Runs `report` in a process into which `preload` is loaded for all to see.
+/// Runs `report` in a process with `preload` in the global scope.
 fn run(preload: Option<&Path>, open: Option<&Path>) -> String {
-    let program = env::current_exe().expect("this program's path");
+    let program = env::current_exe().expect("no path of this program");
     let mut command = Command::new(program);
     command.args(["--exact", "report", "--nocapture", "--test-threads=1"]);
     command.env(OPEN, open.unwrap_or(Path::new("")));
     if let Some(preload) = preload {
         command.env("LD_PRELOAD", preload);
     }
-    let output = command.output().expect("the test program runs once more");
+    let output = command.output().expect("cannot run the test program again");
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{text}\n{}", String::from_utf8_lossy(&output.stderr));
     text
@@ -122,13 +124,13 @@ fn in_a_server_with_everything() {
 }
 
 #[test]
-fn in_a_server_newer_than_this_crate() {
+fn in_a_newer_server() {
     let server = StandIn { backend: (1, 99), ..StandIn::new("newer") }.build();
     assert_says(&run(Some(&server), None), &["version 1.99"]);
 }
 
 #[test]
-fn a_server_library_opened_by_another_for_itself() {
+fn a_server_library_opened_with_rtld_local() {
     let server = StandIn::new("private").build();
     assert_says(&run(None, Some(&server)), &["version 1.19 and 1.34"]);
 }
@@ -153,20 +155,28 @@ fn a_function_of_the_first_version_is_missing() {
     let text = run(Some(&server), None);
     assert_says(
         &text,
-        &["lacks 2 function(s)", "TRITONBACKEND_ResponseSend, TRITONSERVER_LogMessage", "variant: Missing"],
+        &["lacks 2 functions", "TRITONBACKEND_ResponseSend, TRITONSERVER_LogMessage", "variant: Missing"],
     );
 
     let without = &["TRITONSERVER_ApiVersion"];
     let server = StandIn { without, ..StandIn::new("no_version") }.build();
     assert_says(
         &run(Some(&server), None),
-        &["lacks 1 function(s)", "TRITONSERVER_ApiVersion", "variant: Missing"],
+        &["lacks 1 function that", "TRITONSERVER_ApiVersion", "variant: Missing"],
     );
 }
 
 #[test]
-fn the_version_cannot_be_had() {
+fn the_server_returns_an_error_instead_of_its_version() {
     let server = StandIn { error: true, ..StandIn::new("error") }.build();
     let text = run(Some(&server), None);
-    assert_says(&text, &["did not tell the version", "stand-in says no", "error code 4", "variant: Version"]);
+    assert_says(
+        &text,
+        &[
+            "instead of the version of its backend API",
+            "stand-in says no",
+            "error code 4",
+            "variant: Version",
+        ],
+    );
 }

@@ -1,15 +1,16 @@
-//! A shared library that plays a Triton server: the API's names, and the few functions behind them that
+//! A shared library that stands in for a Triton server: it exports the API's names, and implements the few functions that
 //! `Api::from_process` calls.
 
 use std::fmt::Write;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use triton_sys::FUNCTIONS;
 
-/// How the stand-in answers.
+use crate::compiler::shared_library;
+
+/// What the stand-in exports and returns.
 pub struct StandIn {
-    /// The folder that holds it, so that cases do not overwrite one another.
+    /// The name of its folder, different for each case.
     pub name: &'static str,
     /// The version of the backend API.
     pub backend: (u32, u32),
@@ -17,9 +18,9 @@ pub struct StandIn {
     pub server: (u32, u32),
     /// Whether it has only the functions of API 1.0.
     pub only_required: bool,
-    /// What it lacks.
+    /// Functions that it lacks.
     pub without: &'static [&'static str],
-    /// Whether it answers the question for its version with an error.
+    /// Whether it returns an error instead of its version.
     pub error: bool,
 }
 
@@ -39,27 +40,7 @@ impl StandIn {
 
     /// Compiles it; returns the library's path.
     pub fn build(&self) -> PathBuf {
-        let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("stand_in").join(self.name);
-        fs::create_dir_all(&dir).expect("a folder for the stand-in");
-        let source = dir.join("stand_in.c");
-        fs::write(&source, self.source()).expect("the stand-in's source");
-        let library = dir.join("libtritonserver.so");
-
-        let compiler = cc::Build::new()
-            .target(env!("TRITON_SYS_TARGET"))
-            .host(env!("TRITON_SYS_TARGET"))
-            .opt_level(0)
-            .cargo_metadata(false)
-            .get_compiler();
-        let output = compiler
-            .to_command()
-            .args(["-shared", "-fPIC", "-Wl,-soname,libtritonserver.so", "-o"])
-            .arg(&library)
-            .arg(&source)
-            .output()
-            .expect("the C compiler runs");
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        library
+        shared_library(self.name, "libtritonserver.so", &self.source())
     }
 
     fn source(&self) -> String {

@@ -1,12 +1,9 @@
-//! The C++ file that two sets of headers can only compile together when they agree, and what the compiler
-//! cannot see.
+//! A C++ file that compiles only if two sets of headers agree, and the differences that a compiler cannot see.
 //!
-//! - Functions: both headers declare the same `extern "C"` functions, over the same types (NVIDIA's, since
-//!   our file of numbers is switched off by its include guard). C++ refuses a second declaration with other
-//!   parameters or another return type.
-//! - Numbers: our file of numbers is included into a namespace, and each number is compared with NVIDIA's
-//!   of the same name.
-//! - Names that only one side has are found by reading the text, in `Check::new`.
+//! - Functions: both sides declare the same `extern "C"` functions over the same types (NVIDIA's; the include guard of our
+//!   types is defined). C++ rejects a second declaration with other parameters or another result.
+//! - Values: our types are included inside a namespace, and each value is compared with NVIDIA's of the same name.
+//! - Names that only one side has: from the text, in `Check::new`.
 
 use std::fmt::Write;
 use std::fs;
@@ -21,11 +18,11 @@ pub struct Check {
     pub source: String,
     /// Disagreements found in the text.
     pub faults: Vec<String>,
-    /// What is worth knowing, and no disagreement.
+    /// Differences that are no disagreement.
     pub notes: Vec<String>,
 }
 
-/// The one number that has changed its meaning: it was 3 until that became the number of the second name.
+/// The value that has changed: the first name was 3 until the second name took that value.
 const RENUMBERED: (&str, &str) = ("TRITONSERVER_PARAMETER_BYTES", "TRITONSERVER_PARAMETER_DOUBLE");
 
 impl Check {
@@ -60,15 +57,15 @@ impl Check {
                 function.since,
                 theirs.version(api)
             );
-            // Triton adds functions without raising the version each time, so headers of the very
-            // version that a function is marked with may be older than the function.
+            // Triton does not raise the version with each function, so headers of exactly the version that a function is
+            // marked with may be older than the function.
             if since < theirs.version(api) {
                 self.faults.push(format!("{line}: its name or its mark is wrong"));
             } else {
                 self.notes.push(line);
             }
         }
-        // Of the server API we declare a part only, of the backend API all.
+        // We declare the whole backend API, but only a part of the server API.
         let new = theirs.functions.iter().filter(|name| name.starts_with("TRITONBACKEND_"));
         for name in new.filter(|name| !ours.functions.contains(*name)) {
             self.faults.push(format!("NVIDIA's headers declare {name}: declare it too, with its mark"));
@@ -77,7 +74,7 @@ impl Check {
 
     fn begin_source(&mut self) {
         self.source.push_str("#include <triton/core/tritonbackend.h>\n");
-        // A macro has no namespace: keep NVIDIA's numbers under other names, then let ours be defined.
+        // Macros have no namespace: keep NVIDIA's versions under other names, then let our headers define theirs.
         for api in ["TRITONBACKEND", "TRITONSERVER"] {
             for part in ["MAJOR", "MINOR"] {
                 let name = format!("{api}_API_VERSION_{part}");
@@ -88,7 +85,7 @@ impl Check {
     }
 
     fn compare_version(&mut self, api: &str, ours: (u32, u32), theirs: (u32, u32)) {
-        // Older headers of the same major version hold a part of the same API: no disagreement.
+        // Older headers of the same major version have a part of the same API: no disagreement.
         let minor = if theirs < ours {
             self.notes.push(format!("NVIDIA's headers are older: {api} API {theirs:?}, ours {ours:?}"));
             "<"
@@ -131,28 +128,8 @@ impl Check {
     }
 }
 
-/// Compiles a C++ text; what the compiler says is the error.
-pub fn compile(dir: &Path, source: &str, standard: &str, include: &[&Path]) -> Result<(), String> {
-    let file = dir.join("check.cc");
-    fs::write(&file, source).expect("the C++ file");
-    let compiler = cc::Build::new()
-        .cpp(true)
-        .target(env!("TRITON_SYS_TARGET"))
-        .host(env!("TRITON_SYS_TARGET"))
-        .opt_level(0)
-        .cargo_metadata(false)
-        .get_compiler();
-    let mut command = compiler.to_command();
-    command.arg(format!("-std={standard}")).args(["-fsyntax-only", "-Wall", "-Wextra", "-Werror"]);
-    for dir in include {
-        command.arg("-I").arg(dir);
-    }
-    let output = command.arg(&file).output().expect("the C++ compiler runs");
-    if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).into_owned()) }
-}
-
-/// Makes a folder that looks like NVIDIA's out of our own headers, so that the check can be tried where
-/// NVIDIA's are not to be had. All text goes into one file, without our include guards.
+/// Makes a folder like NVIDIA's from our own headers, to test the check without NVIDIA's. All text goes into one file,
+/// without our include guards.
 pub fn stand_in_for_nvidia(own_dir: &Path, dir: &Path) -> PathBuf {
     let core = dir.join("triton/core");
     fs::create_dir_all(&core).expect("a folder for the stand-in");

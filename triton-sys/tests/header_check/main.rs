@@ -1,18 +1,20 @@
 //! This crate's headers against NVIDIA's.
 //!
-//! A small C++ file includes both; the compiler refuses it where they disagree (`check.rs` says how).
-//! NVIDIA's are those in `TRITON_INCLUDE_DIR`; without it that comparison is skipped, and says so. That the
-//! check sees a disagreement is tried out in any case, by planting some, against NVIDIA's headers or else
-//! against a copy of our own.
+//! A C++ file includes both sides, and the compiler rejects it where they disagree (see `check.rs`). NVIDIA's headers are
+//! those in `TRITON_INCLUDE_DIR`; without it the comparison is skipped with a message. Planted disagreements show that the
+//! check works, against NVIDIA's headers or a copy of our own.
 
 mod check;
+#[path = "../compiler/mod.rs"]
+mod compiler;
 mod text;
 
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use check::{Check, compile};
+use check::Check;
+use compiler::{Source, work_dir};
 use text::HeaderText;
 
 fn own_dir() -> PathBuf {
@@ -24,25 +26,20 @@ fn nvidia_dir() -> Option<PathBuf> {
     Some(PathBuf::from(dir))
 }
 
-/// A fresh folder of this test program's.
-fn work_dir(name: &str) -> PathBuf {
-    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("header_check").join(name);
-    if dir.exists() {
-        fs::remove_dir_all(&dir).expect("the last run's folder goes");
-    }
-    fs::create_dir_all(&dir).expect("a folder for the check");
-    dir
+/// Compiles a C++ text over our headers and NVIDIA's. The error is what the compiler prints.
+fn compile(dir: &Path, text: &str, nvidia: &Path, ours: &Path) -> Result<(), String> {
+    Source { text, standard: "c++11", include: &[nvidia, ours], system: &[] }.check(dir)
 }
 
 #[test]
 fn our_headers_compile_alone() {
     let dir = work_dir("alone");
-    for header in fs::read_dir(own_dir()).expect("include/") {
-        let name = header.expect("include/").file_name().into_string().expect("a plain name");
-        // The numbers stand alone on purpose; everything else brings what it needs.
+    for header in fs::read_dir(own_dir()).expect("cannot read include/") {
+        let name = header.expect("cannot read include/").file_name().into_string().expect("not a plain name");
         for standard in ["c++11", "c++20"] {
             let source = format!("#include \"{name}\"\n#include \"{name}\"\n");
-            if let Err(output) = compile(&dir, &source, standard, &[&own_dir()]) {
+            let source = Source { text: &source, standard, include: &[&own_dir()], system: &[] };
+            if let Err(output) = source.check(&dir) {
                 panic!("{name} does not compile as {standard}:\n{output}");
             }
         }
@@ -63,7 +60,7 @@ fn our_headers_agree_with_nvidias() {
         println!("note: {note}");
     }
     assert!(check.faults.is_empty(), "{}", check.faults.join("\n"));
-    let output = compile(&work_dir("nvidia"), &check.source, "c++11", &[&nvidia, &own_dir()]);
+    let output = compile(&work_dir("nvidia"), &check.source, &nvidia, &own_dir());
     assert!(
         output.is_ok(),
         "this crate's headers and those in {} disagree:\n{}",
@@ -78,7 +75,7 @@ struct Plant {
     file: &'static str,
     from: &'static str,
     to: &'static str,
-    /// What the compiler must name, so that it refuses for the right reason.
+    /// What the compiler must name, so that it rejects the plant for the right reason.
     named: &'static str,
 }
 
@@ -177,29 +174,29 @@ fn a_planted_disagreement_does_not_compile() {
         check::stand_in_for_nvidia(&own_dir(), &dir.join("stand_in"))
     });
     let check = Check::new(&HeaderText::read(&own_dir()), &HeaderText::read(&theirs));
-    let control = compile(&dir, &check.source, "c++11", &[&theirs, &own_dir()]);
+    let control = compile(&dir, &check.source, &theirs, &own_dir());
     assert!(control.is_ok(), "the check must pass before anything is planted:\n{}", control.unwrap_err());
 
     for (number, plant) in PLANTS.iter().enumerate() {
         let planted = dir.join(format!("planted_{number}"));
-        fs::create_dir_all(&planted).expect("a folder for the plant");
-        for header in fs::read_dir(own_dir()).expect("include/") {
-            let header = header.expect("include/");
-            let mut text = fs::read_to_string(header.path()).expect("a header");
+        fs::create_dir_all(&planted).expect("cannot create a folder for the plant");
+        for header in fs::read_dir(own_dir()).expect("cannot read include/") {
+            let header = header.expect("cannot read include/");
+            let mut text = fs::read_to_string(header.path()).expect("cannot read a header");
             if header.file_name() == plant.file {
                 assert_eq!(
                     text.matches(plant.from).count(),
                     1,
-                    "{}: {:?} stands there once",
+                    "{}: expected {:?} once",
                     plant.file,
                     plant.from
                 );
                 text = text.replace(plant.from, plant.to);
             }
-            fs::write(planted.join(header.file_name()), text).expect("a header's copy");
+            fs::write(planted.join(header.file_name()), text).expect("cannot write a header");
         }
-        // The source is the unplanted check's: only the headers differ.
-        match compile(&dir, &check.source, "c++11", &[&theirs, &planted]) {
+        // The source of the check without the plant: only the headers differ.
+        match compile(&dir, &check.source, &theirs, &planted) {
             Ok(()) => panic!("{} was changed in {}, and the check passed", plant.what, plant.file),
             Err(output) => {
                 let named = output.lines().any(|line| line.contains("error") && line.contains(plant.named));
@@ -214,13 +211,16 @@ fn a_planted_disagreement_does_not_compile() {
     println!("{} planted disagreements, none compiled", PLANTS.len());
 }
 
-/// What the compiler cannot see: a function or a value that stands in one header only.
+/// What a compiler cannot see: a function or value on one side only.
 #[test]
 fn a_name_in_one_header_only_is_a_fault() {
     let ours = HeaderText::read(&own_dir());
     let mut more = ours.clone();
     more.functions.insert("TRITONBACKEND_FromTheFuture".to_owned());
-    more.enums.get_mut("TRITONSERVER_DataType").expect("the enum").push("TRITONSERVER_TYPE_FP8".to_owned());
+    more.enums
+        .get_mut("TRITONSERVER_DataType")
+        .expect("no such enumeration")
+        .push("TRITONSERVER_TYPE_FP8".to_owned());
 
     let theirs_more = Check::new(&ours, &more).faults.join("\n");
     assert!(theirs_more.contains("TRITONBACKEND_FromTheFuture"), "{theirs_more}");

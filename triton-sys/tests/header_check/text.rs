@@ -1,4 +1,4 @@
-//! What stands in a folder of headers, read as text: the names, which the compiler cannot list for us.
+//! The names in a set of headers, read as text: a compiler cannot list what only one side has.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -7,11 +7,11 @@ use std::path::Path;
 /// The names in a set of headers.
 #[derive(Clone)]
 pub struct HeaderText {
-    /// Each function of the API that is declared.
+    /// The declared functions of the API.
     pub functions: BTreeSet<String>,
-    /// Each enumeration by the name of its type, with its enumerators.
+    /// The enumerators of each enumeration.
     pub enums: BTreeMap<String, Vec<String>>,
-    /// The macros with a number, such as the versions.
+    /// The macros with a number as value, such as the versions.
     pub numbers: BTreeMap<String, u32>,
 }
 
@@ -46,7 +46,7 @@ impl HeaderText {
         HeaderText { functions: functions(&code), enums: enums(&code), numbers }
     }
 
-    /// A version that the headers define, such as that of `TRITONBACKEND`.
+    /// The version of an API, such as `TRITONBACKEND`.
     pub fn version(&self, api: &str) -> (u32, u32) {
         let number = |part: &str| {
             let name = format!("{api}_API_VERSION_{part}");
@@ -56,7 +56,7 @@ impl HeaderText {
     }
 }
 
-/// Every name of the API that stands before an opening bracket.
+/// Every name of the API before an opening parenthesis.
 fn functions(code: &str) -> BTreeSet<String> {
     code.match_indices('(')
         .map(|(at, _)| {

@@ -1,0 +1,1 @@
+../../triton-sys/tests/bindings.rs
