@@ -265,10 +265,11 @@ impl Blank {
             unsafe { slice::from_raw_parts_mut(self.tensor.data.as_ptr().add(self.filled).cast(), len) };
         source.copy_to(target);
         if self.tensor.datatype == DataType::Bool {
-            // SAFETY: `copy_to` has initialised all of it.
-            target
-                .iter_mut()
-                .for_each(|byte| *byte = MaybeUninit::new(u8::from(unsafe { byte.assume_init() } != 0)));
+            for byte in target {
+                // SAFETY: `copy_to` has initialised all of them.
+                let value = unsafe { byte.assume_init() };
+                byte.write(u8::from(value != 0));
+            }
         }
         self.filled += len;
     }

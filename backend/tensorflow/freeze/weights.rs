@@ -164,8 +164,8 @@ pub fn scale(values: &mut [Tensor], scalings: Vec<Scaling>) -> Result<(), String
 /// A tensor of its own: what was read may be the variable's memory, and another's.
 fn scaled(weights: &Tensor, factors: &[f32]) -> Result<Tensor, Error> {
     let mut scaled = Blank::new(DataType::Fp32, weights.dims())?;
-    let mut products = Vec::with_capacity(factors.len() * size_of::<f32>());
-    for weights in weights.bytes().chunks_exact(factors.len() * size_of::<f32>()) {
+    let mut products = Vec::with_capacity(size_of_val(factors));
+    for weights in weights.bytes().chunks_exact(size_of_val(factors)) {
         products.clear();
         for (&weight, factor) in weights.as_chunks().0.iter().zip(factors) {
             products.extend((f32::from_ne_bytes(weight) * factor).to_ne_bytes());
