@@ -227,7 +227,7 @@ mod tests {
     #[test]
     fn a_variable_never_means_the_working_directory() {
         let folders = |value: &str| absolute_folders("LD_LIBRARY_PATH", OsStr::new(value));
-        assert_eq!(folders(""), [Path::new(""); 0]);
+        assert!(folders("").is_empty());
         assert_eq!(folders(":/a::/b:"), [Path::new("/a"), Path::new("/b")]);
         assert_eq!(folders(".:lib:/a:./lib"), [Path::new("/a")]);
     }

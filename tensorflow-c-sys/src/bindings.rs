@@ -1198,9 +1198,7 @@ impl Symbols {
         let TF_DataTypeSize = __library.get(b"TF_DataTypeSize\0").map(|sym| *sym);
         let TF_NewTensor = __library.get(b"TF_NewTensor\0").map(|sym| *sym);
         let TF_AllocateTensor = __library.get(b"TF_AllocateTensor\0").map(|sym| *sym);
-        let TF_TensorMaybeMove = __library
-            .get(b"TF_TensorMaybeMove\0")
-            .map(|sym| *sym);
+        let TF_TensorMaybeMove = __library.get(b"TF_TensorMaybeMove\0").map(|sym| *sym);
         let TF_DeleteTensor = __library.get(b"TF_DeleteTensor\0").map(|sym| *sym);
         let TF_TensorType = __library.get(b"TF_TensorType\0").map(|sym| *sym);
         let TF_NumDims = __library.get(b"TF_NumDims\0").map(|sym| *sym);
@@ -1745,8 +1743,8 @@ impl Symbols {
             .as_ref()
             .expect("this TensorFlow lacks a function; look at the field of that name before calling a function that is newer than TensorFlow 2.4 or experimental"))(data_type, dims, num_dims, len)
     }
-    /// Returns `tensor` if it is the only reference to memory that TensorFlow allocated, and null otherwise; either way it
-    /// stays as it is.
+    /** Returns `tensor` if it is the only reference to memory that TensorFlow allocated, and null otherwise; either way it
+ stays as it is.*/
     pub unsafe fn TF_TensorMaybeMove(&self, tensor: *mut TF_Tensor) -> *mut TF_Tensor {
         (self
             .TF_TensorMaybeMove
