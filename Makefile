@@ -1,4 +1,4 @@
-# The commands a person types. `make` lists them.
+# The commands for daily use. `make` lists them.
 
 PYTHON ?= python3
 PICTURE ?=
@@ -15,7 +15,7 @@ TEST_MODELS := target/test-models/made_from
 DIST_READY := $(VENV)/.ready-dist
 DIST_LIBRARY := target/$(shell uname -m)-unknown-linux-gnu/dist/libtriton_tensorflow_latency.so
 EXPERIMENT := target/release/triton-experiment
-# A --backend-directory with the backend in it, and what starts a server with it.
+# A --backend-directory that contains the backend, and the options that start a server with it.
 BACKENDS := $(CURDIR)/target/backends
 EXPERIMENT_SERVER = --tritonserver $(TL_TRITONSERVER) --model-repository model_repository \
   --server-arg=--backend-directory=$(BACKENDS) \
@@ -29,7 +29,7 @@ CARGO_DENY := $(CARGO_DENY_HOME)/bin/cargo-deny
 check bindings: export LIBCLANG_PATH ?= $(SITE)/clang/native
 BINDINGS := -p triton-backend-sys -p tensorflow-c-sys --features triton-backend-sys/bindgen,tensorflow-c-sys/bindgen
 
-# What the tests and benchmarks need to know. Set by hand, they take other places.
+# Paths for the tests and benchmarks. Set them to use other ones.
 export TL_PYTHON ?= $(CURDIR)/$(VENV)/bin/python
 export TL_TRITONSERVER ?= $(SITE)/pytriton/tritonserver/bin/tritonserver
 export TL_TENSORFLOW_DIR ?= $(SITE)/tensorflow
@@ -39,10 +39,10 @@ export TL_TEST_MODELS ?= $(CURDIR)/target/test-models
 
 .DEFAULT_GOAL := help
 .PHONY: help setup model test-models build demo serve accuracy experiment experiment-batching experiment-tool test \
-  bench bench-experiment dist check-dist test-cmake test-dockerfile test-container test-tensorflow compatibility \
-  check bindings clean clean-venv cargo picture
+  bench bench-against bench-experiment dist check-dist test-cmake test-dockerfile test-container test-tensorflow \
+  compatibility check check-docs bindings clean clean-venv cargo picture
 
-help: ## this list
+help: ## shows this list
 	@echo "make TARGET, where TARGET is one of"
 	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/  \1|\2/p' $(MAKEFILE_LIST) | \
 	  awk -F'|' '{ printf "%-20s %s\n", $$1, $$2 }'
@@ -58,52 +58,58 @@ build: cargo ## builds target/release/libtriton_tensorflow_latency.so
 	@cargo build --release
 	@test -f $(BACKEND)
 
-demo: picture build $(INCEPTION) ## a real server classifies pictures, responses carry their latency; PICTURE=FILE for yours
+demo: picture build $(INCEPTION) ## classifies pictures on a real server, each response with its latency; PICTURE=FILE uses yours
 	@$(VENV)/bin/python tools/demo.py $(ARGS) $(if $(PICTURE),"$(PICTURE)")
 
-serve: build $(INCEPTION) ## a server that stays until Ctrl-C; ARGS="--http-port 8000" and the like
+serve: build $(INCEPTION) ## runs a server until Ctrl-C; ARGS="--http-port 8000" and the like
 	@$(VENV)/bin/python tools/serve.py $(ARGS)
 
-accuracy: build $(INCEPTION) ## how far BF16 math mode is from FP32; INPUTS="a.jpg b.png", ARGS="--least-agreement 99"
+accuracy: build $(INCEPTION) ## compares answers in BF16 with those in FP32; INPUTS="a.jpg b.png", ARGS="--least-agreement 99"
 	@$(VENV)/bin/python tools/accuracy.py $(ARGS) $(INPUTS)
 
-# The integration tests run two times: first with adaptive batching for every model that does not say otherwise.
-test: build $(INCEPTION) $(TEST_MODELS) ## all tests, against a real server
+# The integration tests run twice: first with adaptive batching for every model that does not choose its own way.
+test: build $(INCEPTION) $(TEST_MODELS) ## runs all tests against a real server
 	@echo "Testing"
 	@cargo test --release --workspace --doc $(ARGS)
 	@cargo test --release --workspace --exclude tensorflow_latency --lib --bins --tests $(ARGS)
 	@TL_BATCHING=adaptive cargo test --release --test integration $(ARGS)
 	@cargo test --release $(ARGS)
 
-# Each run in a folder of its own, named by the time: results are never overwritten.
-experiment: experiment-tool ## a short sweep of Inception-v3 over the batch size; ARGS="--batch 1,4" and the like
+# Each run has a folder of its own, named after the time, so results are never overwritten.
+experiment: experiment-tool ## sweeps Inception-v3 over the batch size (3 minutes); ARGS="--batch 1,4" and the like
 	@$(EXPERIMENT) sweep --plan experiment/plans/inception_v3.toml $(EXPERIMENT_SERVER) \
 	  --output target/experiments/$$(date +%Y%m%d-%H%M%S) $(ARGS)
 
-experiment-batching: experiment-tool ## ways to batch under one latency target (25 minutes); ARGS="--only-traces step"
+experiment-batching: experiment-tool ## compares ways to batch under one latency target (25 minutes); ARGS="--only-traces step"
 	@$(EXPERIMENT) batching --plan experiment/plans/batching.toml $(EXPERIMENT_SERVER) \
 	  --output target/experiments/batching-$$(date +%Y%m%d-%H%M%S) $(ARGS)
 
 test-models: $(TEST_MODELS) ## makes the small SavedModels of the tests
 	@echo "Test models: $(dir $(TEST_MODELS))"
 
-bench: build $(INCEPTION) $(FROZEN_INCEPTION) $(TEST_MODELS) ## the server against the bare TensorFlow; ARGS="--only one-op,load"
+bench: build $(INCEPTION) $(FROZEN_INCEPTION) $(TEST_MODELS) ## compares the server with the bare TensorFlow session (30 minutes); ARGS="--only one-op,load"
 	@cargo bench --bench latency -- $(ARGS)
 
-bench-experiment: build $(INCEPTION) $(TEST_MODELS) ## the measuring tool against the official clients; PERF_ANALYZER=FILE
+# The last revision on the crate `tensorflow`.
+BASELINE ?= 19e2c82
+bench-against: build $(INCEPTION) $(TEST_MODELS) ## compares this backend with an earlier revision (25 minutes); BASELINE=REVISION, ARGS="--only one-op"
+	@library=$$(sh tools/build_baseline.sh $(BASELINE) $(VENV)/bin/python) && \
+	  cargo bench --bench latency -- --against "$$library" $(ARGS)
+
+bench-experiment: build $(INCEPTION) $(TEST_MODELS) ## compares the measuring tool with the official clients; PERF_ANALYZER=FILE
 	@cargo build --release -p triton-experiment
 	@$(VENV)/bin/python experiment/benches/against_clients.py $(ARGS)
 	@cargo bench -p triton-experiment --bench limits
 
-dist: $(DIST_READY) cargo ## builds, checks and packs the library for every Triton, glibc 2.17 or newer, under dist/
+dist: $(DIST_READY) cargo ## builds, checks and packs the library for glibc 2.17 and newer, in dist/
 	@$(VENV)/bin/python tools/dist.py
 
-check-dist: dist ## tests that library: in stand-ins for servers, and that the check of it sees each fault
+check-dist: dist ## tests that library in stand-ins for servers, and its check with planted faults
 	@echo "Testing $(DIST_LIBRARY)"
 	@TL_BACKEND=$(CURDIR)/$(DIST_LIBRARY) cargo test --release --test library $(ARGS)
 
-# Two times, the second under another name: nothing may assume the first one.
-test-cmake: $(DIST_READY) cargo $(TEST_MODELS) ## builds and installs through cmake, then serves from there
+# Twice, the second time under another name: nothing may assume the first one.
+test-cmake: $(DIST_READY) cargo $(TEST_MODELS) ## builds and installs with CMake, then serves a model from there
 	@rm -rf $(CMAKE_PREFIX)
 	@for name in tensorflow_latency renamed; do \
 	  $(VENV)/bin/cmake -S cmake -B target/cmake-$$name -DTENSORFLOW_LATENCY_BACKEND_NAME=$$name \
@@ -113,10 +119,10 @@ test-cmake: $(DIST_READY) cargo $(TEST_MODELS) ## builds and installs through cm
 	  $(VENV)/bin/python tests/dist/serve_installed.py $(CMAKE_PREFIX)/backends $$name || exit 1; \
 	done
 
-test-dockerfile: dist $(TEST_MODELS) ## builds docker/Dockerfile on the image of test-container, then serves from the result
+test-dockerfile: dist $(TEST_MODELS) ## builds docker/Dockerfile on the image of test-container, then serves a model from it
 	@sh tests/container/run.sh $(VENV)/bin/python sh tests/dist/dockerfile.sh $(VENV)/bin/python
 
-# The runs of the tests that the table of what works where is made from, each with the library of `make dist`.
+# The test runs behind docs/compatibility.md, each with the library of `make dist`.
 TRITON_IMAGE ?=
 TENSORFLOW ?=
 TENSORFLOW_VERSIONS ?= oldest newest
@@ -124,11 +130,11 @@ test-container test-tensorflow compatibility: export TL_BACKEND = $(CURDIR)/$(DI
 RECORD = $(VENV)/bin/python tools/compatibility.py record
 TESTS = cargo test --release --test integration $(ARGS)
 
-test-container: dist $(INCEPTION) $(TEST_MODELS) ## the tests against a server in a container; TRITON_IMAGE=IMAGE for yours
+test-container: dist $(INCEPTION) $(TEST_MODELS) ## runs the tests against a server in a container; TRITON_IMAGE=IMAGE uses yours
 	@TRITON_IMAGE="$(TRITON_IMAGE)" TENSORFLOW="$(TENSORFLOW)" \
 	  sh tests/container/run.sh $(VENV)/bin/python $(RECORD) container $(TESTS)
 
-test-tensorflow: dist $(INCEPTION) $(TEST_MODELS) ## the tests with the oldest and the newest TensorFlow (1 GB to download)
+test-tensorflow: dist $(INCEPTION) $(TEST_MODELS) ## runs the tests with the oldest and the newest TensorFlow (1 GB to download)
 	@folders=$$($(VENV)/bin/python tools/tensorflow_versions.py $(CURDIR)/target/tensorflow $(TENSORFLOW_VERSIONS)) && \
 	for folder in $$folders; do \
 	  echo "Testing with $$folder"; \
@@ -136,14 +142,14 @@ test-tensorflow: dist $(INCEPTION) $(TEST_MODELS) ## the tests with the oldest a
 	  TL_TENSORFLOW_DIR=$$folder $(RECORD) "this machine" $(TESTS) || exit 1; \
 	done
 
-compatibility: dist $(INCEPTION) $(TEST_MODELS) ## all of these, and docs/compatibility.md from what they found
+compatibility: dist $(INCEPTION) $(TEST_MODELS) ## runs all of these and writes docs/compatibility.md from the results
 	@failed=0; \
 	$(RECORD) "this machine" $(TESTS) || failed=1; \
 	$(MAKE) --no-print-directory test-container || failed=1; \
 	$(MAKE) --no-print-directory test-tensorflow || failed=1; \
 	$(VENV)/bin/python tools/compatibility.py table && exit $$failed
 
-check: $(READY) cargo $(CARGO_DENY) ## formatting, lints, bindings, packages, dependencies, documentation
+check: $(READY) cargo $(CARGO_DENY) ## checks formatting, lints, bindings, packages, dependencies and API documentation
 	@echo "Formatting"
 	@cargo fmt --all --check
 	@echo "Lints"
@@ -161,8 +167,11 @@ check: $(READY) cargo $(CARGO_DENY) ## formatting, lints, bindings, packages, de
 bindings: $(READY) cargo ## generates the committed bindings from the headers of triton-sys and tensorflow-c-sys
 	@UPDATE_BINDINGS=1 cargo test --quiet $(BINDINGS) --test bindings
 
-clean: ## removes what was built and the models; keeps .venv and target/tools
-	@echo "Removing what was built and the model files"
+check-docs: build $(READY) $(INCEPTION) ## runs the commands in README and guides, checks links and lists of settings
+	@$(VENV)/bin/python tools/check_docs.py $(ARGS)
+
+clean: ## removes build results and models; keeps .venv and target/tools
+	@echo "Removing build results and model files"
 	@test ! -d target || find target -mindepth 1 -maxdepth 1 ! -name tools -exec rm -rf {} +
 	@rm -rf dist $(dir $(INCEPTION))
 
@@ -170,9 +179,9 @@ clean-venv: ## removes .venv
 	@echo "Removing $(VENV)"
 	@rm -rf $(VENV)
 
-# --- the steps behind them ---
+# --- internal steps ---
 
-# The measuring tool, and a place where the server finds the backend.
+# The measuring tool, and a backend directory for the server.
 experiment-tool: build $(INCEPTION)
 	@cargo build --release -p triton-experiment
 	@mkdir -p $(BACKENDS)/tensorflow_latency && ln -sfn $(TL_BACKEND) $(BACKENDS)/tensorflow_latency/$(notdir $(BACKEND))
@@ -185,7 +194,7 @@ $(DIST_READY): requirements-dist.txt $(READY)
 	@$(VENV)/bin/python -m pip --disable-pip-version-check install --quiet --only-binary=:all: -r requirements-dist.txt
 	@touch $@
 
-# The script itself decides whether the model that is there will do; `touch` tells make.
+# The script decides whether the existing model is still good; `touch` tells make.
 $(INCEPTION): model_repository/make_inception_v3.py | $(READY)
 	@$(VENV)/bin/python model_repository/make_inception_v3.py
 	@touch $@
@@ -208,6 +217,6 @@ cargo:
 	@command -v cc >/dev/null || { \
 	  echo "No C compiler (cc) was found; Rust links with it. On Debian and Ubuntu: apt install gcc" >&2; exit 1; }
 
-# Said before minutes of set-up, not after.
+# Checked before minutes of set-up, not after.
 picture:
 	@test -z "$(PICTURE)" || test -r "$(PICTURE)" || { echo "No such picture: $(PICTURE)" >&2; exit 1; }

@@ -1,52 +1,48 @@
 //! A Triton backend that runs TensorFlow SavedModels and puts each request's own server-side latency
 //! into its response.
 //!
-//! The rooms, in the order in which a request goes through them:
+//! The rooms, from the top floor down. Each one uses only those below it:
 //!
 //! | room | what happens there |
 //! |---|---|
-//! | [`triton`] | the server's C API made safe; its entry points call [`TensorFlowBackend`] |
+//! | this file | the backend as the server sees it: [`triton::entry`] calls [`TensorFlowBackend`] |
+//! | [`load`] | a model is loaded: configuration, session, trial runs, queue |
+//! | [`trial`] | what is measured at load: inline execution, service times |
+//! | [`batching`] | adaptive batching: the queue, the policy, the workers |
 //! | [`execute`] | the pipeline: gather, run, scatter, stamp, send |
-//! | [`gather`] | the requests' input buffers become one batched tensor for each input |
-//! | [`session`] | TensorFlow: the session and its tensors |
-//! | [`scatter`] | the batched outputs become each request's own |
-//! | [`timing`] | the request's end is taken and its times are attached to the response |
+//! | [`model`] | what configuration and SavedModel agree on |
+//! | [`tensorflow`] | TensorFlow's C API made safe: library, session, tensors; freezing |
+//! | [`config`] | config.pbtxt and `--backend-config` as types |
+//! | [`triton`] | the server's C API made safe: requests, responses, models, errors, logging |
+//! | [`few`] | short lists without heap memory |
 //!
-//! and what they rest on, made once at load: [`library`] finds and opens TensorFlow, [`math_mode`] tells it
-//! whether to compute in BF16, [`config`] reads the model's configuration, [`complete`] fills in what it leaves
-//! out, [`model`] holds it against the SavedModel's signature, [`calling_thread`] measures where its operations
-//! run best; [`datatype`] has the element types, [`few`] the lists that need no heap, [`spare`] the input tensors
-//! that are used again.
+//! A request goes one way: `triton::entry` -> (`batching` ->) `execute::pipeline` -> `gather` -> `tensorflow::Session`
+//! -> `scatter` -> `timing` -> `triton::response`. ARCHITECTURE.md has what holds across rooms.
 
 #![deny(unsafe_code)]
 // The library's only public items are its C entry points: the documentation is for who works on it.
 #![allow(rustdoc::private_intra_doc_links)]
 
 mod batching;
-mod calling_thread;
-mod complete;
 mod config;
-mod datatype;
 mod execute;
 mod few;
-mod gather;
-mod library;
-mod math_mode;
+mod load;
 mod model;
-mod scatter;
-mod session;
-mod spare;
-mod timing;
+#[allow(unsafe_code)]
+mod tensorflow;
+mod trial;
 #[allow(unsafe_code)]
 mod triton;
-mod zeros;
 
 use std::sync::Arc;
 
 use batching::Worker;
 use config::BackendOptions;
+use execute::Executor;
 use few::Few;
-use model::Model;
+use load::ServedModel;
+use tensorflow::{library, math_mode};
 use triton::Result;
 use triton::entry::Backend;
 use triton::model::{BackendHandle, ModelHandle};
@@ -54,7 +50,7 @@ use triton::request::Request;
 
 triton::entry::export_backend!(crate::TensorFlowBackend);
 
-/// What the server's log tells at load. Between NULs, so that `strings` gives it a line of its own.
+/// Logged at load. Between NULs, so that `strings` prints it on a line of its own.
 const STAMP: &str = concat!("\0tensorflow_latency ", env!("TENSORFLOW_LATENCY_VERSION"), "\0");
 
 /// The backend as the server sees it.
@@ -64,14 +60,14 @@ struct TensorFlowBackend {
     families: Option<batching::Families>,
 }
 
-/// An instance of a model: with adaptive batching, a thread.
+/// An instance of a model. With adaptive batching it has a thread.
 struct Instance {
-    model: Arc<Model>,
-    _worker: Option<Worker>,
+    executor: Arc<Executor>,
+    worker: Option<Worker>,
 }
 
 impl Backend for TensorFlowBackend {
-    type Model = Model;
+    type Model = ServedModel;
     type Instance = Instance;
 
     fn start(handle: BackendHandle<'_>) -> Result<Self> {
@@ -81,30 +77,31 @@ impl Backend for TensorFlowBackend {
         math_mode::set(&name, options.math_mode);
         library::open(&name, options.tensorflow_dir.as_deref(), &handle.folder()?)?;
         let families = batching::Families::new()
-            .inspect_err(|reason| log::debug!("adaptive batching shows no metrics: {reason}"));
+            .inspect_err(|reason| log::debug!("adaptive batching publishes no metrics: {reason}"));
         Ok(Self { options, families: families.ok() })
     }
 
-    fn load(&self, handle: ModelHandle<'_>) -> Result<Model> {
-        Model::load(handle, &self.options, self.families.as_ref())
+    fn load(&self, handle: ModelHandle<'_>) -> Result<ServedModel> {
+        ServedModel::load(handle, &self.options, self.families.as_ref())
     }
 
-    fn start_instance(model: &Arc<Model>) -> Result<Instance> {
-        let start = |queue: &Arc<_>| Worker::start(Arc::clone(model), Arc::clone(queue));
+    fn start_instance(model: &Arc<ServedModel>) -> Result<Instance> {
+        let executor = Arc::clone(&model.executor);
+        let start = |queue: &Arc<_>| Worker::start(Arc::clone(&executor), Arc::clone(queue));
         let worker = model.queue.as_ref().map(start).transpose()?;
-        Ok(Instance { model: Arc::clone(model), _worker: worker })
+        Ok(Instance { executor, worker })
     }
 
     fn execute(instance: &Instance, requests: Few<Request>) {
-        match &instance.model.queue {
-            Some(queue) => batching::accept(&instance.model, queue, requests),
-            None => execute::execute(&instance.model, requests),
+        match &instance.worker {
+            Some(worker) => worker.accept(requests),
+            None => instance.executor.execute(requests),
         }
     }
 
     fn finish(instance: &Instance) {
-        if let Some(queue) = &instance.model.queue {
-            queue.finish();
+        if let Some(worker) = &instance.worker {
+            worker.finish();
         }
     }
 }

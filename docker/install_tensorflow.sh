@@ -1,7 +1,7 @@
 #!/bin/sh
-# Gives the backend in a Triton image its TensorFlow, unless the image has one where the backend looks for it.
+# Installs TensorFlow for the backend in a Triton image, unless the image has one where the backend looks for it.
 #   install_tensorflow.sh VERSION [BACKENDS]
-# Only the wheel's two libraries are kept, beside the backend, where it finds them without being told.
+# Keeps only the wheel's two libraries, beside the backend, where it finds them without an option.
 set -eu
 version=$1
 backends=${2:-/opt/tritonserver/backends}
@@ -15,17 +15,17 @@ backend=$backends/tensorflow_latency
 for folder in "$backends/tensorflow2" "$backends/tensorflow"; do
     for name in libtensorflow.so libtensorflow.so.2 libtensorflow_cc.so.2 libtensorflow_cc.so; do
         [ -f "$folder/$name" ] || continue
-        # Its C API is what the backend calls; a library made for one program alone may come without.
+        # The backend needs the C API, which a library built for one program may not export.
         if grep -q TF_LoadSessionFromSavedModel "$folder/$name"; then
-            echo "The image's own TensorFlow serves: $folder/$name"
+            echo "Using the image's TensorFlow: $folder/$name"
             exit
         fi
-        echo "The image's own TensorFlow has no C API, so it is passed over: $folder/$name"
+        echo "Ignoring the image's TensorFlow, which does not export the C API: $folder/$name"
     done
 done
 
 command -v python3 >/dev/null && python3 -m pip --version >/dev/null || {
-    echo "The image has neither TensorFlow nor a python3 with pip to install it: use one of the images '...-py3'" >&2
+    echo "The image has neither TensorFlow nor python3 with pip to install it: use one of the images '...-py3'" >&2
     exit 1
 }
 folder=$(mktemp -d)

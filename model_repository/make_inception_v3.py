@@ -8,9 +8,8 @@ Signature `serving_default`: `input` FP32 [-1, 299, 299, 3], scaled to [-1, 1], 
 probabilities. It is a plain Keras export: weights are variables, the graph is functions within functions.
 
 Freshly initialised weights are useless for tests: the network answers nearly 1/1000 for every class of every image,
-so a swapped or shifted input would pass. The random weights made here are therefore calibrated as training would
-have done it: each batch norm gets the mean and variance that seeded synthetic images really produce at its place,
-and the last layer is scaled so that classes differ from image to image. The script checks this before it is done.
+so a swapped or shifted input would go unnoticed. The random weights are therefore calibrated as training would do it: each batch norm gets the mean and variance that seeded synthetic images produce there,
+and the last layer is scaled so that classes differ from image to image. The script checks this at the end.
 The same seed gives the same weights, bit by bit, on one machine; another CPU may differ in the last digits, since
 TensorFlow's convolutions do.
 """
@@ -27,7 +26,7 @@ import time
 HERE = pathlib.Path(__file__).resolve().parent
 DEFAULT_OUTPUT = HERE / "inception_v3" / "1" / "model.savedmodel"
 RECORD = "how_made.json"
-RECIPE = 1  # raise it when random weights come out differently, so that models made before are made anew
+RECIPE = 1  # raise it if the random weights change, so that existing models are made again
 SIDE = 299
 CLASSES = 1000
 CALIBRATION_IMAGES = 24
@@ -42,11 +41,11 @@ BATCH_NORM_BETA = 0.5
 def arguments():
     parser = argparse.ArgumentParser(description="Makes the SavedModel of Inception-v3.")
     parser.add_argument("--weights", metavar="random|imagenet|FILE",
-                        help="default: random. Without this option a model that is there is kept, however it was made")
+                        help="default: random. Without this option an existing model is kept, however it was made")
     parser.add_argument("--seed", type=int, default=1, help="of the random weights (default 1)")
     parser.add_argument("--output", type=pathlib.Path, default=DEFAULT_OUTPUT, metavar="DIR",
                         help="the SavedModel folder to make (default: beside config.pbtxt, version 1)")
-    parser.add_argument("--force", action="store_true", help="make it again even if it is there")
+    parser.add_argument("--force", action="store_true", help="make the model again even if it exists")
     return parser.parse_args()
 
 
@@ -59,7 +58,7 @@ def is_up_to_date(options):
     except (OSError, ValueError):
         record = {}
     if options.weights is None and record.get("weights") != "random":
-        return True  # somebody's own model; a default call must not replace it
+        return True  # the user's own model; a default call must not replace it
     return all(record.get(key) == value for key, value in identity(options).items())
 
 
@@ -103,7 +102,7 @@ def calibrate(model, images):
     norms = sum(isinstance(layer, keras.layers.BatchNormalization) for layer in model.layers)
     values = {id(model.inputs[0]): images}
     done = 0
-    for layer in model.layers:  # in the order of the graph: each one's inputs are there when it is reached
+    for layer in model.layers:  # in the order of the graph, so that each layer's inputs are known
         if isinstance(layer, keras.layers.InputLayer):
             continue
         sources = layer.input if isinstance(layer.input, list) else [layer.input]
@@ -136,7 +135,7 @@ def last_layer(features, random_kernel):
     spread = features - centre
     kernel = spread.T @ numpy.linalg.pinv(spread @ spread.T, rcond=1e-6, hermitian=True) @ (spread @ random_kernel)
     kernel *= LOGIT_SPREAD / (spread @ kernel).std(axis=0)
-    return kernel, -(centre @ kernel)  # the bias: no class may win by itself, whatever the image
+    return kernel, -(centre @ kernel)  # the bias: no class may win for every image
 
 
 def build(options):
@@ -242,11 +241,11 @@ def main():
     os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
     os.environ["KERAS_BACKEND"] = "tensorflow"
     options.output.parent.mkdir(parents=True, exist_ok=True)
-    # Written beside its place and moved there in one step: a server never sees half a model.
+    # Written to a scratch folder and renamed: a server never sees an incomplete model.
     scratch = pathlib.Path(tempfile.mkdtemp(prefix=".making-", dir=options.output.parent))
     try:
-        if options.weights != "imagenet":  # that download belongs into the user's own cache
-            os.environ["KERAS_HOME"] = str(scratch / "keras")  # else Keras makes ~/.keras and obeys what is in it
+        if options.weights != "imagenet":  # that download belongs in the user's own cache
+            os.environ["KERAS_HOME"] = str(scratch / "keras")  # otherwise Keras creates ~/.keras and follows its settings
         import keras
         import tensorflow
 

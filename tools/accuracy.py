@@ -1,13 +1,13 @@
-"""How far a model's answers in BF16 math mode are from those in FP32, on real servers.
+"""Compares a model's answers in BF16 math mode with those in FP32, on real servers.
 
     python tools/accuracy.py                              Inception-v3, parts of the demo's photographs: 64 rows
     python tools/accuracy.py a.jpg b.png                  Inception-v3, these pictures
     python tools/accuracy.py --model NAME x.npz           any model: the keys of an .npz are names of inputs
     python tools/accuracy.py --model NAME x.npy           a model with one input
 
-Starts two servers one after the other, with the backend's option fpmath-mode at `strict` and at `bf16`, sends both the
-same rows with the official client, and compares what comes back. Ends with exit code 1 when something cannot be
-compared, or with --least-agreement when fewer rows than that keep their largest value in the same place.
+Starts two servers one after the other, with the backend option fpmath-mode set to `strict` and to `bf16`, sends both the
+same rows with the official client, and compares the answers. The exit code is 1 if something cannot be compared or, with
+--least-agreement, if fewer rows than that keep their largest value in the same place.
 """
 
 import argparse
@@ -28,13 +28,13 @@ PARTS = [(0, 0, 1, 1), (0, 0, .7, .7), (.3, 0, 1, .7), (0, .3, .7, 1), (.3, .3, 
 
 
 class AccuracyError(Exception):
-    """Something the user can put right; the text says what."""
+    """Something the user can fix; the text says how."""
 
 
 # --- inputs -------------------------------------------------------------------------------------------------------
 
 def photographs():
-    """Parts of the demo's photographs, each as it is and as in a mirror."""
+    """Parts of the demo's photographs, each as it is and mirrored."""
     from PIL import ImageOps
 
     rows = []
@@ -47,7 +47,7 @@ def photographs():
 
 
 def read_inputs(files):
-    """What was given, as (where it comes from, {input's name or None for the only one: array}) for each file."""
+    """(source, {input name, or None for the only input: array}) for each file."""
     import numpy
 
     if not files:
@@ -70,13 +70,13 @@ def read_file(file):
         raise AccuracyError(f"No such file: {file}") from None
     except OSError as error:
         raise AccuracyError(f"{file} cannot be read: {error.strerror or error}") from None
-    except Exception:  # of many kinds, depending on what is broken
-        raise AccuracyError(f"{file} is broken, or holds something else than arrays of numbers. Write it with "
+    except Exception:  # of many types, depending on what is broken
+        raise AccuracyError(f"{file} is broken, or contains something other than arrays of numbers. Write it with "
                             "numpy.save or numpy.savez.") from None
 
 
 def fit(model, source, arrays):
-    """The arrays by the names of the model's inputs, once types and shapes are right."""
+    """The arrays by the names of the model's inputs, with types and shapes checked."""
     from tritonclient.utils import triton_to_np_dtype
 
     inputs = {each["name"]: each for each in model["inputs"]}
@@ -113,7 +113,7 @@ def ask(options, mode, inputs):
     import tritonclient.http as triton
     from tritonclient.utils import InferenceServerException
 
-    print(f"Starting a Triton server with fpmath-mode={mode}, which loads {options.model}", flush=True)
+    print(f"Starting a Triton server with {options.model} and fpmath-mode={mode}", flush=True)
     with TritonServer(options.model_repository, [options.model], backend=options.backend,
                       backend_options={"fpmath-mode": mode}) as server:
         try:
@@ -125,7 +125,7 @@ def ask(options, mode, inputs):
                             for part in split(fit(model, source, arrays), min(options.batch, model["rows"]))]
                 names = [output["name"] for output in model["outputs"] if output["name"] not in TIMES]
                 if not names:
-                    raise AccuracyError(f"{options.model} declares no output but times. Declare one of its own in "
+                    raise AccuracyError(f"{options.model} declares latency outputs only. Declare one of its own in "
                                         "config.pbtxt.")
                 return infer_all(client, model, requests, names)
         except InferenceServerException as error:
@@ -162,7 +162,7 @@ def infer_all(client, model, requests, names):
 # --- the comparison -----------------------------------------------------------------------------------------------
 
 class Comparison:
-    """One output in both modes. A row is what lies along its last axis."""
+    """One output in both modes. A row is its last axis."""
 
     def __init__(self, name, strict, bf16):
         import numpy
@@ -177,7 +177,7 @@ class Comparison:
         self.equal = numpy.array_equal(strict, bf16, equal_nan=True)
         with numpy.errstate(invalid="ignore", divide="ignore"):
             same = (strict == bf16) | (numpy.isnan(strict) & numpy.isnan(bf16))
-            # Not a number in one mode only: as different as can be.
+            # Not a number in one mode only: the largest difference there is.
             difference = numpy.nan_to_num(numpy.where(same, 0.0, abs(strict - bf16)), nan=numpy.inf,
                                           posinf=numpy.inf)
             largest = numpy.where(numpy.isfinite(strict), abs(strict), 0.0).max(axis=1)
@@ -202,7 +202,7 @@ class Comparison:
 
 
 def show(comparisons, options):
-    """Prints the table and what to make of it; whether the agreement is as high as was asked for."""
+    """Prints the table and a summary; returns whether the agreement is as high as required."""
     width = max(6, *(len(each.name) for each in comparisons))
     print(f"\n{options.model}, BF16 math mode against FP32\n\n"
           f"{'':{width}} {'':>6} {'same':>10}  {'largest difference':>23} {'top-1 margin in FP32':>25}\n"
@@ -237,14 +237,14 @@ def summary(comparisons, ranked):
 
 
 def has_bf16():
-    """Whether Linux says that this CPU has instructions for BF16."""
+    """Whether this CPU has instructions for BF16, by /proc/cpuinfo."""
     try:
         return bool({"amx_bf16", "avx512_bf16"} & set(pathlib.Path("/proc/cpuinfo").read_text().split()))
     except OSError:
         return False
 
 
-# --- all of it ----------------------------------------------------------------------------------------------------
+# --- main ---------------------------------------------------------------------------------------------------------
 
 def accuracy(options):
     folder = options.model_repository / options.model
@@ -282,13 +282,13 @@ def main():
                         help="pictures for Inception-v3 (default: parts of the demo's photographs), or .npy and .npz "
                              "files for any model")
     parser.add_argument("--model-repository", type=pathlib.Path, default=PROJECT / "model_repository", metavar="FOLDER",
-                        help="the folder with the model")
+                        help="model repository that contains the model")
     parser.add_argument("--model", default="inception_v3", metavar="NAME", help="default: %(default)s")
     parser.add_argument("--batch", type=count, default=8, metavar="ROWS",
-                        help="rows in a request, where the model has rows; default: %(default)s")
+                        help="rows in a request, if the model has a batch dimension; default: %(default)s")
     parser.add_argument("--least-agreement", type=percent, metavar="PERCENT",
-                        help="exit with 1 when fewer rows of an output have the same top-1")
-    parser.add_argument("--backend", type=pathlib.Path, metavar="FILE", help="the .so; default: that of `make build`")
+                        help="exit with 1 if fewer rows of an output have the same top-1")
+    parser.add_argument("--backend", type=pathlib.Path, metavar="FILE", help="the .so; default: the result of `make build`")
     options = parser.parse_args()
     try:
         sys.exit(0 if accuracy(options) else 1)

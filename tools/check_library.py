@@ -1,16 +1,16 @@
-"""Holds the backend's library against what makes it work in every Triton, by reading the ELF file.
+"""Checks, by reading the ELF file, that the backend's library can work in every Triton.
 
     python tools/check_library.py FILE.so [--glibc 2.31] [--sources backend]
 
-It fails, and says everything that is wrong, unless
+It fails, and lists everything that is wrong, unless
 
 - the library exports the entry points of a backend, all that a server of API 1.0 calls, and nothing else;
 - it needs only the system's own libraries: nothing of Triton, TensorFlow or C++, no search path of its own, and no
   symbol of unknown origin;
-- it asks for no glibc newer than --glibc;
-- its source calls no API function newer than 1.0 without having asked whether the server has it. What an ELF file
-  shows is no evidence here, since the functions are looked up by name at run time; so the calls are collected from
-  --sources, and the versions from the marks in triton-sys/include. tests/library shows the same at run time.
+- it requires no glibc newer than --glibc;
+- its source calls no API function newer than 1.0 without checking that the server has it. The ELF file cannot show this,
+  because functions are looked up by name at run time; so the calls are collected from --sources, and the versions from
+  the marks in triton-sys/include. tests/library tests the same at run time.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from elftools.elf.elffile import ELFFile
 from elftools.elf.gnuversions import GNUVerNeedSection
 
 PROJECT = pathlib.Path(__file__).resolve().parent.parent
-GLIBC = "2.31"  # that of NVIDIA's 21.02 container, the oldest one with a Triton that this backend is for
+GLIBC = "2.31"  # that of NVIDIA's 21.02 container, the oldest server that this backend supports
 SYSTEM_LIBRARIES = re.compile(r"(lib(c|m|dl|pthread|rt)\.so\.\d+|libgcc_s\.so\.1|ld-linux-[a-z0-9-]+\.so\.\d+)")
 REQUIRED_ENTRY_POINTS = {f"TRITONBACKEND_{name}" for name in (
     "Initialize", "Finalize", "ModelInitialize", "ModelFinalize", "ModelInstanceInitialize", "ModelInstanceFinalize",
@@ -35,11 +35,11 @@ FIRST = (1, 0)
 
 
 class CheckError(Exception):
-    """What is wrong with the library, each fault on a line of its own."""
+    """What is wrong with the library, one fault a line."""
 
 
 class Library:
-    """What the ELF file tells."""
+    """The contents of the ELF file."""
 
     def __init__(self, path):
         try:
@@ -62,7 +62,7 @@ class Library:
 
     @staticmethod
     def read_symbols(symbols, versions):
-        """Names that others see, and names that some library or other has to have when this one is loaded."""
+        """Exported names, and names that another library must provide when this one is loaded."""
         exported, unversioned = [], []
         for index, symbol in enumerate(symbols.iter_symbols()):
             binding = symbol["st_info"]["bind"]
@@ -71,7 +71,7 @@ class Library:
             if symbol["st_shndx"] != "SHN_UNDEF":
                 if symbol["st_other"]["visibility"] in ("STV_DEFAULT", "STV_PROTECTED"):
                     exported.append(symbol.name)
-            # A weak one may stay without a definition.
+            # A weak one needs no definition.
             elif binding != "STB_WEAK" and (versions is None or not isinstance(versions.get_symbol(index)["ndx"], int)):
                 unversioned.append(symbol.name)
         return sorted(exported), sorted(unversioned)
@@ -85,7 +85,7 @@ def read_marks():
         for mark, major, minor, name in MARK.findall(re.sub(r"(?m)^\s*#.*", "", text)):
             (exported if mark == "TRITON_ENTRY_POINT" else called)[name] = int(major), int(minor)
     if not called or not REQUIRED_ENTRY_POINTS <= set(exported):
-        raise CheckError("The marks in triton-sys/include cannot be read; has their form changed?")
+        raise CheckError("The marks in triton-sys/include cannot be read; has their format changed?")
     return called, exported
 
 
@@ -153,7 +153,7 @@ def check_calls(sources, since):
 
 
 def report(path, glibc=GLIBC, sources=PROJECT / "backend"):
-    """A few lines on a library that is as it should be.
+    """A short description of a correct library.
 
     Raises CheckError with everything that is wrong.
     """
@@ -176,7 +176,7 @@ def main():
     parser = argparse.ArgumentParser(description="Checks that the backend's library fits every Triton.")
     parser.add_argument("library", type=pathlib.Path)
     parser.add_argument("--glibc", default=GLIBC, metavar="VERSION",
-                        help=f"the newest it may ask for; default: {GLIBC}")
+                        help=f"the newest that it may require; default: {GLIBC}")
     parser.add_argument("--sources", default=PROJECT / "backend", type=pathlib.Path, metavar="FOLDER",
                         help="the Rust sources whose API calls are checked; default: this project's")
     options = parser.parse_args()

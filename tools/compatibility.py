@@ -1,13 +1,15 @@
-"""Writes down what a run of the integration tests found, and makes the table of what works where from it.
+"""Records the results of runs of the integration tests, and makes the table of what works where from them.
 
-    compatibility.py record PLACE COMMAND...    runs the tests and keeps what they found in target/compat
+    compatibility.py record PLACE COMMAND...    runs the tests and keeps the results in target/compat
     compatibility.py table                      writes docs/compatibility.md from target/compat
 
 PLACE says where the server ran: `this machine` or `container`. A record replaces an earlier one of the same server, C
-library and TensorFlow. Nothing in the table is typed, except the list of what one would like to see in it.
+library and TensorFlow. All records of a table have the same number of tests; the table names it, with the date of the
+oldest record, and tools/check_docs.py compares both with the suite. Only the list of wanted servers is written by hand.
 """
 
 import argparse
+import datetime
 import json
 import os
 import pathlib
@@ -20,16 +22,16 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 RECORDS = ROOT / "target" / "compat"
 TABLE = ROOT / "docs" / "compatibility.md"
 
-# `test MODULE::NAME ... ok`. That a test takes long is told in a line without dots.
+# `test MODULE::NAME ... ok`. The line that says that a test is slow has no dots.
 RESULT = re.compile(r"^test (\S+) \.\.\. (ok|FAILED|ignored)")
 
-# What users run or may run: the server's version, what it is, how to run the tests against it.
+# What users run or may run: the server's version, what it is, and how to run the tests against it.
 WANTED_SERVERS = [
     ("2.7.0", "NVIDIA's container 21.02, the first with this backend API",
      "TRITON_IMAGE=nvcr.io/nvidia/tritonserver:21.02-py3 make test-container"),
     ("2.56.0", "NVIDIA's container 25.03, the first without a TensorFlow backend",
      "TRITON_IMAGE=nvcr.io/nvidia/tritonserver:25.03-py3 make test-container"),
-    ("2.73.0", "the newest release when this was written", "TRITON_IMAGE=... make test-container"),
+    ("2.73.0", "the newest release when this list was written", "TRITON_IMAGE=... make test-container"),
 ]
 
 
@@ -45,7 +47,7 @@ def main():
 
 
 def run_and_record(place, command):
-    """Runs the command, shows what it writes, keeps what the tests tell; returns the command's exit code."""
+    """Runs the command, passes its output on, keeps the results of the tests; returns the command's exit code."""
     RECORDS.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=RECORDS, prefix=".run-") as folder:
         notes_file = pathlib.Path(folder) / "notes"
@@ -64,21 +66,23 @@ def run_and_record(place, command):
     left_out = unique(note["value"] for note in notes if note["kind"] == "left_out")
     skipped = unique(note["value"] for note in notes if note["kind"] == "skipped")
     if left_out or skipped:
-        print("Not possible here, and so not tested:")
+        print("Not possible here and therefore not tested:")
         for entry in skipped + left_out:
             print(f"  {entry['what']}: {entry['why']}")
     if facts is None:
-        print("No record of this run: it did not get as far as the test that asks the server what it is.")
+        print("This run is not recorded: it ended before the test that asks the server for its version.")
         return process.returncode or 1
     if filtered:
-        print(f"No record of this run: {filtered} tests were left out by a filter.")
+        print(f"This run is not recorded: a filter left out {filtered} tests.")
         return process.returncode
 
     by_result = lambda wanted: sorted(name for name, result in results.items() if result == wanted)
     found = facts | {
         "place": place,
+        "date": datetime.date.today().isoformat(),
+        "tests": len(results),
         "backend": backend_needs(pathlib.Path(os.environ["TL_BACKEND"])),
-        # A test that finds itself impossible ends early, which the runner takes for a success.
+        # A test that is not possible on this server ends early, which the runner counts as a success.
         "passed": len(set(by_result("ok")) - {entry["what"] for entry in skipped}),
         "failed": by_result("FAILED"),
         "skipped": skipped + [{"what": name, "why": "ignored by the test runner"} for name in by_result("ignored")],
@@ -96,7 +100,7 @@ def unique(entries):
 
 
 def backend_needs(library):
-    """The newest glibc that the library asks for."""
+    """The newest glibc that the library requires."""
     data = library.read_bytes()
     asked = re.findall(rb"GLIBC_(\d+(?:\.\d+)+)\0", data)
     floor = max((tuple(map(int, version.split(b"."))) for version in asked), default=())
@@ -112,13 +116,20 @@ def write_table():
     if not records:
         print("There are no records in target/compat. Make them: make compatibility", file=sys.stderr)
         return 1
+    counts = sorted({record.get("tests", 0) for record in records})
+    if len(counts) > 1 or counts == [0]:
+        print(f"target/compat has records of another state of the suite ({', '.join(map(str, counts))} tests; 0: an old "
+              "record that does not tell). Remove them, and run `make compatibility` again.", file=sys.stderr)
+        return 1
     records.sort(key=lambda r: (version_key(r["server"]), version_key(r["tensorflow"]), r["place"]))
     lines = [
         "# What works where",
         "",
-        "Made by `make compatibility` from the results of the integration tests; do not edit. Each line is one run of",
-        "the tests against a real server. The server's version, its backend API and its C library are what the server",
-        "itself told, TensorFlow's version is what the backend found.",
+        "Generated by `make compatibility` from the results of the integration tests; do not edit. Each line is one run of",
+        "the tests against a real server. The versions of the server, its backend API and its C library are those that the",
+        "server reports; TensorFlow's version is the one that the backend loaded.",
+        "",
+        f"Made on {min(record['date'] for record in records)} with {counts[0]} tests.",
         "",
         "| Triton | backend API | server runs | its glibc | TensorFlow | library needs glibc | passed | failed | skipped |",
         "|---|---|---|---|---|---|---|---|---|",
@@ -131,7 +142,7 @@ def write_table():
         if version not in seen:
             lines.append(f"- Triton {version} ({what}): **not run**. `{how}`")
 
-    lines += ["", "## Not possible, and so not tested", "", "Decided by asking the server, not by its version.", ""]
+    lines += ["", "## Not possible, and therefore not tested", "", "Decided by asking the server, not by its version.", ""]
     reasons = {}
     for record in records:
         entries = [f"- {entry['what']}: {entry['why']}" for entry in record["left_out"]]

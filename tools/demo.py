@@ -1,11 +1,11 @@
-"""The demonstration: a real server classifies pictures, and each response says how long it took inside the server.
+"""The demo: a real server classifies pictures, and each response says how long it took inside the server.
 
-    python tools/demo.py             the pictures that come with the set-up
+    python tools/demo.py             the pictures installed by the set-up
     python tools/demo.py cat.jpg     this picture
 
 Starts a server with model_repository/inception_v3, sends the pictures with the official client over HTTP and gRPC at
-several batch sizes and concurrencies, and prints what came back. At the end it compares the times in the responses
-with the server's own statistics: their sums must be equal to the nanosecond, else the exit code is 1.
+several batch sizes and concurrencies, and prints the answers. At the end it compares the times in the responses with
+the server's statistics: the sums must be equal to the nanosecond, otherwise the exit code is 1.
 """
 
 import argparse
@@ -33,7 +33,7 @@ STATISTICS_TIMEOUT = 10  # seconds
 
 
 class DemoError(Exception):
-    """Something the user can put right; the text says what."""
+    """Something the user can fix; the text says how."""
 
 
 @dataclasses.dataclass
@@ -156,7 +156,7 @@ def statistics(server, expected):
         time.sleep(0.01)
 
 
-# --- what is printed ----------------------------------------------------------------------------------------------
+# --- output -------------------------------------------------------------------------------------------------------
 
 HEADER = (f"{'':4} {'':>5} {'':>7}  {'':22} {'ran in':>6} {'client':>8}  {'in the response, ms':>28}\n"
           f"{'':4} {'batch':>5} {'clients':>7}  {'picture: class (prob.)':22} {'batch':>6} {'ms':>8}  "
@@ -199,7 +199,7 @@ def check(answers, found):
             classes[name].add(answer.top(index)[0])
     stable = all(len(found) == 1 for found in classes.values())
     if stable:
-        print("\nA picture got the same class each time, alone and in every batch.")
+        print("\nEach picture got the same class every time, alone and in every batch.")
     else:
         print(f"\nDIFFERENT classes for the same picture: {dict(classes)}")
     return equal and stable and parts_add_up == below_client == len(answers)
@@ -212,12 +212,12 @@ def describe_weights(repository):
     except (OSError, ValueError):
         return "Weights: unknown; this model was not made by make_inception_v3.py."
     if record.get("weights") == "random":
-        return (f"Weights: random (seed {record.get('seed')}), so the classes are numbers without meaning. Real ones:\n"
+        return (f"Weights: random (seed {record.get('seed')}), so the classes have no meaning. Trained weights:\n"
                 f"  .venv/bin/python model_repository/make_inception_v3.py --weights imagenet")
     return f"Weights: {record.get('weights')}; classes are numbered 0 to 999 in the order of ImageNet."
 
 
-# --- all of it ----------------------------------------------------------------------------------------------------
+# --- main ---------------------------------------------------------------------------------------------------------
 
 def demo(options):
     from tritonclient.utils import InferenceServerException
@@ -229,7 +229,7 @@ def demo(options):
     if not (options.repository / MODEL / "1" / "model.savedmodel" / "saved_model.pb").is_file():
         raise DemoError(f"The model {options.repository / MODEL} has no files yet. Run `make model`.")
 
-    print("Starting a Triton server, which loads Inception-v3 (a few seconds)", flush=True)
+    print("Starting a Triton server with Inception-v3 (a few seconds)", flush=True)
     with TritonServer(options.repository, [MODEL], backend=options.backend) as server:
         try:
             return show(server, options, pictures)
@@ -244,7 +244,7 @@ def show(server, options, pictures):
     print(f"Triton {version} is ready: HTTP {server.http}, gRPC {server.grpc}")
     print(describe_weights(options.repository))
     answers = send_run(server, ("HTTP", 1, 1, 1), pictures)
-    print(f"The first request, on which TensorFlow still optimises its graph: client "
+    print(f"The first request, for which TensorFlow still optimises its graph: client "
           f"{answers[0].client_ns / 1e6:.1f} ms,\ncompute latency in its response "
           f"{answers[0].times['compute_latency_ns'] / 1e6:.1f} ms.\n")
     print(HEADER)
@@ -252,8 +252,8 @@ def show(server, options, pictures):
         for answer in send_run(server, run, pictures):
             answers.append(answer)
             print(row(answer), flush=True)
-    print("\nEach row is one response. \"ran in batch\": images in the execution that held the request; Triton\n"
-          "merges what waits at the same time. \"name..\": a batch of several pictures, the first is shown.")
+    print("\nEach row is one response. \"ran in batch\": images in the execution that contained the request; Triton\n"
+          "merges requests that wait at the same time. \"name..\": a batch of several pictures; the first is shown.")
     if options.picture:
         print_top_five(options.picture.name, answers[0])
     return check(answers, statistics(server, len(answers)))
@@ -262,17 +262,17 @@ def show(server, options, pictures):
 def main():
     parser = argparse.ArgumentParser(description="Sends pictures to a real Triton server and prints the latency "
                                                  "that each response carries.")
-    parser.add_argument("picture", nargs="?", type=pathlib.Path, help="a picture file; default: those of the set-up")
+    parser.add_argument("picture", nargs="?", type=pathlib.Path, help="a picture file; default: the pictures installed by the set-up")
     parser.add_argument("--repository", type=pathlib.Path, default=PROJECT / "model_repository",
-                        help="the folder with the model inception_v3")
-    parser.add_argument("--backend", type=pathlib.Path, help="the .so; default: the one `make build` leaves")
+                        help="model repository that contains inception_v3")
+    parser.add_argument("--backend", type=pathlib.Path, help="the .so; default: the result of `make build`")
     options = parser.parse_args()
     try:
         sys.exit(0 if demo(options) else 1)
     except (DemoError, ServerError) as error:
         sys.exit(f"\n{error}")
     except ImportError as error:
-        sys.exit(f"\n{error}. The demo runs in the environment that `make setup` makes: .venv/bin/python tools/demo.py")
+        sys.exit(f"\n{error}. Run the demo in the environment of `make setup`: .venv/bin/python tools/demo.py")
     except KeyboardInterrupt:
         sys.exit(130)
 

@@ -1,12 +1,12 @@
-"""Builds the library that is given to others, checks it and packs it.
+"""Builds, checks and packs the library for distribution.
 
     python tools/dist.py
 
-Leaves dist/tensorflow_latency-VERSION-MACHINE.tar.gz and its .sha256. The archive holds one folder, tensorflow_latency:
-unpacked in a server's backend directory, it is installed. The library needs no glibc newer than GLIBC, whatever
-machine built it: zig links it against that version's symbols. The tools are those of requirements-dist.txt.
+Writes dist/tensorflow_latency-VERSION-MACHINE.tar.gz and its .sha256. The archive contains one folder, tensorflow_latency;
+to install it, unpack it in a server's backend directory. The library requires no glibc newer than GLIBC, whatever machine
+built it: zig links it against that version's symbols. The tools are those of requirements-dist.txt.
 
-The same commit gives the same bytes with the same Rust: paths of the build machine are replaced in the library, and the
+The same commit and the same Rust give the same bytes: paths of the build machine are replaced in the library, and the
 archive has sorted names, the commit's time and no owner.
 """
 
@@ -27,7 +27,7 @@ import notices
 PROJECT = pathlib.Path(__file__).resolve().parent.parent
 NAME = "tensorflow_latency"
 LIBRARY = f"libtriton_{NAME}.so"
-GLIBC = "2.17"  # of 2012; Rust's own library does not go lower
+GLIBC = "2.17"  # of 2012; the minimum of Rust's standard library
 MACHINES = ("x86_64", "aarch64")
 CONTENTS = ("README.md", "LICENSE", "model_repository/inception_v3/config.pbtxt",
             "model_repository/make_inception_v3.py")
@@ -41,14 +41,14 @@ def main():
     machine, target = find_target()
     missing = [name for name in CONTENTS if not (PROJECT / name).is_file()]
     if missing:
-        raise DistError(f"The archive needs files that are not there: {', '.join(missing)}")
+        raise DistError(f"Files for the archive are missing: {', '.join(missing)}")
     commit, time = find_commit()
     stamp = f"{NAME} {find_version()} ({commit})"
 
     print(f"Building {stamp} for glibc {GLIBC} (the first time 3 to 5 minutes)", flush=True)
     library = build(target, commit)
     if stamp.encode() not in library.read_bytes():
-        raise DistError(f"The library does not say that it is {stamp}: {library}")
+        raise DistError(f"The library does not contain the stamp '{stamp}': {library}")
     print(check_library.report(library, GLIBC), flush=True)
 
     files = {name: (PROJECT / name).read_bytes() for name in CONTENTS}
@@ -63,7 +63,7 @@ def main():
 
 
 def run(*command, cwd=PROJECT, **options):
-    """The command's output. What it says on stderr goes to the terminal."""
+    """The command's standard output. Its stderr goes to the terminal."""
     try:
         process = subprocess.run(command, check=True, cwd=cwd, stdout=subprocess.PIPE, text=True, **options)
     except FileNotFoundError:
@@ -77,7 +77,7 @@ def find_target():
     """This machine's architecture, and the Rust target for it with its standard library at hand."""
     system, machine = platform.system(), platform.machine()
     if system != "Linux" or machine not in MACHINES:
-        raise DistError(f"The library is made on Linux on {' or '.join(MACHINES)}; this is {system} on {machine}.")
+        raise DistError(f"The library can be built on Linux on {' or '.join(MACHINES)}; this is {system} on {machine}.")
     target = f"{machine}-unknown-linux-gnu"
     folder = pathlib.Path(run("rustc", "--print", "target-libdir", "--target", target))
     if not any(folder.glob("libstd-*")):
@@ -86,13 +86,13 @@ def find_target():
 
 
 def find_commit():
-    """(name, time in seconds) of what is built. Changes that are not committed show in the name."""
+    """(name, time in seconds) of the commit. Uncommitted changes show in the name."""
     try:
         commit = run("git", "rev-parse", "--short=12", "HEAD", stderr=subprocess.DEVNULL)
     except DistError:
         named = os.environ.get("TENSORFLOW_LATENCY_COMMIT")
         if not named:
-            raise DistError("git tells no commit here. Build from a git checkout, or name the commit: "
+            raise DistError("git finds no commit here. Build from a git checkout, or name the commit: "
                             "TENSORFLOW_LATENCY_COMMIT=...") from None
         return named, int(os.environ.get("SOURCE_DATE_EPOCH", 0))
     modified = run("git", "status", "--porcelain", "--untracked-files=no")
@@ -112,11 +112,11 @@ def build(target, commit):
     """The path of the library."""
     target_dir = pathlib.Path(os.environ.get("CARGO_TARGET_DIR") or PROJECT / "target").absolute()
     cargo_home = pathlib.Path(os.environ.get("CARGO_HOME") or pathlib.Path.home() / ".cargo").absolute()
-    # Of several that fit rustc takes the last one, so the folder within another comes later.
+    # rustc uses the last prefix that matches, so a folder inside another one comes later.
     renamed = {cargo_home: "/cargo", PROJECT: "/source", target_dir: "/target"}
     environment = {
         **os.environ,
-        # cargo-zigbuild lies beside the Python that runs this, and that Python has zig.
+        # cargo-zigbuild is beside the Python that runs this script, and that Python has zig.
         "PATH": os.pathsep.join([str(pathlib.Path(sys.executable).parent), os.environ.get("PATH", "")]),
         "CARGO_ZIGBUILD_PYTHON_PATH": sys.executable,
         "CARGO_ZIGBUILD_CACHE_DIR": str(target_dir / "zig" / "wrappers"),

@@ -1,4 +1,4 @@
-"""The licences of what is linked into the library, as one text for the archive of `make dist`."""
+"""The licences of the crates linked into the library, as one text for the archive of `make dist`."""
 
 import json
 import pathlib
@@ -31,7 +31,7 @@ def write(metadata_text, library):
 
 
 def linked(metadata):
-    """The crates from elsewhere that end up in the library: no build tools, no macros, nothing of the tests."""
+    """The external crates that become part of the library: no build tools, macros or test dependencies."""
     packages = {package["id"]: package for package in metadata["packages"]}
     nodes = {node["id"]: node for node in metadata["resolve"]["nodes"]}
     reached, waiting = set(), [metadata["resolve"]["root"]]

@@ -1,8 +1,8 @@
-"""A server that stays: Inception-v3 with its latency in each response, until Ctrl-C.
+"""Serves Inception-v3, with its latency in each response, until Ctrl-C.
 
     python tools/serve.py [--http-port 8000] [--grpc-port 8001] [--metrics-port 8002]
 
-Prints the addresses and a curl command that works as it stands.
+Prints the addresses and a curl command to copy.
 """
 
 import argparse
@@ -23,16 +23,16 @@ LATENCY_OUTPUTS = ["compute_latency_ns", "compute_input_ns", "compute_infer_ns",
 
 
 def choose_port(name, asked, address):
-    """The port asked for; else the usual one; 0, any free one, if that is taken."""
+    """The requested port; else the usual one; else 0 (any free one) if the usual one is taken."""
     if asked is None:
         return USUAL_PORTS[name] if is_free(USUAL_PORTS[name], address) else 0
     if asked and not is_free(asked, address):
-        raise ServerError(f"--{name}-port {asked}: another program listens there. Choose another port, or 0 for any.")
+        raise ServerError(f"--{name}-port {asked}: the port is in use. Choose another one, or 0 for any free one.")
     return asked
 
 
 def write_request(path):
-    """A request in Triton's JSON: one image of seeded noise, asking for the latency outputs only."""
+    """A request in Triton's JSON: one image of seeded noise; asks for the latency outputs only."""
     noise = random.Random(1)
     request = {
         "id": "try-me",
@@ -49,7 +49,7 @@ def serve(options):
     ports = [choose_port(name, getattr(options, f"{name}_port"), options.address) for name in USUAL_PORTS]
     if not (options.repository / MODEL / "1" / "model.savedmodel" / "saved_model.pb").is_file():
         raise ServerError(f"The model {options.repository / MODEL} has no files yet. Run `make model`.")
-    print("Starting a Triton server, which loads Inception-v3 (a few seconds)", flush=True)
+    print("Starting a Triton server with Inception-v3 (a few seconds)", flush=True)
     with TritonServer(options.repository, [MODEL], ports=ports, address=options.address) as server:
         request = server.folder / "request.json"
         write_request(request)
@@ -58,7 +58,7 @@ def serve(options):
               f"  gRPC     {server.grpc}\n"
               f"  metrics  http://{server.metrics}/metrics\n"
               f"  log      {server.log}\n"
-              "\nAsk it, in another terminal, how long one image takes inside the server:\n\n"
+              "\nIn another terminal, ask how long one image takes inside the server:\n\n"
               f"  curl -s http://{server.http}/v2/models/{MODEL}/infer -d @{shlex.quote(str(request))}\n"
               "\nCtrl-C stops it.", flush=True)
         while True:
@@ -71,9 +71,9 @@ def main():
     for name, usual in USUAL_PORTS.items():
         parser.add_argument(f"--{name}-port", type=int, metavar="PORT",
                             help=f"default: {usual}, or a free one if that is taken; 0: a free one")
-    parser.add_argument("--address", default="127.0.0.1", help="what to listen on; default: this machine only")
+    parser.add_argument("--address", default="127.0.0.1", help="address to listen on; default: this machine only")
     parser.add_argument("--repository", type=pathlib.Path, default=PROJECT / "model_repository",
-                        help="the folder with the model inception_v3")
+                        help="model repository that contains inception_v3")
     options = parser.parse_args()
     try:
         serve(options)

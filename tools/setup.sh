@@ -1,7 +1,7 @@
 #!/bin/sh
-# Makes the virtual environment: TensorFlow, the official client, libclang and a real Triton server.
+# Makes the virtual environment: TensorFlow, the official client, libclang and a Triton server.
 #   tools/setup.sh [PYTHON]
-# Run by make when .venv is missing or the requirements have changed. Everything lands in .venv; nothing needs root.
+# make runs it when .venv is missing or the requirements have changed. Everything goes into .venv; no root needed.
 set -eu
 cd "$(dirname "$0")/.."
 python=${1:-python3}
@@ -16,10 +16,11 @@ version_of() {
     "$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])'
 }
 
-# --- can it work here? Said before anything is downloaded. ---
+# --- check before anything is downloaded ---
 
 [ "$(uname -s) $(uname -m)" = "Linux x86_64" ] ||
-    stop "The server executable exists for Linux on x86_64 only; this is $(uname -s) $(uname -m)."
+    stop "Set-up needs Linux on x86_64: the wheel with the Triton server exists for nothing else. This is $(uname -s)" \
+        "on $(uname -m). \`cargo build --release\` builds the backend without set-up."
 
 glibc=$(getconf GNU_LIBC_VERSION 2>/dev/null | cut -d' ' -f2)
 [ -n "$glibc" ] && [ "$(printf '%s\n' 2.35 "$glibc" | sort -V | head -n 1)" = 2.35 ] ||
@@ -41,9 +42,9 @@ free_mb=$(df -Pm . | awk 'NR == 2 { print $4 }')
 [ -d $venv ] || [ "$free_mb" -ge 3000 ] ||
     stop "Setting up takes about 3 GB of disk; $free_mb MB are free in $(pwd)."
 
-# --- do it ---
+# --- install ---
 
-# An environment of another Python cannot be updated, only replaced.
+# An environment of another Python version cannot be updated, only replaced.
 if [ -d $venv ] && [ "$(version_of $venv/bin/python 2>&1)" != "$version" ]; then
     echo "Replacing .venv, which does not run Python $version"
     rm -rf $venv
@@ -61,13 +62,13 @@ $pip install --quiet --only-binary=:all: -r requirements.txt
 echo "Installing the Triton server executable and the pictures: 70 MB to download, 0.2 GB on disk"
 $pip install --quiet --only-binary=:all: --no-deps -r requirements-server.txt
 
-# What the rest relies on.
+# Files that the other commands rely on.
 server=$venv/site-packages/pytriton/tritonserver/bin/tritonserver
 for path in $server $venv/site-packages/tensorflow/libtensorflow_cc.so.2 $venv/site-packages/clang/native/libclang.so; do
     [ -e $path ] || stop "The installation is incomplete: $path is missing. Start afresh: make clean-venv setup"
 done
 chmod +x $server
-# Its exit code is no sign: --help ends with a code other than 0. A library that is missing shows in the text.
+# The exit code does not help: --help ends with a nonzero one. A missing library shows in the output.
 help=$($server --help 2>&1 || true)
 case $help in
 *--model-repository*) ;;

@@ -2,9 +2,9 @@
 
     tensorflow_versions.py FOLDER [VERSION...]
 
-puts them into FOLDER/VERSION (about 0.6 to 0.9 GB each, of wheels of 0.2 to 0.3 GB) and prints those folders. VERSION may
-be `oldest`, `newest` or a version such as 2.15.0; without any, oldest and newest. Only the libraries that the backend opens
-and the headers of the C API are kept: nothing is installed, nothing of TensorFlow's Python runs.
+puts them into FOLDER/VERSION (0.6 to 0.9 GB each, from wheels of 0.2 to 0.3 GB) and prints those folders. VERSION is
+`oldest`, `newest` or a version such as 2.15.0; the default is oldest and newest. Only the libraries that the backend opens
+and the headers of the C API are kept: nothing is installed, and no Python of TensorFlow runs.
 """
 
 import pathlib
@@ -16,7 +16,7 @@ import tempfile
 import zipfile
 
 PACKAGE = "tensorflow-cpu"
-# Since 2.12 the wheels have the whole C API in a library of its own.
+# Since 2.12 the wheels have the C API in a library of its own.
 FIRST = (2, 12)
 LIBRARIES = ["libtensorflow_cc.so.2", "libtensorflow_framework.so.2"]
 # The headers of the C API, what they include, and the version.
@@ -36,7 +36,7 @@ def main():
 
 
 def available():
-    """The versions that pip would install on this Python, oldest first; those that are not final are left out."""
+    """The final versions that pip would install on this Python, oldest first."""
     listing = subprocess.run([*PIP, "index", "versions", PACKAGE], capture_output=True, text=True)
     found = re.search(r"^Available versions: (.*)$", listing.stdout, re.MULTILINE)
     if not found:
@@ -57,7 +57,7 @@ def fetch(folder, version):
         return target
     print(f"Fetching {PACKAGE} {version}", file=sys.stderr)
     folder.mkdir(parents=True, exist_ok=True)
-    # Made beside its place and moved there in one step, so that an interrupted run leaves nothing half made.
+    # Made in a scratch folder and renamed, so that an interrupted run leaves nothing incomplete.
     with tempfile.TemporaryDirectory(dir=folder, prefix=".fetching-") as scratch:
         scratch = pathlib.Path(scratch)
         subprocess.run(

@@ -1,4 +1,4 @@
-"""Finds, starts and stops a Triton server with this project's backend: the one way all tools do it.
+"""Finds, starts and stops a Triton server with this project's backend, for all tools.
 
     with TritonServer(repository, models=["inception_v3"]) as server:
         server.http     # "127.0.0.1:PORT"; also .grpc and .metrics
@@ -34,7 +34,7 @@ LIBC = ctypes.CDLL(None)
 
 
 class ServerError(Exception):
-    """The server cannot be had, did not become ready, or died. The text says why and what to do."""
+    """The server was not found, did not become ready, or died. The text says why and what to do."""
 
 
 def find_executable():
@@ -43,7 +43,7 @@ def find_executable():
     if asked:
         if not os.access(asked, os.X_OK):
             raise ServerError(f"TRITONSERVER={asked} is not an executable file. Correct it, or unset it to use the "
-                              "server that `make setup` installs.")
+                              "server installed by `make setup`.")
         return pathlib.Path(asked)
     package = package_folder("pytriton")
     found = [package / "tritonserver/bin/tritonserver"] if package else []
@@ -61,7 +61,7 @@ def find_tensorflow():
 
 
 def find_backend():
-    """The backend that `make build` leaves."""
+    """The library built by `make build`."""
     path = PROJECT / "target" / "release" / BACKEND_FILE
     if not path.is_file():
         raise ServerError(f"The backend is not built: {path} is missing. Run `make build`.")
@@ -69,13 +69,13 @@ def find_backend():
 
 
 def package_folder(name):
-    """Where a Python package lies, without importing it."""
+    """The folder of a Python package, without importing it."""
     spec = importlib.util.find_spec(name)
     return pathlib.Path(spec.origin).parent if spec and spec.origin else None
 
 
 def free_ports(count):
-    """Ports that are free now. Another process may take one before the server does; starting is then tried again."""
+    """Ports that are free now. If another process takes one before the server does, the start is repeated."""
     sockets = [socket.socket() for _ in range(count)]
     try:
         for each in sockets:
@@ -88,7 +88,7 @@ def free_ports(count):
 
 def is_free(port, address="127.0.0.1"):
     with socket.socket() as probe:
-        # As the server does it: connections of an earlier run that still linger do not count.
+        # As the server does: lingering connections of an earlier run do not count.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((address, port))
@@ -103,7 +103,7 @@ class TritonServer:
     repository       folder of the models
     models           names to load; None loads all there are
     model_control    Triton's --model-control-mode; default: explicit when models are named, else none
-    backend          the .so; default: the one that `make build` leaves. It is linked into a backend folder of its own
+    backend          the .so; default: the result of `make build`. It is linked into a backend folder of its own
     executable       default: find_executable(); 2.32 or newer, for the options used here
     tensorflow_dir   default: the installed wheel; "" leaves the search to the backend
     ports            (http, grpc, metrics); 0 picks a free one
@@ -112,7 +112,7 @@ class TritonServer:
     arguments        further arguments of the executable
     environment      changes to the environment, name -> value
     ready_timeout    seconds to wait for readiness
-    exit_timeout     seconds that the server gives requests in flight when it is stopped
+    exit_timeout     seconds for requests in flight when the server is stopped
     """
 
     def __init__(self, repository, models=None, *, model_control=None, backend=None, executable=None,
@@ -163,7 +163,7 @@ class TritonServer:
 
     @property
     def log(self):
-        """The file with everything the server wrote; it goes with the temporary folder."""
+        """The server's output; removed with the temporary folder."""
         return self.folder / "server.log"
 
     def log_tail(self, lines=LOG_TAIL_LINES):
@@ -173,7 +173,7 @@ class TritonServer:
             return "(no log)"
 
     def stop(self):
-        """SIGTERM, which lets requests in flight finish, then SIGKILL. Does nothing when the server is gone."""
+        """SIGTERM, which lets requests in flight finish, then SIGKILL. Does nothing if the server has ended."""
         if self.process is None or self.process.poll() is not None:
             return
         self.process.terminate()
@@ -184,7 +184,7 @@ class TritonServer:
             self.process.wait()
 
     def check_alive(self):
-        """Raises ServerError with the end of the log if the server is gone."""
+        """Raises ServerError with the end of the log if the server has ended."""
         code = self.process.poll()
         if code is not None:
             how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
@@ -227,7 +227,7 @@ class TritonServer:
             try:
                 return self._wait_until_ready()
             except ServerError:
-                # Somebody else was faster; pointless to try again with ports that were asked for.
+                # Another process took the port. Only free ports are worth another try.
                 taken = "in use" in self.log_tail() and 0 in self.asked_ports
                 if not taken or attempt == PORT_ATTEMPTS - 1:
                     raise
@@ -239,7 +239,7 @@ class TritonServer:
             self.check_alive()
             try:
                 with urllib.request.urlopen(f"http://{self.http}/v2/health/ready", timeout=5):
-                    self.check_alive()  # not somebody else's server on our port
+                    self.check_alive()  # not another process's server on our port
                     return
             except (urllib.error.URLError, OSError):
                 time.sleep(0.05)
@@ -247,13 +247,13 @@ class TritonServer:
                           f"{self.log_tail()}")
 
     def _catch_sigterm(self):
-        """Turns SIGTERM into SystemExit, so that `with` blocks end as they should."""
+        """Turns SIGTERM into SystemExit, so that `with` blocks clean up."""
         try:
             self._previous_handler = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-        except ValueError:  # not the main thread; then the signal is not ours to handle
+        except ValueError:  # not the main thread, which alone can handle signals
             self._previous_handler = None
 
 
 def die_with_parent():
-    """In the server's process, before it starts: the kernel is to stop it when this process dies, however it dies."""
+    """In the server's process, before it starts: the kernel stops it when this process dies."""
     LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)

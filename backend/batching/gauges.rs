@@ -21,15 +21,15 @@ impl Families {
         Ok(Self {
             target_size: GaugeFamily::new(
                 c"tensorflow_latency_target_batch_size",
-                c"Images that adaptive batching is waiting to have in a batch at the present rate",
+                c"Rows that adaptive batching is waiting to have in a batch at the present rate",
             )?,
             rate: GaugeFamily::new(
                 c"tensorflow_latency_arrival_rate",
-                c"Images that arrive in a second, as adaptive batching estimates it",
+                c"Rows that arrive in a second, as adaptive batching estimates it",
             )?,
             queue: GaugeFamily::new(
                 c"tensorflow_latency_queue_size",
-                c"Images that wait in the queue of adaptive batching",
+                c"Rows that wait in the queue of adaptive batching",
             )?,
             service_time: GaugeFamily::new(
                 c"tensorflow_latency_service_time_seconds",
@@ -42,12 +42,12 @@ impl Families {
 /// What the gauges show, but for the service times.
 #[derive(Clone, Copy, Debug)]
 pub struct Seen {
-    /// Images in a second.
+    /// Rows in a second.
     pub rate: f64,
-    /// In images.
+    /// In rows.
     pub target_size: usize,
-    /// Images in the queue.
-    pub images: usize,
+    /// Rows in the queue.
+    pub rows: usize,
 }
 
 /// The gauges of one model.
@@ -87,7 +87,7 @@ impl Gauges {
     pub fn set(&self, seen: &Seen, service: &ServiceTimes) {
         self.target_size.set(seen.target_size as f64);
         self.rate.set(seen.rate);
-        self.queue.set(seen.images as f64);
+        self.queue.set(seen.rows as f64);
         for (size, gauge) in &self.service_times {
             if let Some(ns) = service.estimate(*size) {
                 gauge.set(ns / 1e9);

@@ -1,10 +1,11 @@
 //! When a free worker runs how many of the requests that wait.
 //!
-//! Without a target, whatever waits runs at once. With one, a batch waits for more images as long as they
+//! Without a target, whatever waits runs at once. With one, a batch waits for more rows as long as they
 //! make it cheaper and the target allows it, and a backlog is cut into batches so that the fewest requests
 //! are late. Requests never overtake one another.
 
 use super::service_times::ServiceTimes;
+use crate::config::Target;
 
 /// Of the late batches that the percentile allows, a batch of n requests may take so much times n: when a
 /// batch takes too long, it is mostly its oldest request alone that is late.
@@ -12,7 +13,7 @@ const LATE_AT_ONCE: f64 = 0.5;
 /// Of so many requests the batches are with whose margin the queue is bounded: more would make the margin
 /// small, and it has to do for several batches in a row.
 const A_FEW: usize = 4;
-/// How many images are kept room for, at a load near 0. The queue of a worker with random arrivals grows
+/// How many rows are kept room for, at a load near 0. The queue of a worker with random arrivals grows
 /// with 1/(1 - load), and so does the reserve. The factor is tuned with the simulation: less makes cheaper
 /// batches and more late requests.
 const RESERVE: f64 = 1.5;
@@ -29,26 +30,17 @@ const CUT_BATCHES: usize = 4;
 pub struct Waiting {
     /// When it came, in ns of `CLOCK_MONOTONIC`.
     pub arrival: u64,
-    /// Its images: the rows of its inputs.
-    pub images: usize,
+    /// Its rows: the rows of its inputs.
+    pub rows: usize,
 }
 
 /// What the operator asked for.
 #[derive(Clone, Copy, Debug)]
 pub struct Goal {
-    /// In images, 1 at least.
+    /// In rows, 1 at least.
     pub max_batch_size: usize,
     /// None: no request waits for others to come.
     pub target: Option<Target>,
-}
-
-/// The latency that a share of the requests is to keep, from arrival to the end of the execution.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Target {
-    /// In ns.
-    pub latency_ns: u64,
-    /// The share, from 0 to 100.
-    pub percentile: f64,
 }
 
 /// The queue as a worker sees it that has nothing to do.
@@ -60,7 +52,7 @@ pub struct View<'a> {
     /// Whether nothing that comes can join them: the next request has another shape, or the model is
     /// being unloaded.
     pub complete: bool,
-    /// Images that come in a second.
+    /// Rows that come in a second.
     pub rate: f64,
     /// The workers that take from this queue, busy ones too; 1 at least.
     pub workers: usize,
@@ -85,14 +77,14 @@ pub enum Decision {
 pub fn decide(view: &View<'_>) -> Decision {
     let Some(oldest) = view.waiting.first() else { return Decision::Idle };
     let max_batch_size = view.goal.max_batch_size;
-    let (count, images) = fill(view.waiting, max_batch_size);
+    let (count, rows) = fill(view.waiting, max_batch_size);
     let Some(pace) = Pace::new(view.rate, view.workers, view.service, view.goal, count) else {
         return Decision::Run(count);
     };
     let age = age(view.now, oldest);
-    let can_grow = !view.complete && count == view.waiting.len() && images < pace.target_size();
+    let can_grow = !view.complete && count == view.waiting.len() && rows < pace.target_size();
     if can_grow {
-        let wait = pace.latest_start(images + 1) - age;
+        let wait = pace.latest_start(rows + 1) - age;
         // A ns is the least that a clock can tell.
         if wait >= 1.0 {
             return Decision::LookAgain(view.now + wait as u64);
@@ -102,24 +94,24 @@ pub fn decide(view: &View<'_>) -> Decision {
         return Decision::Run(fewest_late(view, &pace, count));
     }
     // The other workers take their part of what waits, unless it is little.
-    let share = pace.sustained_size().max(images.div_ceil(view.workers));
-    let (count, images) = fill(view.waiting, share);
-    let in_time = age <= pace.latest_start(images);
+    let share = pace.sustained_size().max(rows.div_ceil(view.workers));
+    let (count, rows) = fill(view.waiting, share);
+    let in_time = age <= pace.latest_start(rows);
     Decision::Run(if in_time { count } else { fewest_late(view, &pace, count) })
 }
 
-/// The images that a batch is to have at this rate: as many as make it cheap, as come in time, and as leave
+/// The rows that a batch is to have at this rate: as many as make it cheap, as come in time, and as leave
 /// room for those that come while it runs. Without a target or before the first batch it is 1: nothing is
 /// waited for.
 pub fn target_size(rate: f64, workers: usize, service: &ServiceTimes, goal: &Goal) -> usize {
     Pace::new(rate, workers, service, goal, 1).map_or(1, |pace| pace.target_size())
 }
 
-/// How many images may wait so that the last of them can still be in time, when images come at this rate and the
+/// How many rows may wait so that the last of them can still be in time, when rows come at this rate and the
 /// next worker is free in so many ns. A longer queue makes all requests late under overload, as none overtakes.
 ///
-/// None without a target, before the first batch, and if a batch of one image takes longer than the target:
-/// no queue is short enough then, and refusing would help nobody. A single request may have more images
+/// None without a target, before the first batch, and if a batch of one row takes longer than the target:
+/// no queue is short enough then, and refusing would help nobody. A single request may have more rows
 /// than this: one that finds the queue empty has to be let in.
 pub fn longest_queue(
     rate: f64,
@@ -133,27 +125,27 @@ pub fn longest_queue(
         return None;
     }
     let size = pace.sustained_size();
-    let slow = |images: usize| pace.latency - pace.latest_start(images);
+    let slow = |rows: usize| pace.latency - pace.latest_start(rows);
     let crowded = ((pace.load() - CROWDED) / (1.0 - CROWDED)).clamp(0.0, 1.0);
     let left = pace.latency - (free_in as f64 * pace.margin).max(crowded * pace.time(size));
     let batches = (left / slow(size)).max(0.0).floor();
     let rest = (left - batches * slow(size)) * (1.0 - crowded);
-    let images = batches as usize * size + largest(size, |images| slow(images) <= rest);
-    Some(images.max(1) * workers)
+    let rows = batches as usize * size + largest(size, |rows| slow(rows) <= rest);
+    Some(rows.max(1) * workers)
 }
 
-/// The requests from the front that fit into a batch, and their images. One request always does: the server
+/// The requests from the front that fit into a batch, and their rows. One request always does: the server
 /// hands over none that is larger than a batch.
 fn fill(waiting: &[Waiting], max_batch_size: usize) -> (usize, usize) {
-    let (mut count, mut images) = (0, 0);
+    let (mut count, mut rows) = (0, 0);
     for request in waiting {
-        if count > 0 && images + request.images > max_batch_size {
+        if count > 0 && rows + request.rows > max_batch_size {
             break;
         }
         count += 1;
-        images += request.images;
+        rows += request.rows;
     }
-    (count, images)
+    (count, rows)
 }
 
 fn age(now: u64, request: &Waiting) -> f64 {
@@ -161,14 +153,14 @@ fn age(now: u64, request: &Waiting) -> f64 {
 }
 
 /// How many of the first `count` requests to run so that the fewest of all that wait are late; of equally
-/// good numbers the largest, which is the cheapest for each image.
+/// good numbers the largest, which is the cheapest for each row.
 ///
 /// What remains is taken to run in batches as large as they may be. A request that is late in any case counts
 /// the same wherever it runs, so that those behind it decide.
 fn fewest_late(view: &View<'_>, pace: &Pace<'_>, count: usize) -> usize {
     let max_batch_size = view.goal.max_batch_size;
-    let late = |requests: &[Waiting], start: f64, images: usize| {
-        let latest = pace.latest_start(images) - start;
+    let late = |requests: &[Waiting], start: f64, rows: usize| {
+        let latest = pace.latest_start(rows) - start;
         requests.partition_point(|request| age(view.now, request) > latest)
     };
     let mut seen = 0;
@@ -179,16 +171,16 @@ fn fewest_late(view: &View<'_>, pace: &Pace<'_>, count: usize) -> usize {
         return count;
     }
     let hopeless = late(view.waiting, 0.0, 1);
-    let mut images: usize = view.waiting[..count].iter().map(|request| request.images).sum();
+    let mut rows: usize = view.waiting[..count].iter().map(|request| request.rows).sum();
     let mut best = (usize::MAX, count);
     for first in (1..=count).rev() {
-        let mut all_late = late(&view.waiting[..first], 0.0, images);
-        let mut start = pace.until_next(images);
+        let mut all_late = late(&view.waiting[..first], 0.0, rows);
+        let mut start = pace.until_next(rows);
         let mut rest = &view.waiting[first..];
         while !rest.is_empty() {
-            let (next, images) = fill(rest, max_batch_size);
-            all_late += late(&rest[..next], start, images);
-            start += pace.until_next(images);
+            let (next, rows) = fill(rest, max_batch_size);
+            all_late += late(&rest[..next], start, rows);
+            start += pace.until_next(rows);
             rest = &rest[next..];
         }
         if all_late < best.0 {
@@ -197,7 +189,7 @@ fn fewest_late(view: &View<'_>, pace: &Pace<'_>, count: usize) -> usize {
         if all_late <= hopeless {
             break;
         }
-        images -= view.waiting[first - 1].images;
+        rows -= view.waiting[first - 1].rows;
     }
     best.1
 }
@@ -209,7 +201,7 @@ struct Pace<'a> {
     latency: f64,
     /// The factor from a batch's usual time to the one that is reckoned with.
     margin: f64,
-    /// Images that come in a ns.
+    /// Rows that come in a ns.
     rate: f64,
     workers: f64,
 }
@@ -236,18 +228,18 @@ impl<'a> Pace<'a> {
         })
     }
 
-    fn time(&self, images: usize) -> f64 {
-        self.service.estimate(images).unwrap_or(0.0)
+    fn time(&self, rows: usize) -> f64 {
+        self.service.estimate(rows).unwrap_or(0.0)
     }
 
     /// The age of a request at which a batch with it has to start. Negative if it cannot be in time.
-    fn latest_start(&self, images: usize) -> f64 {
-        self.latency - self.time(images.min(self.max_batch_size)) * self.margin
+    fn latest_start(&self, rows: usize) -> f64 {
+        self.latency - self.time(rows.min(self.max_batch_size)) * self.margin
     }
 
     /// From the start of a batch to when a worker is free for the next one.
-    fn until_next(&self, images: usize) -> f64 {
-        self.time(images) / self.workers
+    fn until_next(&self, rows: usize) -> f64 {
+        self.time(rows) / self.workers
     }
 
     fn target_size(&self) -> usize {
@@ -258,23 +250,23 @@ impl<'a> Pace<'a> {
         }
         let most = self.service.cheap_size().min(self.max_batch_size);
         let reserve = self.reserve();
-        largest(most, |images| self.leaves_room(images, reserve)).max(1)
+        largest(most, |rows| self.leaves_room(rows, reserve)).max(1)
     }
 
     /// The largest batch that can follow one of the same size in time, or 1 if there is none: what a backlog
     /// is worked off with.
     fn sustained_size(&self) -> usize {
-        largest(self.max_batch_size, |images| self.time(images) <= self.latest_start(images)).max(1)
+        largest(self.max_batch_size, |rows| self.time(rows) <= self.latest_start(rows)).max(1)
     }
 
     /// Whether those that come while such a batch runs, and a reserve, can be in time in the next one.
-    fn leaves_room(&self, images: usize, reserve: f64) -> bool {
-        let until_next = self.until_next(images);
+    fn leaves_room(&self, rows: usize, reserve: f64) -> bool {
+        let until_next = self.until_next(rows);
         let meanwhile = (until_next * self.rate + reserve).ceil() as usize;
         until_next <= self.latest_start(meanwhile)
     }
 
-    /// Images to be ready for beyond those that come on the average.
+    /// Rows to be ready for beyond those that come on the average.
     fn reserve(&self) -> f64 {
         RESERVE / (1.0 - self.load().min(FULL_LOAD)) / self.workers
     }

@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use super::alone::Alone;
 use super::arrivals::Arrivals;
-use super::gauges::{Gauges, Seen};
+use super::gauges::{Families, Gauges, Seen};
 use super::policy::{self, Decision, Goal, View, Waiting};
 use super::service_times::ServiceTimes;
+use crate::config::Adaptive;
 use crate::execute::Executed;
 use crate::few::{Dims, Few};
 use crate::model::Model;
@@ -41,8 +42,8 @@ struct State {
     /// What the policy is told of each request in `requests`.
     waiting: Vec<Waiting>,
     requests: VecDeque<Accepted>,
-    /// Images of all of them.
-    images: usize,
+    /// Rows of all of them.
+    rows: usize,
     arrivals: Arrivals,
     service: ServiceTimes,
     workers: usize,
@@ -70,7 +71,7 @@ pub struct Batch {
 pub struct Running {
     /// In ns of `CLOCK_MONOTONIC`.
     start: u64,
-    images: usize,
+    rows: usize,
 }
 
 struct Accepted {
@@ -82,22 +83,28 @@ struct Accepted {
 type Shape = Dims<i64>;
 
 impl Queue {
-    /// An empty queue of a model whose service times are known as well as `service` knows them.
+    /// The empty queue of a model whose service times are known as far as `service` knows them.
     pub fn new(
-        name: String,
-        goal: Goal,
-        max_queue_size: Option<usize>,
+        model: &Model,
+        version: u64,
+        adaptive: Adaptive,
         service: ServiceTimes,
-        gauges: Option<Gauges>,
+        families: Option<&Families>,
     ) -> Self {
+        let (name, max_batch_size) = (model.name.clone(), model.max_batch_size);
+        let gauges = families.and_then(|families| {
+            Gauges::new(families, &name, version, max_batch_size)
+                .inspect_err(|e| log::warn!("model '{name}': no metrics of its adaptive batching: {e}"))
+                .ok()
+        });
         Self {
             name,
-            goal,
-            max_queue_size,
+            goal: Goal { max_batch_size, target: adaptive.target },
+            max_queue_size: adaptive.max_queue_size.map(|rows| rows as usize),
             state: Mutex::new(State {
                 waiting: Vec::new(),
                 requests: VecDeque::new(),
-                images: 0,
+                rows: 0,
                 arrivals: Arrivals::default(),
                 service,
                 workers: 0,
@@ -121,8 +128,8 @@ impl Queue {
         let described: Few<_> = requests
             .into_iter()
             .map(|request| {
-                let (images, shape) = describe(model, &request);
-                let waiting = Waiting { arrival: self.arrival(&request), images };
+                let (rows, shape) = describe(model, &request);
+                let waiting = Waiting { arrival: self.arrival(&request), rows };
                 (waiting, Accepted { request, shape })
             })
             .collect();
@@ -131,26 +138,20 @@ impl Queue {
         let now = now_ns();
         let alone = alone && state.running.is_empty() && state.requests.is_empty();
         for (waiting, accepted) in described {
-            state.arrivals.observe(waiting.arrival, waiting.images);
+            state.arrivals.observe(waiting.arrival, waiting.rows);
             let longest = self.longest(&mut state, now);
-            // An empty queue takes any request, or one of many images would never be answered.
-            if state.images > 0 && state.images + waiting.images > longest {
-                refused.push((accepted, state.images, longest));
+            // An empty queue takes any request, or one of many rows would never be answered.
+            if state.rows > 0 && state.rows + waiting.rows > longest {
+                refused.push((accepted, state.rows, longest));
             } else {
                 state.push(waiting, accepted);
             }
         }
         let here = state.alone.may_run(now, alone).then(|| state.next(&self.goal, now).ok()).flatten();
         self.wake(state);
-        for (mut accepted, images, longest) in refused {
-            accepted.request.fail(Error::new(
-                Code::Unavailable,
-                format!(
-                    "model '{}' has more to do than it can answer in time: {images} images wait, and no more \
-                     than {longest} may. Try again later, or send less",
-                    self.name
-                ),
-            ));
+        for (accepted, rows, longest) in refused {
+            let text = format!("model '{}': queue full ({rows} of {longest} rows); retry later", self.name);
+            accepted.request.fail(Error::new(Code::Unavailable, text));
         }
         here
     }
@@ -243,9 +244,9 @@ impl Queue {
         let rate = state.arrivals.rate(now);
         let target_size = policy::target_size(rate, state.workers, &state.service, &self.goal);
         // 0: nothing more to tell until requests come.
-        state.shown_at = if rate < 0.01 && state.images == 0 { 0 } else { now };
+        state.shown_at = if rate < 0.01 && state.rows == 0 { 0 } else { now };
         let changed = std::mem::replace(&mut state.target_size, target_size) != target_size;
-        let seen = Seen { rate, target_size, images: state.images };
+        let seen = Seen { rate, target_size, rows: state.rows };
         if changed {
             log::debug!("model '{}': {}", self.name, describe_change(&seen, &state.service));
         }
@@ -311,7 +312,7 @@ impl State {
             }
             earlier.arrival = waiting.arrival;
         }
-        self.images += waiting.images;
+        self.rows += waiting.rows;
         self.waiting.push(waiting);
         self.requests.push_back(accepted);
     }
@@ -323,8 +324,8 @@ impl State {
         }
         match self.decide(goal, now) {
             Decision::Run(count) => {
-                let images = self.waiting[..count].iter().map(|waiting| waiting.images).sum();
-                let running = Running { start: now, images };
+                let rows = self.waiting[..count].iter().map(|waiting| waiting.rows).sum();
+                let running = Running { start: now, rows };
                 self.running.push(running);
                 Ok(Batch { requests: self.take(count), running })
             }
@@ -339,7 +340,7 @@ impl State {
             return 0;
         }
         let left = |batch: &Running| {
-            let time = self.service.estimate(batch.images).unwrap_or(0.0) as u64;
+            let time = self.service.estimate(batch.rows).unwrap_or(0.0) as u64;
             (batch.start + time).saturating_sub(now)
         };
         self.running.iter().map(left).min().unwrap_or(0)
@@ -362,22 +363,22 @@ impl State {
     }
 
     fn take(&mut self, count: usize) -> Few<Request> {
-        self.images -= self.waiting.drain(..count).map(|waiting| waiting.images).sum::<usize>();
+        self.rows -= self.waiting.drain(..count).map(|waiting| waiting.rows).sum::<usize>();
         self.requests.drain(..count).map(|accepted| accepted.request).collect()
     }
 }
 
 fn describe_change(seen: &Seen, service: &ServiceTimes) -> String {
-    let Seen { rate, target_size, images } = seen;
+    let Seen { rate, target_size, rows } = seen;
     let time = service
         .estimate(*target_size)
         .map_or_else(|| "of unknown time".into(), |ns| format!("of {:.3} ms", ns / 1e6));
-    format!("batches of up to {target_size} images {time}, at {rate:.1} images/s, with {images} waiting")
+    format!("batches of up to {target_size} rows {time}, at {rate:.1} rows/s, with {rows} waiting")
 }
 
-/// A request's images and shape. What is wrong with a request is found, and answered, when it is executed.
+/// A request's rows and shape. What is wrong with a request is found, and answered, when it is executed.
 fn describe(model: &Model, request: &Request) -> (usize, Shape) {
-    let mut images = 1;
+    let mut rows = 1;
     let mut shape = Shape::new();
     if model.batching {
         for (index, spec) in model.inputs.iter().enumerate() {
@@ -387,12 +388,12 @@ fn describe(model: &Model, request: &Request) -> (usize, Shape) {
             }
             let Ok(input) = request.input(&spec.c_name) else { continue };
             if index == 0 {
-                images = input.shape.first().map_or(1, |&rows| rows.max(1) as usize);
+                rows = input.shape.first().map_or(1, |&rows| rows.max(1) as usize);
             }
             if open {
                 shape.extend(input.shape.iter().skip(1).copied());
             }
         }
     }
-    (images, shape)
+    (rows, shape)
 }

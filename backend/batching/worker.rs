@@ -5,41 +5,53 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 
 use super::queue::Queue;
-use crate::execute::{Executed, execute_batch};
+use crate::execute::{Executed, Executor};
 use crate::few::Few;
-use crate::model::Model;
 use crate::triton::clock::now_ns;
 use crate::triton::request::Request;
 use crate::triton::{Code, Error, Result, guard};
 
 /// The thread of an instance; dropping ends it.
 pub struct Worker {
+    executor: Arc<Executor>,
     queue: Arc<Queue>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Worker {
-    /// Starts the thread, which takes batches of `model` from `queue`.
+    /// Starts the thread, which takes batches from `queue` and executes them.
     ///
     /// # Errors
     /// The system has no thread left.
-    pub fn start(model: Arc<Model>, queue: Arc<Queue>) -> Result<Self> {
+    pub fn start(executor: Arc<Executor>, queue: Arc<Queue>) -> Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
-        let of_thread = (Arc::clone(&queue), Arc::clone(&stop));
+        let of_thread = (Arc::clone(&executor), Arc::clone(&queue), Arc::clone(&stop));
         queue.join();
         let spawned = thread::Builder::new().name("batches".into()).spawn(move || {
-            let (queue, stop) = of_thread;
+            let (executor, queue, stop) = of_thread;
             // A panic outside of an execution is a fault in the queue or the policy. What waits would wait
-            // forever: it is answered with an error, and the worker begins anew.
-            while guard(|| work(&model, &queue, &stop)).is_err() {
+            // forever: it is answered with an error, and the worker starts over.
+            while guard(|| work(&executor, &queue, &stop)).is_err() {
                 queue.give_up();
             }
         });
         let thread = spawned
             .inspect_err(|_| queue.missing())
             .map_err(|e| Error::internal(format!("the system starts no thread for an instance: {e}")))?;
-        Ok(Self { queue, stop, thread: Some(thread) })
+        Ok(Self { executor, queue, stop, thread: Some(thread) })
+    }
+
+    /// Takes requests into the queue.
+    pub fn accept(&self, requests: Few<Request>) {
+        if let Some(batch) = self.queue.accept(&self.executor.model, requests) {
+            self.queue.done_here(batch.running, execute(&self.executor, batch.requests));
+        }
+    }
+
+    /// The instance gets no further requests: what waits is run without waiting for others.
+    pub fn finish(&self) {
+        self.queue.finish();
     }
 }
 
@@ -53,38 +65,38 @@ impl Drop for Worker {
     }
 }
 
-fn work(model: &Model, queue: &Queue, stop: &AtomicBool) -> Result<()> {
+fn work(executor: &Executor, queue: &Queue, stop: &AtomicBool) -> Result<()> {
     while let Some(batch) = queue.next(|| stop.load(Ordering::Relaxed)) {
-        queue.done(batch.running, execute(model, batch.requests));
+        queue.done(batch.running, execute(executor, batch.requests));
     }
     Ok(())
 }
 
 /// Executes a batch out of the queue.
-pub fn execute(model: &Model, batch: Few<Request>) -> Option<Executed> {
-    // A panic here was logged by the hook and told to the clients as their requests were dropped.
-    guard(|| Ok(execute_batch(model, still_wanted(model, batch)))).ok().flatten()
+fn execute(executor: &Executor, batch: Few<Request>) -> Option<Executed> {
+    let wanted = |batch| still_wanted(&executor.model.name, batch);
+    // A panic here was logged by the hook, and reached the clients as their requests were dropped.
+    guard(|| Ok(executor.execute_batch(wanted(batch)))).ok().flatten()
 }
 
-/// Answers the requests that their clients wait for no more, and keeps the others.
-fn still_wanted(model: &Model, requests: Few<Request>) -> Few<Request> {
+/// Answers the requests whose clients no longer wait for them, and keeps the others.
+fn still_wanted(model: &str, requests: Few<Request>) -> Few<Request> {
     let now = now_ns();
     let unwanted = |request: &Request| {
         if request.is_cancelled() {
-            let text = format!("model '{}': the request was cancelled before it ran", model.name);
+            let text = format!("model '{model}': the request was cancelled before it ran");
             return Some(Error::new(Code::Cancelled, text));
         }
         let waited = now.saturating_sub(request.arrival());
         let timeout = request.timeout().filter(|&timeout| waited > timeout)?;
         let text = format!(
-            "model '{}': the request was not run, because its timeout of {} us ended after {} us in the queue",
-            model.name,
+            "model '{model}': the request was not run: its timeout is {} us, and it waited {} us in the queue",
             timeout / 1000,
             waited / 1000
         );
         Some(Error::new(Code::Unavailable, text))
     };
-    let wanted = |mut request: Request| match unwanted(&request) {
+    let wanted = |request: Request| match unwanted(&request) {
         Some(error) => {
             request.fail(error);
             None

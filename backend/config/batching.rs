@@ -2,10 +2,7 @@
 
 use std::str::FromStr;
 
-use serde_json::{Map, Value};
-
-use super::{Setting, text};
-use crate::batching::Target;
+use super::setting::Setting;
 use crate::triton::{Error, Result};
 
 /// Who puts requests into batches (`batching`).
@@ -22,82 +19,118 @@ pub enum Batching {
 pub struct Adaptive {
     /// `latency_target_ms` and `latency_percentile`; without, no request waits for others.
     pub target: Option<Target>,
-    /// `max_queue_size`: the images that may wait; more are refused.
+    /// `max_queue_size`: the rows that may wait; more are refused.
     pub max_queue_size: Option<u32>,
 }
 
-impl Batching {
-    /// What a model's configuration, whose parameters are `parameters`, says about batching.
-    ///
-    /// # Errors
-    /// A value that is not one of its parameter's, a parameter without the one it belongs to, or two who are
-    /// to make the batches.
-    pub(super) fn from_json(config: &Value, parameters: &Map<String, Value>) -> Result<Self> {
-        let batching = batching(parameters)?;
-        if batching != Self::Triton && config.get("dynamic_batching").is_some_and(|value| !value.is_null()) {
-            return Err(Error::invalid(
-                "config.pbtxt has both dynamic_batching, where the server makes the batches, and the parameter \
-                 batching: adaptive, where this backend does: remove one of them",
-            ));
-        }
-        Ok(batching)
-    }
+/// The latency that a share of the requests is to keep, from arrival to the end of the execution.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Target {
+    /// In ns.
+    pub latency_ns: u64,
+    /// The share, from 0 to 100.
+    pub percentile: f64,
 }
 
-fn batching(parameters: &Map<String, Value>) -> Result<Batching> {
-    let setting = |name: &'static str| {
-        let value = parameters.get(name)?.get("string_value").map_or("", text);
-        Some(Setting { place: "the parameters of config.pbtxt", name, value })
-    };
-    let (target, percentile, queue) =
-        (setting("latency_target_ms"), setting("latency_percentile"), setting("max_queue_size"));
-    match setting("batching") {
-        None => {}
-        Some(batching) if batching.value == "triton" => {}
-        Some(batching) if batching.value == "adaptive" => {
-            // Ten minutes are beyond all sense, and far from where sums of nanoseconds overflow.
-            let ms = |target: Setting<'_>| {
-                target.number_below(600_000.0, "milliseconds, above 0 and below 600000")
-            };
-            let latency_ms = target.map(ms).transpose()?;
-            let percent = |percentile: Setting<'_>| {
-                let expected = "a percentile above 0 and below 100, such as 99 or 99.9";
-                if latency_ms.is_none() {
-                    return Err(Error::invalid("the parameter latency_percentile needs a latency_target_ms"));
-                }
-                percentile.number_below(100.0, expected)
-            };
-            let percentile = percentile.map(percent).transpose()?.unwrap_or(99.0);
-            let images = |queue: Setting<'_>| {
-                let size = u32::from_str(queue.value).ok().filter(|&size| size > 0);
-                size.ok_or_else(|| queue.wrong("a number of images, 1 or more"))
-            };
-            return Ok(Batching::Adaptive(Adaptive {
-                target: latency_ms.map(|ms| Target { latency_ns: (ms * 1e6) as u64, percentile }),
-                max_queue_size: queue.map(images).transpose()?,
-            }));
-        }
-        Some(batching) => return Err(batching.wrong("adaptive or triton")),
+/// A latency target in milliseconds is below this: ten minutes are beyond all sense, and far from where sums of
+/// nanoseconds overflow.
+const LARGEST_TARGET_MS: f64 = 600_000.0;
+/// The percentile where only a target is given.
+const DEFAULT_PERCENTILE: f64 = 99.0;
+
+/// The parameters about batching, which mean something together only.
+#[derive(Debug, Default)]
+pub struct BatchingParameters {
+    adaptive: bool,
+    target_ms: Option<f64>,
+    percentile: Option<f64>,
+    max_queue_size: Option<u32>,
+}
+
+impl BatchingParameters {
+    /// `batching`
+    pub fn set_batching(&mut self, setting: &Setting<'_>) -> Result<()> {
+        self.adaptive = match setting.value {
+            "triton" => false,
+            "adaptive" => true,
+            _ => return Err(setting.wrong("adaptive or triton")),
+        };
+        Ok(())
     }
-    match target.or(percentile).or(queue) {
-        Some(stray) => Err(Error::invalid(format!(
-            "the parameter {} of config.pbtxt means something only with batching: adaptive: add that, or remove \
-             it",
-            stray.name
-        ))),
-        None => Ok(Batching::Triton),
+
+    /// `latency_target_ms`
+    pub fn set_target(&mut self, setting: &Setting<'_>) -> Result<()> {
+        let expected = format!("milliseconds, above 0 and below {LARGEST_TARGET_MS}");
+        self.target_ms = Some(setting.number_below(LARGEST_TARGET_MS, &expected)?);
+        Ok(())
+    }
+
+    /// `latency_percentile`
+    pub fn set_percentile(&mut self, setting: &Setting<'_>) -> Result<()> {
+        let expected = "a percentile above 0 and below 100, such as 99 or 99.9";
+        self.percentile = Some(setting.number_below(100.0, expected)?);
+        Ok(())
+    }
+
+    /// `max_queue_size`
+    pub fn set_max_queue_size(&mut self, setting: &Setting<'_>) -> Result<()> {
+        let size = u32::from_str(setting.value).ok().filter(|&size| size > 0);
+        self.max_queue_size = Some(size.ok_or_else(|| setting.wrong("a number of rows, 1 or more"))?);
+        Ok(())
+    }
+
+    /// What they say together, beside a configuration that has `dynamic_batching` or not.
+    ///
+    /// # Errors
+    /// A parameter lacks the one that it belongs to, or both the server and this backend are to make the batches.
+    pub fn read(&self, dynamic_batching: bool) -> Result<Batching> {
+        let Self { adaptive, target_ms, percentile, max_queue_size } = *self;
+        if !adaptive {
+            let stray = [
+                ("latency_target_ms", target_ms.is_some()),
+                ("latency_percentile", percentile.is_some()),
+                ("max_queue_size", max_queue_size.is_some()),
+            ];
+            return match stray.iter().find(|(_, is_set)| *is_set) {
+                Some((name, _)) => Err(Error::invalid(format!(
+                    "the parameter {name} of config.pbtxt has a meaning only with batching: adaptive: add that, or \
+                     remove it"
+                ))),
+                None => Ok(Batching::Triton),
+            };
+        }
+        if dynamic_batching {
+            return Err(Error::invalid(
+                "config.pbtxt has both dynamic_batching, with which the server makes the batches, and the parameter \
+                 batching: adaptive, with which this backend does: remove one of them",
+            ));
+        }
+        if percentile.is_some() && target_ms.is_none() {
+            return Err(Error::invalid("the parameter latency_percentile needs a latency_target_ms"));
+        }
+        let percentile = percentile.unwrap_or(DEFAULT_PERCENTILE);
+        let target = target_ms.map(|ms| Target { latency_ns: (ms * 1e6) as u64, percentile });
+        Ok(Batching::Adaptive(Adaptive { target, max_queue_size }))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
-    fn read(parameters: &[(&str, &str)]) -> Result<Batching> {
-        let map = parameters.iter().map(|(name, value)| ((*name).into(), json!({ "string_value": value })));
-        Batching::from_json(&json!({}), &map.collect())
+    fn read(settings: &[(&str, &str)]) -> Result<Batching> {
+        let mut parameters = BatchingParameters::default();
+        for (name, value) in settings {
+            let setting = Setting { place: "a test", name, value };
+            match *name {
+                "batching" => parameters.set_batching(&setting)?,
+                "latency_target_ms" => parameters.set_target(&setting)?,
+                "latency_percentile" => parameters.set_percentile(&setting)?,
+                "max_queue_size" => parameters.set_max_queue_size(&setting)?,
+                other => panic!("no parameter of batching: {other}"),
+            }
+        }
+        parameters.read(false)
     }
 
     #[test]
@@ -124,15 +157,14 @@ mod tests {
                 "'latency_percentile'",
             ),
             (&[("batching", "adaptive"), ("max_queue_size", "0")], "1 or more, found '0'"),
-            (&[("latency_target_ms", "5")], "latency_target_ms of config.pbtxt means something only with"),
+            (&[("latency_target_ms", "5")], "latency_target_ms of config.pbtxt has a meaning only with"),
             (&[("batching", "triton"), ("max_queue_size", "5")], "max_queue_size of config.pbtxt"),
         ] {
             let error = read(parameters).unwrap_err().message;
             assert!(error.contains(expected), "{error}");
         }
-        let both = json!({ "dynamic_batching": {} });
-        let adaptive = json!({ "batching": { "string_value": "adaptive" } });
-        let error = Batching::from_json(&both, adaptive.as_object().unwrap()).unwrap_err().message;
+        let adaptive = BatchingParameters { adaptive: true, ..BatchingParameters::default() };
+        let error = adaptive.read(true).unwrap_err().message;
         assert!(error.contains("has both dynamic_batching"), "{error}");
     }
 }

@@ -11,13 +11,13 @@ use triton_sys::{
     TRITONBACKEND_Request, TRITONSERVER_Error,
 };
 
+use super::api::{api, is_loaded, load_api};
 use super::error::{Error, Result, check, to_raw};
 use super::model::{BackendHandle, ModelHandle};
 use super::panics::guard;
 use super::request::{Request, Unreleased};
+use super::{clock, panics, server_log};
 use crate::few::Few;
-
-use super::{api, clock, is_loaded, load_api, panics, server_log};
 
 /// A backend: how it starts, how it loads a model, how it executes requests. Dropping ends it.
 pub trait Backend: Send + Sync + Sized + 'static {

@@ -6,7 +6,7 @@ use std::ptr;
 
 use triton_sys::{TRITONSERVER_Error, TRITONSERVER_Error_Code};
 
-use super::api;
+use super::api::api;
 
 /// The result of everything that can be told to the server as an error.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -113,17 +113,22 @@ pub(super) fn c_string(text: &str) -> CString {
 }
 
 /// Turns what an API function returned into a result, and frees the C error.
+#[inline]
 pub(super) fn check(raw: *mut TRITONSERVER_Error) -> Result<()> {
-    if raw.is_null() {
-        return Ok(());
-    }
+    if raw.is_null() { Ok(()) } else { Err(take(raw)) }
+}
+
+/// The server's error as ours; it is deleted.
+#[cold]
+#[inline(never)]
+fn take(raw: *mut TRITONSERVER_Error) -> Error {
     // SAFETY: a non-null error is ours from the call that returned it until ErrorDelete below; its
     // message belongs to it and is copied before. Any thread may call these functions.
     unsafe {
         let code = Code::from_raw(api().TRITONSERVER_ErrorCode(raw));
         let message = string(api().TRITONSERVER_ErrorMessage(raw));
         api().TRITONSERVER_ErrorDelete(raw);
-        Err(Error { code, message })
+        Error { code, message }
     }
 }
 

@@ -9,7 +9,7 @@ use triton_sys::{
     TRITONSERVER_ParameterType,
 };
 
-use super::api;
+use super::api::api;
 use super::error::{Error, Result, c_string, check};
 
 /// The gauges of one name; each of its [`Gauge`]s has labels of its own.

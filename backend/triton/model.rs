@@ -9,7 +9,7 @@ use triton_sys::{
     TRITONBACKEND_ArtifactType, TRITONBACKEND_Backend, TRITONBACKEND_Model, TRITONSERVER_Message,
 };
 
-use super::api;
+use super::api::api;
 use super::error::{Error, Result, check, string};
 
 /// The configuration version this project reads.

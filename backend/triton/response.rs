@@ -2,25 +2,57 @@
 
 use std::ffi::CStr;
 use std::marker::PhantomData;
-use std::{mem, ptr};
+use std::ptr;
 
-use triton_sys::{
-    TRITONBACKEND_Response, TRITONSERVER_DataType, TRITONSERVER_MemoryType, TRITONSERVER_ResponseCompleteFlag,
-};
+use triton_sys::{TRITONBACKEND_Response, TRITONSERVER_DataType, TRITONSERVER_MemoryType};
 
-use super::api;
+use super::api::api;
 use super::error::{Error, Result, check};
+use super::request::{Accepted, Answered, Request, send};
+use super::statistics::Stamps;
 
-/// A response that is not sent yet; dropped unsent it is deleted, and the client sees nothing of it.
+impl Request {
+    /// Begins the answer. If the server makes no response, the request is answered with that error.
+    pub fn respond(self) -> std::result::Result<Response, Answered> {
+        let accepted = self.into_accepted();
+        match accepted.new_response() {
+            Ok(raw) => Ok(Response { raw, accepted: Some(accepted) }),
+            Err(error) => Err(Request::from_accepted(accepted).fail(error)),
+        }
+    }
+}
+
+/// A response that is not sent yet, with the request that it answers. Dropping it deletes it, and the client gets an
+/// error in its place.
 pub struct Response {
     raw: *mut TRITONBACKEND_Response,
+    /// None once it is sent.
+    accepted: Option<Accepted>,
 }
 
 impl Response {
-    /// # Safety
-    /// `raw` is a new response that nothing else owns.
-    pub(super) unsafe fn new(raw: *mut TRITONBACKEND_Response) -> Self {
-        Self { raw }
+    /// When Execute was handed the request (`CLOCK_MONOTONIC`, ns).
+    pub fn arrival(&self) -> u64 {
+        self.accepted.as_ref().map_or(0, Accepted::arrival)
+    }
+
+    /// Sends it. The stamps go to the statistics when the request is released.
+    pub fn send(mut self, stamps: Stamps) -> Answered {
+        let accepted =
+            self.accepted.take().expect("only `send` and `fail` take it, and consume the response");
+        if let Err(error) = send(self.raw, None) {
+            log::error!("a response could not be sent: {error}");
+        }
+        // The response has left, whatever the server says of its delivery.
+        Answered::with_success(accepted, stamps)
+    }
+
+    /// Answers with an error in its place.
+    pub fn fail(mut self, error: Error) -> Answered {
+        let accepted =
+            self.accepted.take().expect("only `send` and `fail` take it, and consume the response");
+        delete(self.raw);
+        Request::from_accepted(accepted).fail(error)
     }
 
     /// Adds an output and obtains the memory for its data.
@@ -73,31 +105,21 @@ impl Response {
         // SAFETY: the response is ours; the name outlives the call, which copies it.
         check(unsafe { api().TRITONBACKEND_ResponseSetIntParameter(self.raw, name.as_ptr(), value) })
     }
-
-    /// Sends it, as an error if there is one. No further response follows for the request.
-    pub(super) fn send(self, error: Option<Error>) -> Result<()> {
-        let raw = self.raw;
-        mem::forget(self);
-        let error = error.map_or(ptr::null_mut(), Error::into_raw);
-        let flags = TRITONSERVER_ResponseCompleteFlag::TRITONSERVER_RESPONSE_COMPLETE_FINAL.0;
-        // SAFETY: the response was ours, and the server takes it even when it fails to deliver it; the
-        // error stays ours and is deleted once, after the call that reads it.
-        unsafe {
-            let sent = check(api().TRITONBACKEND_ResponseSend(raw, flags, error));
-            if !error.is_null() {
-                api().TRITONSERVER_ErrorDelete(error);
-            }
-            sent
-        }
-    }
 }
 
 impl Drop for Response {
     fn drop(&mut self) {
-        // SAFETY: `send` forgets what it gives away, so an instance that is dropped is still ours.
-        if let Err(error) = check(unsafe { api().TRITONBACKEND_ResponseDelete(self.raw) }) {
-            log::error!("an unsent response could not be deleted: {error}");
+        if let Some(accepted) = self.accepted.take() {
+            delete(self.raw);
+            drop(Request::from_accepted(accepted));
         }
+    }
+}
+
+fn delete(response: *mut TRITONBACKEND_Response) {
+    // SAFETY: the callers own the response and give it up; it was not sent.
+    if let Err(error) = check(unsafe { api().TRITONBACKEND_ResponseDelete(response) }) {
+        log::error!("an unsent response could not be deleted: {error}");
     }
 }
 
@@ -130,10 +152,10 @@ impl OutputBuffer<'_> {
 
     fn copy_at(&self, offset: usize, data: &[u8]) {
         if !data.is_empty() {
-            // SAFETY: the server vouches for `size` bytes at `base` until the response is sent, which
-            // `self` cannot outlive; the callers keep `offset + data.len()` within them. `data` is our
-            // own memory, so the two do not overlap.
-            unsafe { ptr::copy_nonoverlapping(data.as_ptr(), self.base.add(offset), data.len()) }
+            // SAFETY: the server guarantees `size` bytes at `base` until the response is sent, which
+            // `self` cannot outlive; the callers keep `offset + data.len()` within them. The two may overlap: `data` may
+            // be an input in shared memory that the graph passed through, and the client may want the output there.
+            unsafe { ptr::copy(data.as_ptr(), self.base.add(offset), data.len()) }
         }
     }
 }

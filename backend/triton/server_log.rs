@@ -3,7 +3,7 @@
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use triton_sys::TRITONSERVER_LogLevel;
 
-use super::api;
+use super::api::api;
 use super::error::{c_string, check};
 
 struct ServerLog;

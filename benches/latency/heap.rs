@@ -6,12 +6,27 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::results::Results;
-use crate::support::{Options, SavedModel, Server, add_one_config, add_one_request, scratch_folder};
+use crate::support::{
+    ModelConfig, Options, SavedModel, Server, add_one_config, add_one_request, scratch_folder,
+};
 
 const REQUESTS: u64 = 1000;
 const LIBRARY: &str = "libtriton_tensorflow_latency.so";
 
 pub fn measure(results: &mut Results) {
+    println!("\nHeap requests of the backend for a request of the one-op model (mean of {REQUESTS})");
+    let config = add_one_config("bench_heap", 8);
+    for (config, what) in
+        [(config.clone(), "y alone"), (config.latency_outputs(), "y and the six latency outputs")]
+    {
+        let [requests, bytes] = for_a_request(Options::new(), &config);
+        println!("  {what:<40} {requests:>6.1} requests, {bytes:>7.0} bytes");
+        results.keep(&format!("one op, heap requests for {what}"), requests);
+    }
+}
+
+/// The heap requests of the backend for a request of the one-op model, and their bytes, in a server of its own.
+pub fn for_a_request(options: Options, config: &ModelConfig) -> [f64; 2] {
     let folder = scratch_folder().join("heap");
     std::fs::create_dir_all(&folder).expect("the target folder can be written");
     let (counter, counts) = (folder.join("heap.so"), folder.join("counts"));
@@ -22,36 +37,27 @@ pub fn measure(results: &mut Results) {
     std::fs::write(&counts, [0; 32]).expect("the target folder can be written");
     let path = |path: &Path| path.to_str().expect("a path in UTF-8").to_owned();
     let options =
-        Options::new().environment("LD_PRELOAD", &path(&counter)).environment("HEAP_COUNTS", &path(&counts));
+        options.environment("LD_PRELOAD", &path(&counter)).environment("HEAP_COUNTS", &path(&counts));
     let server = Server::start(options);
-
-    println!("\nHeap requests of the backend for a request of the one-op model (mean of {REQUESTS})");
-    let config = add_one_config("bench_heap", 8);
-    for (config, what) in
-        [(config.clone(), "y alone"), (config.latency_outputs(), "y and the six latency outputs")]
-    {
-        server.load(&config, SavedModel::Small("add_one"));
-        let request = add_one_request(&[1.5; 16]);
-        let infer = || server.client().infer("bench_heap", &request).expect("the server answers");
-        infer();
-        let (start, end) = place_of_library(&server);
-        let numbers: Vec<u8> = [start, end, 0, 0].into_iter().flat_map(u64::to_ne_bytes).collect();
-        // In place: the server has this very file in its memory.
-        let write = |bytes: &[u8]| {
-            let file = std::fs::OpenOptions::new().write(true).open(&counts).expect("the counts are there");
-            file.write_all_at(bytes, 0).expect("the counts can be written");
-        };
-        write(&numbers);
-        (0..REQUESTS).for_each(|_| drop(infer()));
-        let found = std::fs::read(&counts).expect("the counts are there");
-        write(&[0; 16]);
-        let mean = |index: usize| {
-            let bytes = found[index * 8..index * 8 + 8].try_into().expect("eight bytes");
-            u64::from_ne_bytes(bytes) as f64 / REQUESTS as f64
-        };
-        println!("  {what:<40} {:>6.1} requests, {:>7.0} bytes", mean(2), mean(3));
-        results.keep(&format!("one op, heap requests for {what}"), mean(2));
-    }
+    server.load(config, SavedModel::Small("add_one"));
+    let request = add_one_request(&[1.5; 16]);
+    let infer = || server.client().infer(config.name(), &request).expect("the server answers");
+    infer();
+    let (start, end) = place_of_library(&server);
+    let numbers: Vec<u8> = [start, end, 0, 0].into_iter().flat_map(u64::to_ne_bytes).collect();
+    // In place: the server has this very file in its memory.
+    let write = |bytes: &[u8]| {
+        let file = std::fs::OpenOptions::new().write(true).open(&counts).expect("the counts are there");
+        file.write_all_at(bytes, 0).expect("the counts can be written");
+    };
+    write(&numbers);
+    (0..REQUESTS).for_each(|_| drop(infer()));
+    let found = std::fs::read(&counts).expect("the counts are there");
+    write(&[0; 16]);
+    [2, 3].map(|index| {
+        let bytes = found[index * 8..index * 8 + 8].try_into().expect("eight bytes");
+        u64::from_ne_bytes(bytes) as f64 / REQUESTS as f64
+    })
 }
 
 /// From where to where the backend lies in the server's memory.

@@ -51,7 +51,7 @@ pub fn measure(results: &mut Results) {
 }
 
 /// Returns when the model is gone: its end must not fall into the next load.
-fn unload(server: &Server, model: &str) {
+pub fn unload(server: &Server, model: &str) {
     server.client().unload(model);
     let gone = || {
         let (_, text) = server.client().post("/v2/repository/index", &serde_json::Value::Null);

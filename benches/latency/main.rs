@@ -13,10 +13,13 @@
 //! - `memory`: the resident memory of a server with one and with four instances
 //! - `load`: how long a load takes that turns variables into constants
 //!
-//! Run by `make bench`, which hands on `ARGS`: `--only PART,PART` measures these parts, `--quick` is for trying
+//! With `--against LIBRARY` it is this backend against an earlier one, in parts of their own: see `against`.
+//!
+//! Run by `make bench` and `make bench-against`, which hand on `ARGS`: `--only PART,PART` measures these parts, `--quick` is for trying
 //! the program itself. The numbers and the machine's description go to `target/bench/latency.json` too. It ends
 //! with exit code 1 when one misses its aim.
 
+mod against;
 mod batching;
 mod bf16;
 mod heap;
@@ -34,6 +37,7 @@ mod served;
 mod support;
 mod turns;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use machine::Machine;
@@ -54,7 +58,7 @@ const PARTS: [(&str, Measure); 8] = [
 ];
 
 fn main() -> ExitCode {
-    let (quick, parts) = match arguments() {
+    let Arguments { quick, against, parts } = match arguments() {
         Ok(given) => given,
         Err(message) => {
             eprintln!("{message}");
@@ -65,29 +69,56 @@ fn main() -> ExitCode {
     let machine = Machine::found();
     machine.print();
     let mut results = Results::new(machine, quick);
-    for measure in parts {
-        measure(&mut results);
+    if let Some(library) = against {
+        against::measure(&mut results, library, &parts);
+        return results.end("against.json");
     }
-    results.end()
+    PARTS.iter().filter(|(name, _)| chosen(&parts, name)).for_each(|(_, measure)| measure(&mut results));
+    results.end("latency.json")
 }
 
-/// Whether it is a quick run, and the parts to measure, in their order.
-fn arguments() -> Result<(bool, Vec<Measure>), String> {
-    let names = PARTS.map(|(name, _)| name);
-    let (mut quick, mut chosen) = (false, names.map(str::to_owned).to_vec());
+/// What to measure.
+struct Arguments {
+    quick: bool,
+    /// The earlier backend, where it is to be compared with one.
+    against: Option<PathBuf>,
+    /// The parts; all where none is named.
+    parts: Vec<String>,
+}
+
+fn chosen(parts: &[String], name: &str) -> bool {
+    parts.is_empty() || parts.iter().any(|part| part == name)
+}
+
+fn arguments() -> Result<Arguments, String> {
+    let mut found = Arguments { quick: false, against: None, parts: Vec::new() };
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
-            "--quick" => quick = true,
-            "--only" => chosen = arguments.next().unwrap_or_default().split(',').map(str::to_owned).collect(),
+            "--quick" => found.quick = true,
+            "--only" => {
+                found.parts = arguments.next().unwrap_or_default().split(',').map(str::to_owned).collect();
+            }
+            "--against" => {
+                let library = PathBuf::from(arguments.next().unwrap_or_default());
+                if !library.is_file() {
+                    return Err(format!("--against '{}': there is no such library", library.display()));
+                }
+                found.against = Some(library);
+            }
             // Cargo's own.
             "--bench" => {}
-            other => return Err(format!("'{other}': expected --quick or --only PART,PART")),
+            other => {
+                return Err(format!("'{other}': expected --quick, --against LIBRARY or --only PART,PART"));
+            }
         }
     }
-    if let Some(unknown) = chosen.iter().find(|name| !names.contains(&name.as_str())) {
-        return Err(format!("there is no part '{unknown}'; the parts are {}", names.join(", ")));
+    let names = match found.against {
+        Some(_) => against::PARTS.map(|(name, _)| name).to_vec(),
+        None => PARTS.map(|(name, _)| name).to_vec(),
+    };
+    match found.parts.iter().find(|part| !names.contains(&part.as_str())) {
+        Some(unknown) => Err(format!("there is no part '{unknown}'; the parts are {}", names.join(", "))),
+        None => Ok(found),
     }
-    let parts = PARTS.into_iter().filter(|(name, _)| chosen.iter().any(|chosen| chosen == name));
-    Ok((quick, parts.map(|(_, measure)| measure).collect()))
 }

@@ -24,7 +24,7 @@ pub fn measure(results: &mut Results) {
     );
     println!("{:>10}  {:>9}  {:>7}  {:>12}", "TF_FREEZE", "instances", "server", "of the model");
     let cases = [("false", 1), ("auto", 1), ("auto", 4)];
-    let measured = cases.map(|(freeze, instances)| move || megabytes(freeze, instances));
+    let measured = cases.map(|(freeze, instances)| move || megabytes(Options::new(), freeze, instances));
     let found = in_turn(servers, measured.each_ref().map(|megabytes| megabytes as &dyn Fn() -> [f64; 2]));
     let of_model = [0, 1, 2].map(|case: usize| {
         let [server, model] = [0, 1].map(|which: usize| median_by(&found[case], |mb| mb[which]));
@@ -40,8 +40,8 @@ pub fn measure(results: &mut Results) {
 }
 
 /// What a server takes in all, and what the model has added to it.
-fn megabytes(freeze: &str, instances: u32) -> [f64; 2] {
-    let server = Server::start(Options::new());
+pub fn megabytes(options: Options, freeze: &str, instances: u32) -> [f64; 2] {
+    let server = Server::start(options);
     // What TensorFlow's library and its threads take is not the model's.
     server.load(&add_one_config("first", 8), SavedModel::Small("add_one"));
     server.client().infer("first", &add_one_request(&[0.0; 16])).expect("the server answers");

@@ -45,8 +45,13 @@ impl Results {
         }
     }
 
+    /// Notes an aim that is missed.
+    pub fn miss(&mut self, what: String) {
+        self.missed.push(what);
+    }
+
     /// Writes the numbers down and tells which aims they miss: one is enough to fail.
-    pub fn end(self) -> ExitCode {
+    pub fn end(self, file: &str) -> ExitCode {
         let text = json!({
             "machine": self.machine.as_json(),
             "quick": self.quick,
@@ -55,9 +60,8 @@ impl Results {
         });
         let folder = folder();
         std::fs::create_dir_all(&folder).expect("the target folder can be written");
-        std::fs::write(folder.join("latency.json"), format!("{text:#}\n"))
-            .expect("the target folder can be written");
-        println!("\nThe numbers: target/bench/latency.json");
+        std::fs::write(folder.join(file), format!("{text:#}\n")).expect("the target folder can be written");
+        println!("\nThe numbers: target/bench/{file}");
         if self.missed.is_empty() {
             println!("No aim was missed.");
             return ExitCode::SUCCESS;

@@ -49,7 +49,8 @@ impl Served {
     /// Requests to one of the models, from so many clients.
     pub fn requests_to<'a>(&'a self, model: &'a str, clients: usize, pictures: &[f32]) -> Requests<'a> {
         let client = self.server.client();
-        let regions = (0..clients).map(|_| Region::register(client, pictures)).collect();
+        let answer = pictures.len() / PICTURE * CLASSES * size_of::<f32>();
+        let regions = (0..clients).map(|_| Region::register(client, pictures, answer)).collect();
         Requests { client, model, regions, batch: pictures.len() / PICTURE }
     }
 }
@@ -80,7 +81,7 @@ impl Requests<'_> {
         let clients = self.regions.len();
         let start = Instant::now();
         let latencies: Vec<f64> = in_parallel(clients, clients, |number| {
-            let body = self.regions[number].request(self.batch);
+            let body = self.regions[number].pictures_request(self.batch);
             let latency = |_| {
                 let start = Instant::now();
                 self.client.infer_body(self.model, None, &body).expect("the server answers");
@@ -94,30 +95,37 @@ impl Requests<'_> {
     }
 }
 
-/// System shared memory that holds a request's pictures and receives its predictions.
-struct Region {
+/// System shared memory that holds a request's input, at its start, and behind it receives its output.
+pub struct Region {
     file: PathBuf,
     name: String,
-    pictures: usize,
+    input: usize,
+    output: usize,
 }
 
 impl Region {
-    fn register(client: &Client, pictures: &[f32]) -> Self {
+    /// With room for `output` bytes.
+    pub fn register(client: &Client, input: &[f32], output: usize) -> Self {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let name = format!("tensorflow_latency_bench_{}_{number}", std::process::id());
         let file = Path::new("/dev/shm").join(&name);
-        let mut bytes: Vec<u8> = pictures.iter().flat_map(|value| value.to_ne_bytes()).collect();
-        let pictures = bytes.len();
-        bytes.resize(pictures + pictures / PICTURE * CLASSES, 0);
+        let mut bytes: Vec<u8> = input.iter().flat_map(|value| value.to_ne_bytes()).collect();
+        let input = bytes.len();
+        bytes.resize(input + output, 0);
         std::fs::write(&file, &bytes).expect("shared memory can be written");
         let body = json!({ "key": format!("/{name}"), "offset": 0, "byte_size": bytes.len() });
         let (status, text) = client.post(&format!("/v2/systemsharedmemory/region/{name}/register"), &body);
         assert_eq!(status, 200, "the region cannot be registered: {text}");
-        Self { file, name, pictures }
+        Self { file, name, input, output }
     }
 
-    fn request(&self, batch: usize) -> Vec<u8> {
+    fn pictures_request(&self, batch: usize) -> Vec<u8> {
+        self.request(("input", &[batch, 299, 299, 3]), "predictions")
+    }
+
+    /// A request with this input, a name and a shape, for this output and the latency outputs.
+    pub fn request(&self, (input, shape): (&str, &[usize]), output: &str) -> Vec<u8> {
         let memory = |offset: usize, size: usize| {
             json!({
                 "shared_memory_region": self.name,
@@ -129,21 +137,24 @@ impl Region {
             .iter()
             .map(|name| json!({ "name": name, "parameters": { "binary_data": true } }))
             .collect();
-        outputs.push(json!({
-            "name": "predictions",
-            "parameters": memory(self.pictures, batch * CLASSES * size_of::<f32>()),
-        }));
+        outputs.push(json!({ "name": output, "parameters": memory(self.input, self.output) }));
         json!({
             "inputs": [{
-                "name": "input",
+                "name": input,
                 "datatype": "FP32",
-                "shape": [batch, 299, 299, 3],
-                "parameters": memory(0, self.pictures),
+                "shape": shape,
+                "parameters": memory(0, self.input),
             }],
             "outputs": outputs,
         })
         .to_string()
         .into_bytes()
+    }
+
+    /// What the output's place holds now.
+    pub fn output(&self) -> Vec<u8> {
+        let bytes = std::fs::read(&self.file).expect("shared memory can be read");
+        bytes[self.input..].to_vec()
     }
 }
 

@@ -1,5 +1,7 @@
 //! Measuring things in turn, and what to make of it.
 
+use crate::support::Random;
+
 /// Calls all of `things` once in each round, every other round in the opposite order: neither a machine whose
 /// speed drifts nor the place in a round favours one of them. The values of each of them, round by round.
 pub fn in_turn<T, const N: usize>(rounds: usize, things: [&dyn Fn() -> T; N]) -> [Vec<T>; N] {
@@ -30,7 +32,12 @@ pub struct Ratio {
     pub median: f64,
     pub least: f64,
     pub most: f64,
+    /// From where to where the median lies with 95 % confidence (bootstrap, percentiles).
+    pub interval: (f64, f64),
 }
+
+/// Resamples of the bootstrap: enough for two digits of the interval behind the point.
+const RESAMPLES: usize = 10_000;
 
 impl Ratio {
     pub fn of(values: &[f64], to: &[f64]) -> Self {
@@ -39,6 +46,7 @@ impl Ratio {
             median: median(&ratios),
             least: ratios.iter().copied().fold(f64::INFINITY, f64::min),
             most: ratios.iter().copied().fold(0.0, f64::max),
+            interval: interval(&ratios),
         }
     }
 
@@ -46,4 +54,15 @@ impl Ratio {
     pub fn range(&self) -> String {
         format!("{:.3}-{:.3}", self.least, self.most)
     }
+}
+
+fn interval(values: &[f64]) -> (f64, f64) {
+    // The same for the same values.
+    let mut random = Random::new(14);
+    let count = values.len() as u64;
+    let mut medians: Vec<f64> = (0..RESAMPLES)
+        .map(|_| median(&values.iter().map(|_| values[random.below(count) as usize]).collect::<Vec<_>>()))
+        .collect();
+    medians.sort_by(f64::total_cmp);
+    (medians[RESAMPLES / 40], medians[RESAMPLES - 1 - RESAMPLES / 40])
 }

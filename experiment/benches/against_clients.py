@@ -1,4 +1,4 @@
-"""The tool against the official clients, on one server, in turn within one run.
+"""Compares the tool with the official clients, on one server, alternating within one run.
 
     python experiment/benches/against_clients.py [--rounds 3] [--seconds 6] [--perf-analyzer FILE] [--one-op]
 

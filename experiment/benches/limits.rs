@@ -1,14 +1,14 @@
-//! The tool's own limits: how many requests a second one process drives, and what it adds to a latency.
+//! The limits of the tool: how many requests per second one process sends, and what it adds to latency.
 //!
-//! The server is a stub in a process of its own (this program, started again): a real one would be the limit. It
-//! has a thread for each connection and does nothing but read a request and write the same answer each time.
+//! The server is a stub in another process (this program, started again), because a real one would be the limit. It has a
+//! thread for each connection, which reads requests and writes the same response each time.
 //!
-//! 1. Closed loop against a stub that answers at once: requests/s, latency, the client's CPU time for a request.
-//! 2. Low load against a stub that takes its time and says how long it took: the difference to what the client
-//!    saw. The system's way from process to process is in it as well, and with the open loop, whose latency
-//!    counts from when a request was due, the time in which the system wakes the client.
+//! 1. Closed loop against a stub that responds at once: requests/s, latency, client CPU time per request.
+//! 2. Low load against a stub that responds after a delay and reports it: the difference from the client's latency. It
+//!    includes the transfer between the processes and, in an open loop, whose latency counts from when a request was
+//!    due, the time until the client is woken.
 //!
-//! `cargo bench -p triton-experiment`, with `-- --quick` to try the program itself.
+//! Run with `cargo bench -p triton-experiment`; `-- --quick` is a short test of the program.
 
 #[path = "../src/load/stub.rs"]
 mod stub;
@@ -20,12 +20,14 @@ use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 use stub::Answer;
+use triton_experiment::arrivals::constant;
 use triton_experiment::clock::now_ns;
 use triton_experiment::load::{
-    Event, Fill, Input, InputData, Output, Pacing, PreparedRequest, SharedRange, Totals, Workload, constant,
-    start, tensor,
+    Event, Fill, Input, InputData, Output, Pacing, PreparedRequest, SharedRange, Totals, Workload, start,
+    tensor,
 };
-use triton_experiment::record::{SERVER_VALUES, Times, WindowRule};
+use triton_experiment::record::{SERVER_VALUES, WindowRule};
+use triton_experiment::times::Times;
 
 const CONCURRENCIES: [usize; 3] = [1, 4, 16];
 const DELAY: Duration = Duration::from_millis(2);
@@ -43,7 +45,7 @@ fn main() {
 }
 
 fn throughput(length: Duration) {
-    println!("Closed loop, {} s each, a stub that answers at once:\n", length.as_secs_f64());
+    println!("Closed loop, {} s each, with a stub that responds at once:\n", length.as_secs_f64());
     println!(
         "{:<16}{:>12}{:>12}{:>10}{:>10}{:>18}",
         "request", "concurrency", "requests/s", "p50 us", "p99 us", "client CPU us"
@@ -73,7 +75,7 @@ fn latency_error(requests: usize) {
     let place =
         SERVER_VALUES.iter().position(|name| *name == "request_latency_ns").expect("it is one of them");
     let mean_us = |times: &Times| times.mean().expect("there were answers") / 1e3;
-    println!("\nA stub that answers after {DELAY:?}, in us:\n");
+    println!("\nA stub that responds after {DELAY:?}, in us:\n");
     println!("{:<26}{:>8}{:>10}{:>10}{:>12}", "load", "", "client", "stub", "difference");
     for (load, pacing, length) in [
         ("closed, concurrency 1", Pacing::Closed { concurrency: 1 }, Some(DELAY * requests as u32)),
@@ -212,6 +214,6 @@ fn serve(kind: &str) {
         _ => panic!("--stub {kind}: expected binary, shared or delay"),
     };
     println!("{address}");
-    // Until whoever started it is gone.
+    // Until the process that started it is gone.
     std::io::stdin().read_to_end(&mut Vec::new()).expect("the input is a pipe");
 }

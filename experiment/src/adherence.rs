@@ -1,17 +1,17 @@
-//! How the requests of a trace fared against a latency target.
+//! Compares the requests of a trace with a latency target.
 
 use crate::clock::seconds;
-use crate::record::Times;
+use crate::plan::Trace;
 use crate::results::{Adherence, Latency};
 use crate::samples::{Fate, Sample};
-use crate::traces::Trace;
+use crate::times::Times;
 
-/// So long without a late answer, and a burst of them is over.
+/// A burst of late responses ends when there is none for this long.
 pub const PAUSE_S: f64 = 1.0;
 
-/// Judges the requests of a trace.
+/// Evaluates the requests of a trace.
 pub fn judge(samples: &[Sample], trace: &Trace, target_ns: u64) -> Adherence {
-    // They were recorded in the order in which they were answered.
+    // They were recorded in order of completion.
     let mut samples = samples.to_vec();
     samples.sort_by_key(|sample| sample.due_ns);
     let count = |fate| samples.iter().filter(|sample| sample.fate == fate).count() as u64;
@@ -34,7 +34,7 @@ pub fn judge(samples: &[Sample], trace: &Trace, target_ns: u64) -> Adherence {
             .map(|after| {
                 let due = samples.iter().filter(late).map(|sample| seconds(sample.due_ns));
                 let last = due.filter(|due| (after.from_s..after.to_s).contains(due)).reduce(f64::max);
-                // Late answers up to the end of what was looked at: nobody knows when they would have ceased.
+                // If responses are late up to the end of the stretch, it is unknown when they would have stopped.
                 let settled = last.is_none_or(|last| last < after.to_s - PAUSE_S);
                 settled.then(|| last.map_or(0.0, |last| last - after.from_s))
             })
@@ -42,7 +42,7 @@ pub fn judge(samples: &[Sample], trace: &Trace, target_ns: u64) -> Adherence {
     }
 }
 
-/// Whether a request had no answer within the target. A refusal is none that came late.
+/// Whether a request got no response within the target. A refused request is not late.
 pub fn is_late(sample: &Sample, target_ns: u64) -> bool {
     match sample.fate {
         Fate::Answered => sample.latency_ns > target_ns,
@@ -51,8 +51,8 @@ pub fn is_late(sample: &Sample, target_ns: u64) -> bool {
     }
 }
 
-/// Stretches with late answers, from when the first of them was due to when the last was, in seconds. One ends when
-/// for [`PAUSE_S`] all answers, and one at least, were in time.
+/// Bursts of late responses, from when the first was due to when the last was due, in seconds. A burst ends when for
+/// [`PAUSE_S`] all responses were on time, and there was at least one.
 fn bursts(samples: &[Sample], target_ns: u64) -> Vec<(f64, f64)> {
     let mut bursts: Vec<(f64, f64)> = Vec::new();
     let mut in_time_since = false;

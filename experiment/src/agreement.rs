@@ -1,13 +1,13 @@
-//! Whether the server's statistics say the same as the responses.
+//! Whether the server's statistics agree with the responses.
 
 use crate::record::{SERVER_VALUES, Window};
 use crate::results::StatisticsGrowth;
 
-/// Failures of the client's side alone: the server may have answered, and counted, such a request.
+/// Failures on the client's side: the server may have answered and counted such a request.
 const UNHEARD: [&str; 3] = ["timeout", "connection closed", "bad response"];
 
-/// Holds all requests of a point against the growth of the server's statistics meanwhile. What came of it, and in
-/// words.
+/// Compares all requests of a point with the growth of the server's statistics. Returns whether they agree, and an
+/// explanation.
 pub fn check(all: &Window, growth: &StatisticsGrowth) -> (bool, String) {
     let answered = all.latency.count();
     let counted = growth.success_count;
@@ -15,25 +15,25 @@ pub fn check(all: &Window, growth: &StatisticsGrowth) -> (bool, String) {
         UNHEARD.iter().filter_map(|kind| all.failures.get(*kind)).map(|(count, _)| count).sum();
     if !(answered..=answered + unheard).contains(&counted) {
         let why = match counted > answered {
-            true => "does another client use the model?",
-            false => "does the server count other requests than this tool sends?",
+            true => "is another client using the model?",
+            false => "does the server count requests differently?",
         };
         return (
             false,
-            format!("{answered} requests were answered, and the statistics grew by {counted}: {why}"),
+            format!("{answered} requests were answered, but the statistics grew by {counted}: {why}"),
         );
     }
     if counted > answered {
         let words = format!(
-            "{answered} requests were answered and {} more counted, of {unheard} whose answers did not arrive; their \
-             times cannot be compared",
+            "{answered} requests were answered and {} more counted, of {unheard} whose responses did not arrive; times \
+             were not compared",
             counted - answered
         );
         return (true, words);
     }
     if growth.cache_hit_count > 0 {
         let words = format!(
-            "{answered} requests in both, {} of them out of the response cache, whose times are not compared",
+            "{answered} requests in both, {} of them from the response cache; times were not compared",
             growth.cache_hit_count
         );
         return (true, words);
@@ -55,7 +55,7 @@ pub fn check(all: &Window, growth: &StatisticsGrowth) -> (bool, String) {
             return (
                 false,
                 format!(
-                    "{name}: the responses add up to {}, and the statistics grew by {server}",
+                    "{name}: the responses add up to {}, but the statistics grew by {server}",
                     times.sum_ns
                 ),
             );
@@ -63,8 +63,8 @@ pub fn check(all: &Window, growth: &StatisticsGrowth) -> (bool, String) {
         compared.push(name);
     }
     let sums = match compared.as_slice() {
-        [] => "their times were not compared, since the responses carry none".to_owned(),
-        names => format!("the sums of {} equal to the nanosecond", names.join(", ")),
+        [] => "times were not compared, because the responses carry none".to_owned(),
+        names => format!("the sums of {} are equal to the nanosecond", names.join(", ")),
     };
     (true, format!("{answered} requests in both; {sums}"))
 }
@@ -91,7 +91,7 @@ mod tests {
             check(&window(&[300, 400]), &growth),
             (
                 false,
-                "compute_infer_ns: the responses add up to 700, and the statistics grew by 701".to_owned()
+                "compute_infer_ns: the responses add up to 700, but the statistics grew by 701".to_owned()
             )
         );
     }

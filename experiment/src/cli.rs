@@ -8,40 +8,38 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
-use crate::batching::BatchingSettings;
-use crate::plan::{Configuration, Plan};
+use crate::plan::{Configuration, Plan, ReconfigureBy};
 use crate::report;
 use crate::run::{self, Ending, Run};
-use crate::server::configuration::Way;
-use crate::settings::Settings;
+use crate::settings::{BatchingSettings, Settings};
 use crate::store::Store;
 
 const EXAMPLES: &str = "\
 Examples:
-  Throughput, power and efficiency over the batch size, of a server that runs:
+  Throughput, power and efficiency by batch size, on a running server:
     triton-experiment sweep --url localhost:8000 --model inception_v3 --batch 1,2,4,8,16 --max-throughput
 
-  Latency over the request rate, open loop, with a server of its own:
+  Latency by request rate (open loop), on a server that the tool starts:
     triton-experiment sweep --tritonserver /opt/tritonserver/bin/tritonserver --model-repository models \\
       --model inception_v3 --rate 5,10,20,25 --window 20
 
-  Three ways to batch under the very same arrivals:
+  Three batching configurations under identical arrivals:
     triton-experiment compare --url localhost:8000 --model inception_v3 --rate 20 \\
       --configuration 'none={}' --configuration 'default={\"dynamic_batching\":{}}' \\
       --configuration 'wait={\"dynamic_batching\":{\"preferred_batch_size\":[8],\"max_queue_delay_microseconds\":300000}}'
 
-  The same arrivals against fixed ways to batch and one that adapts, with a latency target:
+  Fixed batching configurations and an adaptive one under identical arrivals, with a latency target:
     triton-experiment batching --plan experiment/plans/batching.toml --url localhost:8000 --target-ms 400
 
-  Go on after an interruption; draw the report anew:
+  Resume an interrupted run; rebuild the report:
     triton-experiment sweep --resume triton-experiment-20260131-120000
     triton-experiment report triton-experiment-20260131-120000
 
-Exit codes: 0 every point was measured, 1 the run failed (results so far are kept), 2 wrong command line or plan,
+Exit codes: 0 every point was measured, 1 the run failed (results so far are kept), 2 invalid command line or plan,
 130 interrupted (results so far are kept).";
 
 const PLAN_FILE: &str = "\
-A plan file says the same in TOML, with _ for -; flags given beside it win:
+A plan file holds the same settings in TOML, with _ in place of -. Flags override it:
 
   model = \"inception_v3\"
   url = \"localhost:8000\"
@@ -50,26 +48,27 @@ A plan file says the same in TOML, with _ for -; flags given beside it win:
   shared_memory = \"system\"
   shape = [\"input=299,299,3\"]
 
-  [[configuration]]            # of compare
+  [[configuration]]            # for compare
   name = \"preferred 8\"
-  remove = []                  # keys of the model's configuration to take out
+  remove = []                  # keys to remove from the model's configuration
   patch.dynamic_batching = { preferred_batch_size = [8], max_queue_delay_microseconds = 300000 }";
 
 const BATCHING_FILE: &str = "\
-The plan file has the configurations as in `compare`, and the traces:
+The plan file defines the configurations, as for `compare`, and the traces:
 
   [batching]
   target_ms = 600
-  adaptive = \"adaptive\"        # the configuration that the fixed ones are set against
+  adaptive = \"adaptive\"        # the configuration that is compared with the fixed ones
 
   [[batching.trace]]
   name = \"step\"
-  length = 2                   # times --trace-seconds
-  percent = [20, 80, 20]       # of the capacity, in parts of equal length
+  length = 2                   # in multiples of --trace-seconds
+  percent = [20, 80, 20]       # of capacity, in parts of equal length
 
-In the texts of a configuration's patch, {target_ms} and {percentile} stand for these settings.";
+In the strings of a configuration's patch, {target_ms} and {percentile} are replaced by these settings.";
 
-/// Measures how batch size, request rate, latency, power and energy of a Triton Inference Server hang together.
+/// Measures how batch size and request rate affect latency, throughput, power and energy of a model on Triton
+/// Inference Server.
 #[derive(Parser)]
 #[command(name = "triton-experiment", version = env!("TENSORFLOW_LATENCY_VERSION"), after_help = EXAMPLES, max_term_width = 110, args_override_self = true)]
 struct Cli {
@@ -79,10 +78,10 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Batch sizes times load levels of one model.
+    /// Measure one model at every combination of batch size and load.
     #[command(after_help = PLAN_FILE, args_override_self = true)]
     Sweep(Measuring),
-    /// Several configurations of one model under the very same load.
+    /// Compare configurations of one model under identical load.
     #[command(after_help = PLAN_FILE, args_override_self = true)]
     Compare {
         #[command(flatten)]
@@ -90,8 +89,8 @@ enum Command {
         #[command(flatten)]
         comparing: Comparing,
     },
-    /// Fixed ways to batch and one that adapts, under traces shaped out of the server's capacity: who keeps a latency
-    /// target, and at what cost.
+    /// Compare fixed batching configurations with an adaptive one, under traces scaled to the server's capacity: which
+    /// ones meet a latency target, and at what cost.
     #[command(after_help = BATCHING_FILE, args_override_self = true)]
     Batching {
         #[command(flatten)]
@@ -101,12 +100,12 @@ enum Command {
         #[command(flatten)]
         batching: BatchingSettings,
     },
-    /// Draws tables and plots from the results of a run: report.html, and each plot as SVG and PNG.
+    /// Build the report of a finished or interrupted run: report.html, and each plot as SVG and PNG.
     Report {
-        /// The folder with results.json.
+        /// The folder that holds results.json.
         folder: PathBuf,
     },
-    /// Prints a script that completes this command in a shell.
+    /// Print a shell completion script.
     Completions {
         /// The shell.
         shell: Shell,
@@ -115,18 +114,18 @@ enum Command {
 
 #[derive(Args)]
 struct Measuring {
-    /// A TOML file with settings; flags win over it.
+    /// A TOML file with settings; flags override it.
     #[arg(long, value_name = "FILE")]
     plan: Option<PathBuf>,
-    /// The folder for results.json, results.csv and the report, made if missing [default:
+    /// Folder for results.json, results.csv and the report; created if missing [default:
     /// triton-experiment-DATE-TIME, in UTC].
     #[arg(long, short, value_name = "FOLDER")]
     output: Option<PathBuf>,
-    /// Go on with the run in this folder, by its own plan. Of the settings only --url and --server-pid may be given
-    /// beside it, for a server that has moved.
+    /// Resume the run in this folder with its original plan. Only --url and --server-pid may be given with it, for a
+    /// server that has moved.
     #[arg(long, value_name = "FOLDER", conflicts_with_all = ["plan", "output"])]
     resume: Option<PathBuf>,
-    /// Print nothing but errors and, at the end, where the report is.
+    /// Print only errors and, at the end, the path of the report.
     #[arg(long, short)]
     quiet: bool,
     #[command(flatten)]
@@ -136,14 +135,14 @@ struct Measuring {
 /// What is compared.
 #[derive(Args, Default)]
 struct Comparing {
-    /// A configuration: its name, and what is different from the repository's as JSON, for instance
-    /// 'default={"dynamic_batching":{}}'; {} is the repository's own, null takes a key out. May be repeated.
+    /// A configuration: its name, and its changes to the repository's configuration as JSON, for example
+    /// 'default={"dynamic_batching":{}}'. {} changes nothing, null removes a key. May be repeated.
     #[arg(long, value_name = "NAME=JSON", help_heading = "Configurations")]
     configuration: Vec<String>,
-    /// How configurations are brought into force: over the server's repository API, by rewriting the model
-    /// folder of a server that the tool started, or by the first of these that works [default: auto].
+    /// How to apply configurations: through the server's repository API, by rewriting the model folder of a server
+    /// that the tool started, or by the first of these that works [default: auto].
     #[arg(long, value_name = "WAY", help_heading = "Configurations")]
-    reconfigure: Option<Way>,
+    reconfigure: Option<ReconfigureBy>,
 }
 
 /// Runs the command line of this process.
@@ -189,7 +188,7 @@ fn done(result: Result<ExitCode>) -> ExitCode {
     })
 }
 
-/// Everything that the flags say.
+/// All settings given by flags.
 fn settings(
     measuring: &Measuring,
     comparing: Comparing,
@@ -204,24 +203,24 @@ fn prepare(command: &str, measuring: &Measuring, mut settings: Settings) -> Resu
     let quiet = measuring.quiet;
     if let Some(folder) = &measuring.resume {
         let (url, server_pid) = (settings.url.take(), settings.server_pid.take());
-        // Without flags of its own, all that a subcommand gives is that it is this one.
+        // The subcommand sets it even when none of its own flags is given.
         settings.batching.take_if(|batching| *batching == BatchingSettings::default());
         let others = serde_json::to_value(&settings)?.as_object().is_some_and(|given| !given.is_empty());
         ensure!(
             !others,
-            "--resume goes on by the run's own plan: of the settings only --url and --server-pid may be given"
+            "--resume uses the original plan of the run: of the settings only --url and --server-pid may be given"
         );
         let store = Store::resume(folder)?;
         let mut plan = store.results().plan.clone();
         let kind = plan.command();
         ensure!(
             kind == command,
-            "{} holds a {kind}: go on with `triton-experiment {kind} --resume`",
+            "{} holds a {kind}: resume it with `triton-experiment {kind} --resume`",
             folder.display()
         );
         ensure!(
             url.is_none() || plan.own_server.is_none(),
-            "--url: the run in {} starts a server of its own",
+            "--url: the run in {} starts its own server",
             folder.display()
         );
         plan.url = url.or(plan.url);
@@ -239,7 +238,7 @@ fn prepare(command: &str, measuring: &Measuring, mut settings: Settings) -> Resu
 fn plan(command: &str, measuring: &Measuring, mut settings: Settings) -> Result<Plan> {
     if let Some(file) = &measuring.plan {
         let text = std::fs::read_to_string(file)
-            .with_context(|| format!("the plan {} cannot be read", file.display()))?;
+            .with_context(|| format!("cannot read the plan {}", file.display()))?;
         settings = settings.or(&Settings::from_toml(&text, &file.display().to_string())?)?;
     }
     ensure!(

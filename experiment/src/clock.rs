@@ -1,8 +1,8 @@
-//! The one clock of the tool.
+//! The clock of all measurements.
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// `CLOCK_MONOTONIC` in nanoseconds: the clock that Triton and the backend stamp requests with.
+/// `CLOCK_MONOTONIC` in nanoseconds: the clock of the time stamps of Triton and the backend.
 pub fn now_ns() -> u64 {
     let now = clock_gettime(ClockId::Monotonic);
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64

@@ -4,7 +4,7 @@ use std::fs;
 
 use crate::results::Host;
 
-/// What can be told about it; parts that cannot are empty or zero.
+/// Describes it; what cannot be determined is empty or zero.
 pub fn describe() -> Host {
     let uname = rustix::system::uname();
     let text = |value: &std::ffi::CStr| value.to_string_lossy().into_owned();

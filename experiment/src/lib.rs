@@ -1,30 +1,31 @@
-//! The measuring tool: how batch size, request rate, latency, power and energy of a Triton server hang together.
+//! The measuring tool: how batch size and request rate affect latency, throughput, power and energy of a model on a
+//! Triton server.
 //!
-//! It sees the server over HTTP only. The rooms, in the order of a run:
+//! It sees the server over HTTP only. Each room imports from the rooms above it in this table:
 //!
 //! | | |
 //! |---|---|
+//! | [`clock`], [`arrivals`], [`times`], [`samples`] | the clock, due times of requests, distributions, single requests |
+//! | [`record`], [`settle`] | outcomes of requests in windows, and whether the windows have settled |
+//! | [`plan`] | what to measure, with every default filled in; the key of a point; the choices of the command line |
+//! | [`results`], [`store`] | what a run leaves behind, and the folder it is kept in |
+//! | [`settings`] | what the user asked for, by flags and in a TOML plan file |
+//! | [`load`] | sends requests at their times and gathers the outcomes |
+//! | [`agreement`], [`adherence`] | whether the server's statistics agree, and whether a latency target was met |
+//! | [`server`] | everything but the load: metadata, statistics, configurations, a server that the tool starts |
+//! | [`power`] | energy, CPU time and temperatures, on the same clock as the windows |
+//! | [`target`] | the server and the model to measure, and the meter |
+//! | [`requests`] | the requests of a point, made from the model's metadata |
+//! | [`point`] | measures one point, then puts its results and warnings into words |
+//! | [`report`], [`progress`] | tables, plots and sentences about results |
+//! | [`run`] | a whole run: server, idle power, all points, report |
 //! | [`cli`] | the command line |
-//! | [`settings`] | what was asked for, by flags and in a TOML plan file |
-//! | [`plan`] | what is to be measured, with every default filled in |
-//! | [`batching`], [`traces`] | of `batching`: the latency target, and arrivals shaped out of the capacity |
-//! | [`run`] | a whole run: server, idle power, all points in their order, report |
-//! | [`target`] | the server and the model that are measured, and the meter that watches them |
-//! | [`server`] | everything but the load: metadata, statistics, configurations, a server of its own |
-//! | [`power`] | energy, CPU time, temperatures, by the clock of the windows |
-//! | [`point`] | one point: load until it has [settled](settle), and what that took |
-//! | [`requests`] | its requests, out of the model's metadata |
-//! | [`load`] | sends them, paced, and gathers their outcomes ([`record`]) |
-//! | [`samples`], [`adherence`] | single requests of a trace, and whether they kept the latency target |
-//! | [`agreement`] | whether the server's statistics say the same |
-//! | [`results`], [`store`] | what a run leaves, and where |
-//! | [`report`] | tables and plots of it |
 
 #![deny(unsafe_code)]
 
 pub mod adherence;
 pub mod agreement;
-pub mod batching;
+pub mod arrivals;
 pub mod cli;
 pub mod clock;
 pub mod host;
@@ -44,4 +45,4 @@ pub mod settings;
 pub mod settle;
 pub mod store;
 pub mod target;
-pub mod traces;
+pub mod times;

@@ -1,30 +1,31 @@
-//! What a person sees of a run: bars on a terminal, else a line for each point.
+//! Progress output of a run: a bar on a terminal, and a line for each point.
 
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::plan::PointKey;
 use crate::point::BUSY_CLIENT;
-use crate::results::{Point, PointKey, Results};
+use crate::results::{Point, Results};
 
-/// Hidden without a terminal, and when asked to be quiet.
+/// The bar is hidden without a terminal and with `--quiet`.
 pub struct Progress {
     bar: ProgressBar,
     quiet: bool,
 }
 
 impl Progress {
-    /// `points` are to come.
+    /// For a run of so many points.
     pub fn start(points: usize, quiet: bool) -> Self {
         // Draws to standard error, and only where that is a terminal.
         let bar = if quiet { ProgressBar::hidden() } else { ProgressBar::new(points as u64) };
         let style = ProgressStyle::with_template("{bar:24} {pos}/{len} [{elapsed_precise}] {msg}");
-        bar.set_style(style.expect("the template is right"));
+        bar.set_style(style.expect("the template is valid"));
         bar.enable_steady_tick(Duration::from_millis(500));
         Self { bar, quiet }
     }
 
-    /// A line.
+    /// Prints a line.
     pub fn say(&self, text: &str) {
         if self.quiet {
             return;
@@ -32,17 +33,17 @@ impl Progress {
         self.bar.suspend(|| println!("{text}"));
     }
 
-    /// Points that an earlier run measured.
+    /// So many points were measured before the run was resumed.
     pub fn skip(&self, points: usize) {
         self.bar.set_position(points as u64);
         if points > 0 {
-            self.say(&format!("{points} points are there already"));
+            self.say(&format!("{points} points were measured before"));
         }
     }
 
-    /// What the traces have their rates from has been measured.
+    /// The capacity, which scales the traces, has been measured.
     pub fn capacity(&self, capacity: &Point) {
-        self.say(&format!("100 % of the traces: {}", line(capacity)));
+        self.say(&format!("capacity (100 % of the traces): {}", line(capacity)));
     }
 
     /// A point is about to be measured.
@@ -64,7 +65,7 @@ impl Progress {
         let busy = results.points.iter().filter(busy).count();
         if busy > 0 {
             self.say(&format!(
-                "warning: at {busy} of {} points {BUSY_CLIENT} over a tenth of the server's CPU time; see the report",
+                "warning: at {busy} of {} points {BUSY_CLIENT} more than a tenth of the server's CPU time; see the report",
                 results.points.len()
             ));
         }
@@ -102,7 +103,7 @@ fn line(point: &Point) -> String {
     } else if let Some(seconds) = point.cpu_s_per_inference {
         parts.push(format!("{:.3} CPU ms/inference", seconds * 1e3));
     }
-    // That of the client's own CPU time comes at the end, once: with a fast model every point has it.
+    // The warning about the client's CPU time is printed once at the end, because with a fast model every point has it.
     let others = point.warnings.iter().filter(|warning| !warning.starts_with(BUSY_CLIENT));
     parts.extend(others.map(|warning| format!("\n    warning: {warning}")));
     parts.join("  ").replace("  \n", "\n")

@@ -1,15 +1,12 @@
-//! Outcomes of requests, gathered into windows and totals.
+//! Outcomes of requests, in windows and totals.
 
 use std::collections::BTreeMap;
 
-use base64::prelude::{BASE64_STANDARD, Engine};
-use hdrhistogram::Histogram;
-use hdrhistogram::serialization::{Serializer, V2DeflateSerializer};
-
 use crate::samples::{Fate, Sample};
+use crate::times::Times;
 
-/// The values of a response that the tool knows, by the names of outputs or response parameters.
-/// `executed_batch_size` is a count, the others are nanoseconds.
+/// The values of a response that the tool reads: names of outputs or response parameters. `executed_batch_size` is a
+/// count, the others are nanoseconds.
 pub const SERVER_VALUES: [&str; 7] = [
     "compute_latency_ns",
     "compute_input_ns",
@@ -20,34 +17,34 @@ pub const SERVER_VALUES: [&str; 7] = [
     "executed_batch_size",
 ];
 
-/// The place of `executed_batch_size` in [`SERVER_VALUES`].
+/// The index of `executed_batch_size` in [`SERVER_VALUES`].
 pub const EXECUTED_BATCH_SIZE: usize = 6;
 
 /// A response's values, in the order of [`SERVER_VALUES`].
 pub type ServerValues = [Option<i64>; SERVER_VALUES.len()];
 
-/// One request, from due to done. Times on [`now_ns`](crate::clock::now_ns)'s clock.
+/// The outcome of a request. Times on [`now_ns`](crate::clock::now_ns)'s clock.
 #[derive(Clone, Debug)]
 pub struct Outcome {
     /// When it was due (open loop); when it was sent (closed loop).
     pub scheduled_ns: u64,
-    /// When its first byte was handed to the connection.
+    /// When its first byte was written to the connection.
     pub sent_ns: u64,
-    /// When the last byte of the response was there, or the failure.
+    /// When the last byte of the response arrived, or the failure.
     pub done_ns: u64,
-    /// What came of it.
+    /// The values of the response, or the failure.
     pub result: Result<ServerValues, Failure>,
 }
 
-/// The kind of a failure that is a refusal: the server's queue is full.
+/// The kind of failure of a refusal: the server's queue is full.
 const REFUSED: &str = "HTTP 503";
 
-/// A request that was not answered as it should.
+/// Why a request failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
     /// "HTTP 503", "connection refused", "cannot connect", "connection closed", "timeout", "bad response".
     pub kind: String,
-    /// In the words of who reported it.
+    /// The message of the server, or of the connection.
     pub message: String,
 }
 
@@ -65,79 +62,22 @@ impl Outcome {
     }
 }
 
-/// When a window is over: at the first response after both.
+/// When a window ends: at the first response after both minimums.
 #[derive(Clone, Copy, Debug)]
 pub struct WindowRule {
-    /// Nothing is recorded into windows before this has passed since the start.
+    /// Time since the start before the first window.
     pub warm_up_ns: u64,
-    /// Shortest window. [`u64::MAX`]: one window until the end.
+    /// Minimum length of a window. [`u64::MAX`]: one window until the end.
     pub min_ns: u64,
-    /// Fewest requests in a window.
+    /// Minimum number of requests in a window.
     pub min_requests: u64,
-    /// What counts as sent late.
+    /// A request sent later than this after it was due counts as late.
     pub late_ns: u64,
-    /// Whether each request is kept beside the distributions.
+    /// Whether single requests are kept besides the distributions.
     pub keep_each: bool,
 }
 
-/// Times of requests: histogram for the percentiles, sum for the exact mean.
-#[derive(Clone, Debug)]
-pub struct Times {
-    /// Three significant digits; grows as needed, so nothing is capped.
-    pub histogram: Histogram<u64>,
-    /// Exact.
-    pub sum_ns: u128,
-    /// Exact.
-    pub min_ns: u64,
-    /// Exact.
-    pub max_ns: u64,
-}
-
-impl Default for Times {
-    fn default() -> Self {
-        let histogram = Histogram::new(3).expect("three significant digits are possible");
-        Self { histogram, sum_ns: 0, min_ns: u64::MAX, max_ns: 0 }
-    }
-}
-
-impl Times {
-    /// Adds one.
-    pub fn record(&mut self, ns: u64) {
-        self.histogram.record(ns).expect("the histogram grows by itself");
-        self.sum_ns += u128::from(ns);
-        self.min_ns = self.min_ns.min(ns);
-        self.max_ns = self.max_ns.max(ns);
-    }
-
-    /// Adds all of another's.
-    pub fn add(&mut self, other: &Self) {
-        self.histogram.add(&other.histogram).expect("the histogram grows by itself");
-        self.sum_ns += other.sum_ns;
-        self.min_ns = self.min_ns.min(other.min_ns);
-        self.max_ns = self.max_ns.max(other.max_ns);
-    }
-
-    /// The histogram in HdrHistogram's V2 compressed format, base64.
-    pub fn encode(&self) -> String {
-        let mut bytes = Vec::new();
-        V2DeflateSerializer::new()
-            .serialize(&self.histogram, &mut bytes)
-            .expect("a vector takes what is written");
-        BASE64_STANDARD.encode(bytes)
-    }
-
-    /// How many.
-    pub fn count(&self) -> u64 {
-        self.histogram.len()
-    }
-
-    /// Exact mean in ns; none of none.
-    pub fn mean(&self) -> Option<f64> {
-        (self.count() > 0).then(|| self.sum_ns as f64 / self.count() as f64)
-    }
-}
-
-/// What happened in a stretch of time.
+/// The requests of a period.
 #[derive(Clone, Debug, Default)]
 pub struct Window {
     /// The response that opened it (or the end of the warm-up).
@@ -148,7 +88,7 @@ pub struct Window {
     pub latency: Times,
     /// The server's times, in the order of [`SERVER_VALUES`] without the last.
     pub server_times: [Times; EXECUTED_BATCH_SIZE],
-    /// Requests by the size of the batch that ran them.
+    /// Requests by the size of the batch in which they ran.
     pub executed_batch_sizes: BTreeMap<u64, u64>,
     /// Failures by kind: count and first message.
     pub failures: BTreeMap<String, (u64, String)>,
@@ -161,7 +101,7 @@ pub struct Window {
 }
 
 impl Window {
-    /// Adds another's requests and moves the end; the windows follow one another.
+    /// Adds the requests of the window that follows, and moves the end.
     pub fn add(&mut self, next: &Self) {
         if self.end_ns == 0 {
             self.start_ns = next.start_ns;
@@ -232,7 +172,7 @@ impl Recorder {
     /// The load starts at `start_ns`.
     pub fn new(rule: WindowRule, start_ns: u64) -> Self {
         let empty = Window { start_ns, end_ns: start_ns, ..Window::default() };
-        // Without a warm-up (a trace) the very first request counts as well.
+        // Without a warm-up (a trace) the first request counts, too.
         let window = (rule.warm_up_ns == 0).then(|| empty.clone());
         Self {
             rule,
@@ -256,10 +196,10 @@ impl Recorder {
         }
     }
 
-    /// A request is done. The window that it closes, if it does.
+    /// Records a request that is done. Returns the window that it closes, if it does.
     ///
-    /// Windows begin and end with a response, so that the throughput of few, long requests is not off by the
-    /// part of a request that a fixed length would cut.
+    /// Windows begin and end with a response: a fixed length would cut off parts of requests, which distorts the
+    /// throughput of few long ones.
     pub fn record(&mut self, outcome: &Outcome) -> Option<Window> {
         self.totals.record(outcome, self.rule.late_ns);
         self.totals.end_ns = outcome.done_ns;
@@ -283,12 +223,12 @@ impl Recorder {
         })
     }
 
-    /// Every request so far, where they are kept, in the order in which they were done.
+    /// The single requests so far, if they are kept, in order of completion.
     pub fn take_each(&mut self) -> Vec<Sample> {
         std::mem::take(&mut self.each)
     }
 
-    /// The load is over: the window that was not full, and everything from the start.
+    /// Returns the last window, which was not full, and the totals since the start.
     pub fn finish(self) -> (Option<Window>, Window) {
         (self.window, self.totals)
     }
@@ -438,17 +378,5 @@ mod tests {
         );
         assert_eq!(sum.server_times[2].sum_ns, 9 * u128::from(sum.latency.count()));
         assert_eq!(sum.executed_batch_sizes.values().sum::<u64>(), sum.latency.count());
-    }
-
-    #[test]
-    fn times_have_no_upper_bound() {
-        let mut times = Times::default();
-        times.record(1);
-        // An hour, and three years.
-        times.record(3_600_000_000_000);
-        times.record(94_608_000_000_000_000);
-        assert_eq!((times.min_ns, times.max_ns, times.count()), (1, 94_608_000_000_000_000, 3));
-        let median = times.histogram.value_at_quantile(0.5);
-        assert!((median as f64 / 3.6e12 - 1.0).abs() < 1e-3, "{median}");
     }
 }

@@ -1,4 +1,4 @@
-//! Makes the requests of a point out of the model's metadata: shapes, data, shared memory.
+//! Makes the requests of a point from the model's metadata: shapes, data, shared memory.
 
 use std::iter;
 use std::time::Duration;
@@ -15,10 +15,10 @@ use crate::record::{SERVER_VALUES, WindowRule};
 use crate::server::{Control, TensorMetadata};
 use crate::target::Target;
 
-/// Outputs that the tool has no use for; it does not ask for them where it names outputs at all.
+/// Outputs that the tool does not use. It leaves them out where it names the outputs.
 const UNUSED: [&str; 1] = ["request_end_ns"];
 
-/// Where each slot's outputs begin in shared memory.
+/// Alignment of outputs in shared memory, in bytes.
 const ALIGNMENT: usize = 64;
 
 /// The requests of a point, and the shared memory that they name.
@@ -28,14 +28,14 @@ pub struct Requests<'a> {
 }
 
 impl<'a> Requests<'a> {
-    /// Requests of `batch` rows, for at most `slots` in flight together.
+    /// Requests of `batch` rows, for at most `slots` concurrent ones.
     ///
     /// # Errors
-    /// The model does not take that batch, an input's shape or data are not known, or the server does not take the
+    /// The model does not allow that batch size, the shape or data of an input is unknown, or the server rejects the
     /// shared memory.
     pub fn make(target: &'a Target, plan: &Plan, batch: u32, slots: usize) -> Result<Self> {
         let (control, version) = (target.control(), plan.version.as_deref());
-        // Asked each time: another configuration may have other shapes.
+        // Read each time, because another configuration may have other shapes.
         let model = control.model_metadata(&plan.model, version)?;
         let config = control.model_config(&plan.model, version)?;
         check_names(plan, &model.inputs)?;
@@ -93,10 +93,10 @@ impl<'a> Requests<'a> {
         Ok(Self { prepared, _shared: shared })
     }
 
-    /// Sends one request and waits for the answer: what is wrong with all of them shows here.
+    /// Sends one request and waits for the response, to find errors that all requests would have.
     ///
     /// # Errors
-    /// The server's, in its words; or the run was interrupted.
+    /// The server's message, or the run was interrupted.
     pub fn probe(&self, target: &Target, plan: &Plan) -> Result<()> {
         let once = Pacing::Open { arrivals: Box::new(iter::once(Duration::ZERO)), max_connections: 1 };
         let rule =
@@ -106,7 +106,7 @@ impl<'a> Requests<'a> {
         match totals.all.failures.into_iter().next() {
             None => Ok(()),
             Some((kind, (_, message))) => {
-                bail!("the server does not answer a request of this point: {kind}: {message}")
+                bail!("a test request of this point failed: {kind}: {message}")
             }
         }
     }
@@ -114,7 +114,7 @@ impl<'a> Requests<'a> {
     /// The load of these requests.
     ///
     /// # Errors
-    /// The server's name has no address.
+    /// The server's host name cannot be resolved.
     pub fn workload(
         &self,
         target: &Target,
@@ -133,7 +133,7 @@ impl<'a> Requests<'a> {
     }
 }
 
-/// Whether requests of `batch` rows can be made for the model, under its configuration with a merge patch.
+/// Checks that requests of `batch` rows can be made for the model, with a merge patch applied to its configuration.
 ///
 /// # Errors
 /// As [`Requests::make`].
@@ -146,7 +146,7 @@ pub fn check(target: &Target, plan: &Plan, batch: u32, patch: Option<&Value>) ->
     }
     check_names(plan, &model.inputs)?;
     let batched = is_batched(&config, &plan.model, batch)?;
-    // Where the batch dimension comes or goes, shapes are known only when the server has loaded the model so.
+    // If the patch adds or removes the batch dimension, shapes are known only after the model has been loaded with it.
     if batched == was_batched {
         for input in &model.inputs {
             filled(input, plan, batched.then_some(batch))?;
@@ -155,31 +155,31 @@ pub fn check(target: &Target, plan: &Plan, batch: u32, patch: Option<&Value>) ->
     Ok(())
 }
 
-/// Shared memory that the server has registered, until this is dropped.
+/// Shared memory that is registered with the server until this is dropped.
 struct Registered<'a> {
     control: &'a Control,
     name: String,
 }
 
 impl<'a> Registered<'a> {
-    /// The server keeps its own mapping, so the region goes at once: a run that is killed leaves no file behind.
+    /// The server has its own mapping, so the region is removed at once: a run that is killed leaves no file behind.
     fn new(control: &'a Control, region: Region) -> Result<Self> {
         let name = unique_name("region");
         control
             .register_system_memory(&name, &region.key(), 0, region.len() as u64)
-            .context("without --shared-memory, tensors go over HTTP")?;
+            .context("leave out --shared-memory to send tensors over HTTP")?;
         Ok(Self { control, name })
     }
 }
 
 impl Drop for Registered<'_> {
     fn drop(&mut self) {
-        // If the server is gone, so is what it had registered.
+        // If the server is gone, there is nothing to unregister.
         let _ = self.control.unregister_system_memory(&self.name);
     }
 }
 
-/// Names that the plan gives data or shapes for have to be the model's.
+/// The inputs for which the plan gives data or shapes have to exist.
 fn check_names(plan: &Plan, inputs: &[TensorMetadata]) -> Result<()> {
     let known: Vec<&str> = inputs.iter().map(|input| input.name.as_str()).collect();
     for (flag, names) in [
@@ -199,25 +199,25 @@ fn is_batched(config: &Value, model: &str, batch: u32) -> Result<bool> {
     if largest == 0 {
         ensure!(
             batch == 1,
-            "batch {batch}: the model '{model}' has no batch dimension (max_batch_size 0), so --batch can only be 1"
+            "batch {batch}: the model '{model}' has no batch dimension (max_batch_size 0): --batch must be 1"
         );
         return Ok(false);
     }
     ensure!(
         u64::from(batch) <= largest,
-        "batch {batch}: the model '{model}' takes at most {largest} (max_batch_size): give smaller ones by --batch"
+        "batch {batch}: the model '{model}' allows at most {largest} (max_batch_size): give smaller sizes with --batch"
     );
     Ok(true)
 }
 
-/// The dimensions of one row: the metadata's, without the batch, with variable ones as the plan gives them.
+/// The dimensions of one row: those of the metadata without the batch, with the plan's sizes for variable ones.
 fn row_shape(input: &TensorMetadata, plan: &Plan, batched: bool) -> Result<Vec<i64>> {
     let name = &input.name;
     let row = &input.shape[usize::from(batched).min(input.shape.len())..];
     let Some(asked) = plan.shapes.get(name) else {
         ensure!(
             row.iter().all(|dim| *dim >= 0),
-            "input '{name}' has variable dimensions {row:?}: give their sizes by --shape {name}=D,D,..."
+            "input '{name}' has variable dimensions {row:?}: give their sizes with --shape {name}=D,D,..."
         );
         return Ok(row.to_vec());
     };
@@ -238,12 +238,12 @@ fn filled(input: &TensorMetadata, plan: &Plan, batch: Option<u32>) -> Result<Inp
         None => load::tensor(&input.datatype, &shape, fill).with_context(|| format!("input '{name}'"))?,
         Some(file) => {
             let bytes = std::fs::read(file)
-                .with_context(|| format!("--input-file: {} cannot be read", file.display()))?;
+                .with_context(|| format!("--input-file: cannot read {}", file.display()))?;
             if input.datatype != "BYTES" {
                 let expected = load::tensor_size(&input.datatype, &row)?.unwrap_or(0);
                 ensure!(
                     bytes.len() == expected,
-                    "--input-file: {} has {} bytes, and a row of '{name}' ({} {row:?}) has {expected}",
+                    "--input-file: {} has {} bytes, but a row of '{name}' ({} {row:?}) has {expected}",
                     file.display(),
                     bytes.len(),
                     input.datatype
@@ -255,8 +255,8 @@ fn filled(input: &TensorMetadata, plan: &Plan, batch: Option<u32>) -> Result<Inp
     Ok(Input { name: name.clone(), datatype: input.datatype.clone(), shape, data: InputData::Binary(bytes) })
 }
 
-/// Bytes that an output takes in shared memory, rounded up; none where that is not known before the answer, and
-/// for the server's times, which the tool reads.
+/// Bytes of an output in shared memory, rounded up. None if the size is unknown before the response, and for the
+/// server's times, which the tool reads.
 fn output_size(output: &TensorMetadata, batch: Option<u32>) -> Option<usize> {
     if SERVER_VALUES.contains(&output.name.as_str()) {
         return None;

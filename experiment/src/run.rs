@@ -9,25 +9,25 @@ use anyhow::{Context, Result, bail, ensure};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
-use crate::plan::{Load, Plan};
+use crate::plan::{Load, Plan, PointKey};
 use crate::progress::Progress;
-use crate::results::{PointKey, Results, SCHEMA_VERSION};
+use crate::results::{Results, SCHEMA_VERSION};
 use crate::store::Store;
 use crate::target::{Configurations, Interrupted, Target};
-use crate::{host, load, point, report, requests};
+use crate::{arrivals, host, point, report, requests};
 
-/// Files that a run opens beside its connections: results, pipes, the control plane.
+/// Files that a run opens besides its connections: results, pipes, the control plane.
 const FILES_BESIDE: u64 = 100;
 
-/// What to do, and where to keep it.
+/// What to measure, and where to keep the results.
 pub struct Run {
     /// What to measure.
     pub plan: Plan,
     /// Where to keep the results.
     pub folder: PathBuf,
-    /// The results of an earlier run of the same plan, to go on with.
+    /// The results of an interrupted run of the same plan, to resume.
     pub earlier: Option<Store>,
-    /// Whether to print nothing but errors and where the report is.
+    /// Whether to print only errors and the path of the report.
     pub quiet: bool,
 }
 
@@ -39,17 +39,17 @@ pub enum Ending {
     Interrupted,
 }
 
-/// Runs it.
+/// Measures all points that are missing, and writes the report.
 ///
 /// # Errors
-/// Something kept a point from being measured; the points before it are kept.
+/// A point could not be measured; the points before it are kept.
 pub fn run(run: Run) -> Result<Ending> {
     let Run { plan, folder, earlier, quiet } = run;
     let interrupted = watch_signals()?;
     let points = plan.points();
     let progress = Progress::start(points.len(), quiet);
     let outcome = attempt(&plan, &folder, earlier, &points, &progress, interrupted);
-    // Of an unfinished run as well: what was measured is worth a look.
+    // Also for an unfinished run, with the points so far.
     let store = Store::open(&folder);
     if let Ok(store) = &store {
         let report = report::write(store.results(), &folder)?;
@@ -68,34 +68,34 @@ pub fn run(run: Run) -> Result<Ending> {
         Err(error) => bail!("{error:#}. {}", kept(&folder)),
     }
     let unanswered = store?.results().points.iter().filter(|point| point.requests == 0).count();
-    ensure!(unanswered == 0, "at {unanswered} of {} points every request failed", points.len());
+    ensure!(unanswered == 0, "all requests failed at {unanswered} of {} points", points.len());
     Ok(Ending::Complete)
 }
 
-/// Where an unfinished run stands.
+/// The state of an unfinished run, and how to resume it.
 fn kept(folder: &Path) -> String {
     match Store::open(folder) {
         Ok(store) => {
             let results = store.results();
             let command = results.plan.command();
             format!(
-                "{} of {} points are in {folder}; `triton-experiment {command} --resume {folder}` measures the others",
+                "{} of {} points are in {folder}; run `triton-experiment {command} --resume {folder}` to measure the rest",
                 results.points.len(),
                 results.plan.points().len(),
                 folder = folder.display()
             )
         }
-        Err(_) => "Nothing was measured.".to_owned(),
+        Err(_) => "No results were written.".to_owned(),
     }
 }
 
-/// The first SIGINT or SIGTERM asks for a stop; the second ends the process at once.
+/// The first SIGINT or SIGTERM requests a stop; the second ends the process at once.
 fn watch_signals() -> Result<Arc<AtomicBool>> {
     let interrupted = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {
         signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&interrupted))
             .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&interrupted)))
-            .context("signals cannot be watched")?;
+            .context("cannot install signal handlers")?;
     }
     Ok(interrupted)
 }
@@ -108,7 +108,7 @@ fn attempt(
     progress: &Progress,
     interrupted: Arc<AtomicBool>,
 ) -> Result<()> {
-    progress.say("finding or starting the server");
+    progress.say("connecting to the server");
     let target = Target::open(plan, interrupted)?;
     progress.say(&format!(
         "{} {}, model {}, power: {}",
@@ -134,16 +134,16 @@ fn attempt(
     store.update(|results| results.complete = true)
 }
 
-/// What would keep a point from being measured is better found before the first than after hours.
+/// Checks the requests of every point before the first measurement, so that an error does not show up after hours.
 fn check_points(plan: &Plan, target: &Target) -> Result<()> {
     raise_file_limit(plan.most_in_flight())?;
     for load in &plan.loads {
         if let Load::Trace { file } = load {
-            load::read_trace(file.as_ref())?;
+            arrivals::read_trace(file.as_ref())?;
         }
     }
     if let Some(batching) = &plan.batching {
-        requests::check(target, plan, batching.capacity_batch, None).context("for the capacity")?;
+        requests::check(target, plan, batching.capacity_batch, None).context("capacity")?;
     }
     for &batch in &plan.batches {
         if plan.configurations.is_empty() {
@@ -157,19 +157,19 @@ fn check_points(plan: &Plan, target: &Target) -> Result<()> {
     Ok(())
 }
 
-/// Each request in flight is a connection, and a connection is a file.
+/// Each request in flight needs a connection, and a connection is an open file.
 fn raise_file_limit(connections: usize) -> Result<()> {
     let needed = connections as u64 + FILES_BESIDE;
     let limit = getrlimit(Resource::Nofile);
     if limit.current.is_some_and(|current| current < needed) {
         ensure!(
             limit.maximum.is_none_or(|maximum| needed <= maximum),
-            "{connections} requests in flight need {needed} open files, and this process may have {}: ask for fewer, \
-             or raise the limit (ulimit -Hn)",
+            "{connections} requests in flight need {needed} open files, but this process is limited to {}: use fewer, or \
+             raise the limit (ulimit -Hn)",
             limit.maximum.unwrap_or(0)
         );
         setrlimit(Resource::Nofile, Rlimit { current: Some(needed), ..limit })
-            .context("the limit of open files cannot be raised")?;
+            .context("cannot raise the limit of open files")?;
     }
     Ok(())
 }
@@ -194,7 +194,7 @@ fn begin(plan: &Plan, target: &Target, configurations: &Configurations) -> Resul
     }
 }
 
-/// Points of one run have to be comparable.
+/// All points of a run have to be comparable.
 fn check_same(store: &Store, target: &Target, plan: &Plan) -> Result<()> {
     let (earlier, now) = (store.results(), target.describe_server());
     let pairs = [
@@ -206,7 +206,7 @@ fn check_same(store: &Store, target: &Target, plan: &Plan) -> Result<()> {
     for (what, before, now) in pairs {
         ensure!(
             before == now,
-            "the {what} is another one than in the run to go on with: it was {before}, now it is {now}. Start a new run"
+            "the {what} differs from the run to resume: it was {before} and is now {now}. Start a new run"
         );
     }
     Ok(())
@@ -236,7 +236,7 @@ fn measure_all(
             repeat: 0,
         };
         let (capacity, _) = point::measure(target, plan, &key, 0, None)?;
-        ensure!(capacity.inferences > 0, "no request of the capacity's measurement was answered");
+        ensure!(capacity.inferences > 0, "no request was answered while measuring the capacity");
         progress.capacity(&capacity);
         store.update(|results| results.capacity = Some(capacity))?;
     }
@@ -248,8 +248,7 @@ fn measure_all(
         if let Some(earlier) = store.results().configurations.get(&key.configuration) {
             ensure!(
                 *earlier == in_force,
-                "the model's configuration{} is another one than at the points so far: bring it back, or start a new \
-                 run",
+                "the model's configuration{} differs from the one at the points so far: restore it, or start a new run",
                 if key.configuration.is_empty() {
                     String::new()
                 } else {

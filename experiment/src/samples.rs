@@ -1,4 +1,4 @@
-//! Single requests: what the latency over the time of a trace is drawn and judged from.
+//! Single requests of a trace, for plots of latency over time and for the latency target.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,33 +12,33 @@ use serde::{Deserialize, Serialize};
 pub struct Sample {
     /// When it was due, since the trace's start.
     pub due_ns: u64,
-    /// From then to the last byte of the answer, be it a refusal, or to the failure.
+    /// From then to the last byte of the response, also of a refusal, or to the failure.
     pub latency_ns: u64,
-    /// What came of it.
+    /// Its outcome.
     pub fate: Fate,
 }
 
-/// What can come of a request.
+/// The outcome of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Fate {
-    /// An answer without an error.
+    /// A response without an error.
     Answered,
-    /// The server took no more of them: HTTP 503, UNAVAILABLE.
+    /// Refused because the queue is full: HTTP 503, UNAVAILABLE.
     Refused,
     /// Any other error.
     Failed,
 }
 
-/// The requests of points, by their visit.
+/// The requests of points, by visit number.
 pub type Samples = BTreeMap<usize, Vec<Sample>>;
 
-/// Where the requests of a visit are: a folder beside `results.json`, with a CSV file for each point.
+/// The CSV file with the requests of a visit, in a folder beside `results.json`.
 fn file(folder: &Path, visit: usize) -> PathBuf {
     folder.join("requests").join(format!("{visit:04}.csv"))
 }
 
-/// Keeps the requests of a point.
+/// Writes the requests of a point.
 ///
 /// # Errors
 /// The file cannot be written.
@@ -52,13 +52,13 @@ pub fn write(folder: &Path, visit: usize, samples: &[Sample]) -> Result<()> {
         fs::create_dir_all(file.parent().unwrap_or(folder))?;
         fs::write(&file, rows.into_inner().map_err(|error| error.into_error())?)
     };
-    write().with_context(|| format!("{} cannot be written", file.display()))
+    write().with_context(|| format!("cannot write {}", file.display()))
 }
 
-/// The requests of these visits, as far as they were kept.
+/// The requests of these visits, of those for which they were kept.
 ///
 /// # Errors
-/// A file that is there cannot be read, or is none of this tool's.
+/// A file cannot be read, or is not a file of this tool.
 pub fn read(folder: &Path, visits: impl Iterator<Item = usize>) -> Result<Samples> {
     let mut all = Samples::new();
     for visit in visits {
@@ -66,7 +66,7 @@ pub fn read(folder: &Path, visits: impl Iterator<Item = usize>) -> Result<Sample
         if !file.exists() {
             continue;
         }
-        let wrong = || format!("{} is no list of requests of this tool", file.display());
+        let wrong = || format!("{} is not a list of requests of this tool", file.display());
         let mut rows = csv::Reader::from_path(&file).with_context(wrong)?;
         let samples: Vec<Sample> = rows.deserialize().collect::<Result<_, _>>().with_context(wrong)?;
         ensure!(!samples.is_empty(), "{} is empty", file.display());
@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn requests_survive_their_way_through_the_file() {
+    fn requests_survive_the_file() {
         let folder = tempfile::tempdir().unwrap();
         let samples = [
             Sample { due_ns: 0, latency_ns: u64::MAX, fate: Fate::Answered },
@@ -96,6 +96,6 @@ mod tests {
         );
         fs::write(file(folder.path(), 12), "due_ns,latency_ns,fate\n1,soon,answered\n").unwrap();
         let error = format!("{:#}", read(&[12]).unwrap_err());
-        assert!(error.contains("0012.csv is no list of requests"), "{error}");
+        assert!(error.contains("0012.csv is not a list of requests"), "{error}");
     }
 }

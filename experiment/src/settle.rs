@@ -1,14 +1,14 @@
-//! Whether a point has come to rest.
+//! Whether the measurements of a point have settled.
 
 use crate::record::Window;
 
-/// Windows that have to agree.
+/// Number of windows that have to agree.
 pub const WINDOWS: usize = 3;
 
 /// Whether the last three windows agree: each lies within `tolerance` (a fraction) of their mean.
 ///
-/// In a closed loop, throughput and mean latency have to. In an open loop throughput follows the arrivals, which are
-/// irregular by design; there the median latency has to agree, and the server has to keep up with what is due.
+/// In a closed loop, throughput and mean latency have to agree. In an open loop throughput follows the arrivals, which
+/// are irregular by design; there the median latency has to agree, and the server must not fall behind.
 pub fn is_settled(windows: &[Window], open_loop: bool, tolerance: f64) -> bool {
     let Some(last) = windows.last_chunk::<WINDOWS>() else { return false };
     if last.iter().any(|window| window.latency.count() == 0) {

@@ -1,4 +1,4 @@
-//! The folder of a run: `results.json` and `results.csv`, whole after every point.
+//! The folder of a run: `results.json` and `results.csv`, complete after every point.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -9,30 +9,31 @@ use anyhow::{Context, Result, bail, ensure};
 use rustix::fs::{FlockOperation, flock};
 use serde_json::Value;
 
+use crate::plan::PointKey;
 use crate::record::{EXECUTED_BATCH_SIZE, SERVER_VALUES};
-use crate::results::{Adherence, Latency, Point, PointKey, Results, SCHEMA_VERSION};
+use crate::results::{Adherence, Latency, Point, Results, SCHEMA_VERSION};
 use crate::samples::{self, Sample};
 
 const JSON: &str = "results.json";
 const CSV: &str = "results.csv";
 
-/// Results and where they are kept.
+/// Results and their folder.
 #[derive(Debug)]
 pub struct Store {
     folder: PathBuf,
     results: Results,
-    /// Held by who measures: two runs in one folder would overwrite each other's points.
+    /// Held while measuring: two runs in one folder would overwrite each other's points.
     lock: Option<File>,
 }
 
 impl Store {
     /// # Errors
-    /// The folder holds the results of an earlier run, which would be lost.
+    /// The folder holds the results of an earlier run.
     pub fn check_unused(folder: &Path) -> Result<()> {
         let file = folder.join(JSON);
         ensure!(
             !file.exists(),
-            "{} is there already: give another --output, or go on with that run by --resume {}",
+            "{} already exists: give another --output, or resume that run with --resume {}",
             file.display(),
             folder.display()
         );
@@ -42,10 +43,10 @@ impl Store {
     /// Begins a run: makes the folder and writes the results without points.
     ///
     /// # Errors
-    /// The folder cannot be made or written.
+    /// The folder cannot be created or written.
     pub fn create(folder: &Path, results: Results) -> Result<Self> {
         fs::create_dir_all(folder)
-            .with_context(|| format!("the folder {} cannot be made", folder.display()))?;
+            .with_context(|| format!("cannot create the folder {}", folder.display()))?;
         let lock = lock(folder)?;
         Self::check_unused(folder)?;
         let store = Self { folder: folder.to_owned(), results, lock: Some(lock) };
@@ -53,10 +54,10 @@ impl Store {
         Ok(store)
     }
 
-    /// The results of an earlier run, to go on with.
+    /// The results of an earlier run, to resume it.
     ///
     /// # Errors
-    /// As [`Store::open`], or another process measures into the folder.
+    /// As [`Store::open`], or another process is writing to the folder.
     pub fn resume(folder: &Path) -> Result<Self> {
         let lock = lock(folder)?;
         Ok(Self { lock: Some(lock), ..Self::open(folder)? })
@@ -65,16 +66,16 @@ impl Store {
     /// The results of an earlier run.
     ///
     /// # Errors
-    /// No `results.json`, not one of this tool's, or one of a newer tool.
+    /// No `results.json`, not a file of this tool, or written by a newer version of it.
     pub fn open(folder: &Path) -> Result<Self> {
         let file = folder.join(JSON);
         let text = fs::read_to_string(&file)
-            .with_context(|| format!("no results: {} cannot be read", file.display()))?;
+            .with_context(|| format!("no results: cannot read {}", file.display()))?;
         let not_ours = || format!("{} is not a results file of triton-experiment", file.display());
         let value: Value = serde_json::from_str(&text).with_context(not_ours)?;
         match value["schema_version"].as_u64() {
             Some(version) if version > u64::from(SCHEMA_VERSION) => bail!(
-                "{} has schema version {version}, and this tool knows up to {SCHEMA_VERSION}: use a newer triton-experiment",
+                "{} has schema version {version}, but this tool supports up to {SCHEMA_VERSION}: use a newer triton-experiment",
                 file.display()
             ),
             Some(_) => {}
@@ -84,17 +85,17 @@ impl Store {
         Ok(Self { folder: folder.to_owned(), results, lock: None })
     }
 
-    /// What was measured so far.
+    /// The results so far.
     pub fn results(&self) -> &Results {
         &self.results
     }
 
-    /// The points that were measured.
+    /// The keys of the points so far.
     pub fn measured(&self) -> BTreeSet<PointKey> {
         self.results.points.iter().map(|point| point.key.clone()).collect()
     }
 
-    /// Adds a point and, where they were kept, its requests.
+    /// Adds a point and, if they were kept, its requests.
     ///
     /// # Errors
     /// The folder cannot be written.
@@ -108,12 +109,12 @@ impl Store {
         })
     }
 
-    /// Changes the results of a run of this process, and writes them.
+    /// Changes the results and writes them.
     ///
     /// # Errors
     /// The folder cannot be written.
     pub fn update(&mut self, change: impl FnOnce(&mut Results)) -> Result<()> {
-        debug_assert!(self.lock.is_some(), "only who measures writes");
+        debug_assert!(self.lock.is_some(), "only a run writes results");
         change(&mut self.results);
         self.write()
     }
@@ -126,16 +127,16 @@ impl Store {
     }
 }
 
-/// Taken until the file is dropped, or the process ends in whatever way.
+/// Held until the file is dropped or the process ends in any way.
 fn lock(folder: &Path) -> Result<File> {
     let opened = File::open(folder)
-        .with_context(|| format!("no results: the folder {} cannot be read", folder.display()))?;
+        .with_context(|| format!("no results: cannot read the folder {}", folder.display()))?;
     flock(&opened, FlockOperation::NonBlockingLockExclusive)
-        .with_context(|| format!("another run measures into {}: wait for it", folder.display()))?;
+        .with_context(|| format!("another run is writing to {}: wait until it ends", folder.display()))?;
     Ok(opened)
 }
 
-/// Replaces a file's contents so that, whatever happens meanwhile, the old or the new ones are there.
+/// Replaces the contents of a file atomically.
 fn replace(file: &Path, contents: &[u8]) -> Result<()> {
     let beside = file.with_extension("new");
     let write = || -> std::io::Result<()> {
@@ -144,10 +145,10 @@ fn replace(file: &Path, contents: &[u8]) -> Result<()> {
         new.sync_all()?;
         fs::rename(&beside, file)
     };
-    write().with_context(|| format!("{} cannot be written", file.display()))
+    write().with_context(|| format!("cannot write {}", file.display()))
 }
 
-/// A row for each point. What was not measured is an empty cell.
+/// A row for each point. A value that was not measured is an empty cell.
 fn table(points: &[Point]) -> Result<Vec<u8>> {
     let mut rows = csv::Writer::from_writer(Vec::new());
     if points.is_empty() {

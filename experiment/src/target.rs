@@ -1,4 +1,4 @@
-//! What is measured: a server, its model, and the meter that watches them.
+//! What is measured: a server, its model, and the meter.
 
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpStream};
@@ -10,32 +10,32 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Error, Result, anyhow, bail, ensure};
 
 use crate::clock::now_ns;
-use crate::plan::{Plan, SharedMemory, duration};
-use crate::power::{self, PowerChoice, Sampler, Surroundings};
+use crate::plan::{Plan, PowerChoice, SharedMemory, duration};
+use crate::power::{self, Sampler, Surroundings};
 use crate::results::{Consumption, Model, Server};
 use crate::server::configuration::{Change, Reconfigurer};
-use crate::server::{Control, ModelMetadata, ServerMetadata, ServerOptions, ServerProcess};
+use crate::server::{Control, ModelMetadata, ServerMetadata, ServerOptions, StartedServer};
 use serde_json::Value;
 
 const POWERCAP: &str = "/sys/class/powercap";
 const METRICS_PORT: u16 = 8002;
 
-/// A process that was killed refuses connections only after a moment.
+/// A killed process takes a moment until it refuses connections.
 const DYING: Duration = Duration::from_millis(500);
 
 /// A server with the model loaded, ready to be measured.
 pub struct Target {
-    own: Option<ServerProcess>,
+    own: Option<StartedServer>,
     control: Control,
     metadata: ServerMetadata,
     address: SocketAddr,
     model: ModelMetadata,
-    /// What is watched while requests run.
+    /// Samples energy and CPU time in the background.
     pub sampler: Sampler,
     interrupted: Arc<AtomicBool>,
 }
 
-/// The error of a run that was asked to stop.
+/// The error of a run that was interrupted.
 #[derive(Debug)]
 pub struct Interrupted;
 
@@ -48,10 +48,10 @@ impl std::fmt::Display for Interrupted {
 impl std::error::Error for Interrupted {}
 
 impl Target {
-    /// Finds or starts the server, and a meter for it.
+    /// Connects to the server or starts it, and opens the meter.
     ///
     /// # Errors
-    /// The server or the model is not there, or the meter asked for cannot be had.
+    /// The server, the model or the requested meter is not available.
     pub fn open(plan: &Plan, interrupted: Arc<AtomicBool>) -> Result<Self> {
         let (own, control) = match (&plan.own_server, &plan.url) {
             (Some(server), _) => {
@@ -59,9 +59,10 @@ impl Target {
                     tritonserver: server.tritonserver.clone(),
                     model_repository: server.model_repository.clone(),
                     models: vec![plan.model.clone()],
+                    shared_memory: plan.shared_memory != SharedMemory::None,
                     arguments: server.arguments.clone(),
                 };
-                let process = ServerProcess::start(&options, || check_interruption(&interrupted))?;
+                let process = StartedServer::start(&options, || check_interruption(&interrupted))?;
                 let control = Control::new(process.control().url())?;
                 (Some(process), control)
             }
@@ -73,22 +74,22 @@ impl Target {
         let address = control.address()?;
         ensure!(
             plan.shared_memory == SharedMemory::None || control.is_local(),
-            "--shared-memory system needs the server on this machine, and {} is not",
+            "--shared-memory system needs a server on this machine, and {} is elsewhere",
             control.url()
         );
         let server_pid =
-            plan.server_pid.or_else(|| own.as_ref().map(ServerProcess::pid)).or_else(|| control.process_id());
+            plan.server_pid.or_else(|| own.as_ref().map(StartedServer::pid)).or_else(|| control.process_id());
         let metrics_url = plan
             .metrics_url
             .clone()
-            .or_else(|| own.as_ref().map(ServerProcess::metrics_url))
+            .or_else(|| own.as_ref().map(StartedServer::metrics_url))
             .or_else(|| Some(format!("http://{}:{METRICS_PORT}/metrics", host_name(control.host()))));
         let meter = power::open(
             plan.power,
             &Surroundings {
                 metrics_url,
                 server_pid,
-                // An address of this machine may lead elsewhere: through ssh, a container's proxy, kubectl.
+                // A local address may forward to another machine: ssh, a container proxy, kubectl.
                 server_is_local: server_pid.is_some()
                     || (plan.power != PowerChoice::Auto && control.is_local()),
                 powercap_root: PathBuf::from(POWERCAP),
@@ -113,7 +114,7 @@ impl Target {
     pub fn describe_server(&self) -> Server {
         Server {
             url: self.control.url().to_owned(),
-            // The tool's own server has a name to be known by, another one each time.
+            // A server that the tool starts has a different id each time.
             name: if self.own.is_some() { "triton".to_owned() } else { self.metadata.name.clone() },
             version: self.metadata.version.clone(),
             extensions: self.metadata.extensions.clone(),
@@ -130,7 +131,7 @@ impl Target {
         }
     }
 
-    /// What the idle server uses in `seconds`.
+    /// Measures the idle server for `seconds`.
     ///
     /// # Errors
     /// Interrupted, or the meter failed.
@@ -160,7 +161,7 @@ impl Target {
         self.check_server()
     }
 
-    /// The reason behind an error, if it is that the server is gone: whatever asked it something then fails first.
+    /// Replaces an error by its cause if the server is gone: the request that notices it first fails with another one.
     pub fn explain(&self, error: Error) -> Error {
         let deadline = Instant::now() + DYING;
         while !error.is::<Interrupted>() && Instant::now() < deadline {
@@ -172,10 +173,10 @@ impl Target {
         error
     }
 
-    /// Only a refused connection counts: a server that is slow, or stopped for a while, is to be measured.
+    /// Only a refused connection counts: a server that is slow or paused is still measured.
     fn check_server(&self) -> Result<()> {
         if let Some(own) = &self.own {
-            return own.ended().map_or(Ok(()), |how| Err(anyhow!("while it was measured, {how}")));
+            return own.ended().map_or(Ok(()), |how| Err(anyhow!("during the measurement, {how}")));
         }
         let connection = TcpStream::connect_timeout(&self.address, Duration::from_secs(2));
         if let Err(error) = connection
@@ -199,23 +200,23 @@ fn host_name(host: &str) -> &str {
     host.rsplit_once(':').map_or(host, |(name, _)| name)
 }
 
-/// The configurations of the model that a run measures, one in force at a time.
+/// The configurations of the model that a run measures, one at a time.
 pub struct Configurations<'a> {
     target: &'a Target,
     plan: &'a Plan,
-    /// None in a sweep, which changes nothing.
+    /// None in a sweep, which does not change the configuration.
     reconfigurer: Option<Reconfigurer<'a>>,
     in_force: String,
 }
 
 impl<'a> Configurations<'a> {
-    /// Changes start from `original`, the model's own configuration by an earlier part of the run; without, from what
-    /// is in force.
+    /// Changes are applied to `original`, the configuration of the model before an interrupted run; without it, to the
+    /// current configuration.
     ///
     /// # Errors
-    /// There are configurations to compare, and the server is not one whose models can be configured.
+    /// There are configurations to compare, and the model's configuration cannot be read or changed.
     pub fn new(target: &'a Target, plan: &'a Plan, original: Option<&Value>) -> Result<Self> {
-        // The tool's own server has just started with what the repository says.
+        // A server that the tool starts has the configuration of its repository.
         let original = original.filter(|_| target.own.is_none());
         let own = target.own.as_ref();
         let reconfigurer = match plan.configurations.as_slice() {
@@ -225,16 +226,16 @@ impl<'a> Configurations<'a> {
         Ok(Self { target, plan, reconfigurer, in_force: String::new() })
     }
 
-    /// In a comparison: what changes start from.
+    /// In a comparison: the configuration that changes are applied to.
     pub fn original(&self) -> Option<&Value> {
         self.reconfigurer.as_ref().map(Reconfigurer::original)
     }
 
-    /// Brings the configuration of that name into force, if it is not; without a name, in a sweep, the model's own
-    /// is. Returns what the server reports.
+    /// Applies the configuration of that name, unless it is already active. A sweep has one without a name, the model's
+    /// own. Returns what the server reports.
     ///
     /// # Errors
-    /// The plan does not have it, or the server does not take it.
+    /// The plan does not have it, or the server rejects it.
     pub fn choose(&mut self, name: &str) -> Result<Value> {
         if let Some(reconfigurer) = &mut self.reconfigurer
             && self.in_force != name
@@ -250,10 +251,10 @@ impl<'a> Configurations<'a> {
         self.target.control.model_config(&self.plan.model, self.plan.version.as_deref())
     }
 
-    /// Brings the model's own configuration back, if another one is in force and the server is to stay.
+    /// Restores the original configuration, if another one is active and the server keeps running.
     ///
     /// # Errors
-    /// The server does not take it.
+    /// The server rejects it.
     pub fn restore(&mut self) -> Result<()> {
         match &mut self.reconfigurer {
             Some(reconfigurer) if self.target.own.is_none() => reconfigurer.restore(),

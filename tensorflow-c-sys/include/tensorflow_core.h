@@ -78,6 +78,11 @@ TF_Tensor* TF_NewTensor(
 TF_SINCE(2, 4)
 TF_Tensor* TF_AllocateTensor(TF_DataType data_type, const int64_t* dims, int num_dims, size_t len);
 
+/// Returns `tensor` if it is the only reference to memory that TensorFlow allocated, and null otherwise; either way it
+/// stays as it is.
+TF_SINCE(2, 4)
+TF_Tensor* TF_TensorMaybeMove(TF_Tensor* tensor);
+
 /// Deletes the tensor. Its memory lives on while TensorFlow refers to it.
 TF_SINCE(2, 4)
 void TF_DeleteTensor(TF_Tensor* tensor);

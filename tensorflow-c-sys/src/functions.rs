@@ -134,6 +134,7 @@ pub const FUNCTIONS: &[Function] = &[
     Function { name: "TF_TensorElementCount", since: Version { major: 2, minor: 4 }, experimental: false },
     Function { name: "TF_TensorFromProto", since: Version { major: 2, minor: 7 }, experimental: false },
     Function { name: "TF_TensorIsAligned", since: Version { major: 2, minor: 4 }, experimental: false },
+    Function { name: "TF_TensorMaybeMove", since: Version { major: 2, minor: 4 }, experimental: false },
     Function { name: "TF_TensorType", since: Version { major: 2, minor: 4 }, experimental: false },
     Function { name: "TF_TryEvaluateConstant", since: Version { major: 2, minor: 4 }, experimental: false },
     Function { name: "TF_Version", since: Version { major: 2, minor: 4 }, experimental: false },

@@ -107,6 +107,7 @@ fn tensors(api: &Api) {
         assert_eq!(api.TF_TensorType(tensor), float);
         assert_eq!((api.TF_NumDims(tensor), api.TF_Dim(tensor, 1)), (2, 4));
         assert_eq!((api.TF_TensorByteSize(tensor), api.TF_TensorElementCount(tensor)), (64, 16));
+        assert!(api.TF_TensorMaybeMove(tensor).is_null(), "the memory is not TensorFlow's");
         assert_eq!(GIVEN_BACK.load(Ordering::SeqCst), 0);
         api.TF_DeleteTensor(tensor);
         assert_eq!(GIVEN_BACK.load(Ordering::SeqCst), 64);
@@ -124,6 +125,12 @@ fn tensors(api: &Api) {
         assert_eq!(GIVEN_BACK.load(Ordering::SeqCst), 184);
         api.TF_DeleteTensor(tensor);
         assert_eq!(GIVEN_BACK.load(Ordering::SeqCst), 184);
+    }
+    // SAFETY: the tensor is used until it is deleted.
+    unsafe {
+        let tensor = api.TF_AllocateTensor(TF_DataType::TF_FLOAT, [2i64].as_ptr(), 1, 8);
+        assert_eq!(api.TF_TensorMaybeMove(tensor), tensor);
+        api.TF_DeleteTensor(tensor);
     }
     for (data_type, expected) in [
         (TF_DataType::TF_FLOAT, 4),

@@ -1,4 +1,4 @@
-# Read by the scripts of this folder: finds the container engine.
+# Sourced by the scripts in this folder: finds the container engine.
 #
 # TL_ENGINE: the engine's command, such as `podman` or `sudo docker`; empty: podman or docker, whichever works.
 
@@ -7,12 +7,12 @@ stop() {
     exit 1
 }
 
-# The command may be there and its daemon not, so each is asked for something harmless.
+# The command may exist without its daemon running, so ask for something harmless.
 answers() {
     $1 ps -q >/dev/null 2>&1
 }
 
-# Installs Debian packages when that needs no password; says what to do otherwise.
+# Installs Debian packages if that needs no password; otherwise says what to do.
 install_packages() {
     why=$1
     shift
@@ -43,7 +43,7 @@ find_engine() {
     answers podman || stop "podman is installed and does not answer:" "$(podman ps -q 2>&1)"
 }
 
-# podman takes crun where it finds it, which does not work under every kernel and cgroup set-up; runc is the other.
+# podman prefers crun, which does not work with every kernel and cgroup set-up; runc is the alternative.
 choose_runtime() {
     image=$1
     said=$($TL_ENGINE run --rm --network=host --entrypoint /bin/sh $(limits) "$image" -c : 2>&1) && return
@@ -57,8 +57,8 @@ choose_runtime() {
     stop "$TL_ENGINE cannot start a container of $image:" "$said"
 }
 
-# podman asks for more open files and processes than some machines allow, and then starts nothing. What this process has
-# it may give, but no more processes than the kernel has numbers for.
+# podman requests more open files and processes than some machines allow, and then fails to start. Pass on this process's
+# own limits, capped at the kernel's number of process ids.
 limits() {
     case $TL_ENGINE in
     *podman*)

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Runs a command with TL_TRITONSERVER set to a server in a container, and removes what containers are left afterwards.
+# Runs a command with TL_TRITONSERVER set to a server in a container, and removes containers that are left afterwards.
 #   run.sh PYTHON COMMAND...
 # TL_ENGINE      the container engine; empty: podman or docker, whichever works
 # TRITON_IMAGE   an image with a Triton server in it; empty: one of glibc 2.31 and tritonserver 2.28.0, made once
@@ -19,10 +19,10 @@ if [ -n "${TRITON_IMAGE:-}" ]; then
     $TL_ENGINE image inspect "$TL_IMAGE" >/dev/null 2>&1 || {
         echo "Pulling $TL_IMAGE"
         $TL_ENGINE pull "$TL_IMAGE" ||
-            stop "The image '$TL_IMAGE' (from TRITON_IMAGE) is not here and cannot be pulled."
+            stop "The image '$TL_IMAGE' (from TRITON_IMAGE) is not present and cannot be pulled."
     }
 else
-    # Named by what it is made from, so that a changed script makes a new one.
+    # Named after the script's checksum, so that a changed script makes a new image.
     TL_IMAGE=tensorflow_latency_test_server:$(cksum <"$here/make_image.sh" | cut -d' ' -f1)
     $TL_ENGINE image inspect "$TL_IMAGE" >/dev/null 2>&1 ||
         TL_ENGINE=$TL_ENGINE sh "$here/make_image.sh" "$TL_IMAGE" "$work/image" "$python"
@@ -44,7 +44,7 @@ shipped=$(inside "$TL_IMAGE" -c '
 case ${TENSORFLOW:-}:$shipped in
 image:) stop "TENSORFLOW=image, but the image $TL_IMAGE ships no libtensorflow_cc.so in /opt/tritonserver/backends." ;;
 image:* | :?*)
-    # The tests link TensorFlow into many places, so they get a copy; that the original is found is one test of them.
+    # The tests link TensorFlow into many places, so they get a copy; one test checks that the original is found.
     TL_TENSORFLOW_DIR=$work/tensorflow
     rm -rf "$TL_TENSORFLOW_DIR"
     mkdir -p "$TL_TENSORFLOW_DIR"
@@ -54,7 +54,7 @@ image:* | :?*)
 mount: | : | mount:*)
     echo "TensorFlow: $TL_TENSORFLOW_DIR, mounted"
     ;;
-*) stop "TENSORFLOW is '$TENSORFLOW'; it can be image or mount." ;;
+*) stop "TENSORFLOW is '$TENSORFLOW'; expected image or mount." ;;
 esac
 
 TL_RUN=$$-$(date +%s)
@@ -62,7 +62,7 @@ TL_TRITONSERVER=$here/tritonserver
 TL_SHIPPED_TENSORFLOW=$shipped
 export TL_ENGINE TL_IMAGE TL_RUN TL_TRITONSERVER TL_TENSORFLOW_DIR TL_SHIPPED_TENSORFLOW
 
-# Each server ends with its test, the shared one soon after all of them; this is for a run that was itself ended hard.
+# Each server ends with its test, the shared one soon after all of them; this is for a run that was killed.
 remove_left_overs() {
     for _ in 1 2 3 4 5 6 7 8 9 10; do
         [ -n "$($TL_ENGINE ps --quiet --filter "label=tensorflow_latency=$TL_RUN")" ] || break

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Inside the container: becomes the server, and tells the harness its process id.
+# Runs inside the container: becomes the server and reports its process id to the test harness.
 set -eu
 
 for variable in $(env | sed -n 's/^TEST_\([A-Z_]*\)=.*/\1/p'); do
@@ -20,7 +20,7 @@ if [ -n "${SERVER_FOLDER:-}" ]; then
     # The container shares the machine's process ids, and exec keeps this one.
     echo $$ >"$SERVER_FOLDER/server.pid.new"
     mv "$SERVER_FOLDER/server.pid.new" "$SERVER_FOLDER/server.pid"
-    # Straight into the file: through the engine, a line would arrive some time after it was written.
+    # Directly into the file: through the engine, lines would arrive late.
     exec "$server" "$@" >>"$SERVER_LOG" 2>&1
 fi
 exec "$server" "$@"

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Builds docker/Dockerfile on images like NVIDIA's and serves a model from the results: once where the image has a
-# TensorFlow of its own, once where it has none and the wheel's libraries are installed.
+# Builds docker/Dockerfile on images like NVIDIA's and serves a model from the results: once on an image with TensorFlow,
+# once on one without, where the wheel's libraries are installed.
 #   tests/container/run.sh PYTHON sh tests/dist/dockerfile.sh PYTHON
 # run.sh names the engine and the image with the server. `make test-dockerfile` does it all.
 set -eu
@@ -23,14 +23,14 @@ build() {
     tag=$1
     shift
     case $TL_ENGINE in
-    # Without layers that stay behind.
+    # Without layers that would remain afterwards.
     *podman*) set -- --pull=never --layers=false "$@" ;;
     esac
     $TL_ENGINE build --network=host $(limits) --tag "$name:$tag" "$@" >"$folder/build.log" 2>&1 ||
         stop "The image could not be built:" "$(cat "$folder/build.log")"
 }
 
-# Building says where TensorFlow comes from.
+# The build log says where TensorFlow comes from.
 derive() {
     tag=$1
     says=$2
@@ -40,23 +40,23 @@ derive() {
     *podman*) set -- --volume=/etc/ssl/certs:/etc/ssl/certs:ro "$@" ;;
     esac
     build "$tag" "$@"
-    grep -F "$says" "$folder/build.log" || stop "Building says nowhere '$says':" "$(cat "$folder/build.log")"
+    grep -F "$says" "$folder/build.log" || stop "The build log does not contain '$says':" "$(cat "$folder/build.log")"
 }
 
-echo "An image with a TensorFlow of its own"
-# For building it is enough that a library has the name of the function that the backend needs of it.
+echo "An image with TensorFlow"
+# For the build it is enough that the library contains the name of a function that the backend needs.
 cat >"$folder/Dockerfile" <<END
 FROM $TL_IMAGE
 RUN mkdir -p /opt/tritonserver/backends/tensorflow2 && \\
     echo TF_LoadSessionFromSavedModel >/opt/tritonserver/backends/tensorflow2/libtensorflow_cc.so.2
 END
 build own-base "$folder"
-derive own "The image's own TensorFlow serves: /opt/tritonserver/backends/tensorflow2/libtensorflow_cc.so.2"
-# The real one takes that file's place.
+derive own "Using the image's TensorFlow: /opt/tritonserver/backends/tensorflow2/libtensorflow_cc.so.2"
+# The real library replaces that file.
 "$python" tests/dist/serve_installed.py --image "$name:own" --expect "Triton's TensorFlow backend" \
     --volume "$TL_TENSORFLOW_DIR:/opt/tritonserver/backends/tensorflow2:ro" -- $TL_ENGINE run $(limits)
 
-echo "An image without"
+echo "An image without TensorFlow"
 cat >"$folder/Dockerfile" <<END
 FROM $TL_IMAGE
 RUN command -v pip3 || (apt-get update -qq && apt-get install -y -qq --no-install-recommends python3-pip)

@@ -1,12 +1,12 @@
-"""Serves a model where the backend was installed, and asks it once.
+"""Serves a model with an installed backend and sends one request.
 
     python tests/dist/serve_installed.py BACKENDS NAME
     python tests/dist/serve_installed.py --image IMAGE --expect TEXT [--volume V] -- ENGINE run ARGUMENTS...
 
-First form: BACKENDS/NAME/libtriton_NAME.so is what `cmake --install` leaves. TensorFlow is named by the backend option
-tensorflow-dir only, so the option reaching the backend under this name is part of the test.
-Second form: an image made with docker/Dockerfile. The server gets no option: backend and TensorFlow are found by
-themselves, and the log says TEXT on where TensorFlow was.
+First form: BACKENDS/NAME/libtriton_NAME.so is the result of `cmake --install`. TensorFlow is named by the backend option
+tensorflow-dir only, so the test also shows that the option reaches the backend under this name.
+Second form: an image made with docker/Dockerfile. The server gets no option: it finds backend and TensorFlow itself, and
+the log contains TEXT about where TensorFlow was found.
 Needs $TL_TEST_MODELS, or target/test-models.
 """
 
@@ -99,7 +99,7 @@ def check(server, name, tensorflow_from, place):
 def main():
     parser = argparse.ArgumentParser(description="Serves a model where the backend was installed, and asks it once.")
     parser.add_argument("--image")
-    parser.add_argument("--expect", help="what the log has to say on where TensorFlow was found")
+    parser.add_argument("--expect", help="text that the log must contain about where TensorFlow was found")
     parser.add_argument("--volume", action="append", default=[])
     parser.add_argument("what", nargs="+", help="BACKENDS NAME, or with --image the command that runs a container")
     options = parser.parse_args()

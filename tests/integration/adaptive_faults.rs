@@ -24,7 +24,7 @@ fn a_full_queue_refuses_at_once_and_answers_what_it_took() {
             Ok(answer) => drop(Latency::of_outputs(&answer, Some(1))),
             Err(refusal) => {
                 assert_eq!(refusal.status, capabilities().status(503), "{refusal:?}");
-                for part in [model, "3 images wait", "no more than 3 may", "Try again later"] {
+                for part in [model, "queue full (3 of 3 rows)", "retry later"] {
                     assert!(refusal.message.contains(part), "'{part}' is missing in: {refusal:?}");
                 }
                 // The execution that holds up the others has only begun.
@@ -39,7 +39,7 @@ fn a_full_queue_refuses_at_once_and_answers_what_it_took() {
 }
 
 #[test]
-fn an_empty_queue_takes_a_request_of_more_images_than_may_wait() {
+fn an_empty_queue_takes_a_request_of_more_rows_than_may_wait() {
     let server = shared_server();
     let model = "adaptive_large_request";
     let config = add_one_config(model, 8).adaptive().parameter("max_queue_size", "2");
@@ -73,7 +73,7 @@ fn a_request_whose_timeout_ends_in_the_queue_is_not_run() {
         }
         let refusal = answer.expect_err("its timeout is over");
         assert_eq!(refusal.status, capabilities().status(503), "{refusal:?}");
-        for part in [model, "was not run", "its timeout of 100000 us"] {
+        for part in [model, "was not run", "its timeout is 100000 us"] {
             assert!(refusal.message.contains(part), "'{part}' is missing in: {refusal:?}");
         }
     }
@@ -106,36 +106,46 @@ fn a_request_that_is_cancelled_in_the_queue_is_not_run() {
 fn a_panic_in_a_batch_answers_every_request_of_it() {
     let server = shared_server();
     for (step, others_fail) in [("execute", true), ("gather", true), ("scatter", false)] {
-        let model = format!("adaptive_panics_in_{step}");
-        let config = slow_adaptive_config(&model, 8).parameter("test_panic", step);
-        server.load(&config, SavedModel::Small("slow"));
-        let answers = while_busy(&server, &model, || {
-            in_parallel(4, 4, |number| {
-                let request = slow_request(1.0);
-                let request = if number == 1 { request.with_id("panic") } else { request };
-                server.client().infer(&model, &request)
-            })
-        });
-        let mut failed = 0;
-        for (number, answer) in answers.into_iter().enumerate() {
-            match answer {
-                // Whoever was answered before the panic has its answer.
-                Ok(answer) => {
-                    assert!(number != 1 && !others_fail, "{step}: the backend panics for this batch");
-                    assert_eq!(Latency::of_outputs(&answer, Some(1)).executed_batch_size, 4);
-                }
-                Err(refusal) => {
-                    let planted = refusal.message.contains("planted by the parameter test_panic");
-                    assert!(planted, "{step}: {refusal:?}");
-                    failed += 1;
-                }
+        // Where the machine stalls, a request may come only when the batch of the others has begun.
+        let together = (0..3).any(|attempt| panics_together(&server, step, others_fail, attempt));
+        assert!(together, "{step}: the four requests were not in one batch, three times");
+    }
+}
+
+/// Returns whether the four requests were in one batch; if not, nothing was shown.
+fn panics_together(server: &Server, step: &str, others_fail: bool, attempt: u32) -> bool {
+    let model = format!("adaptive_panics_in_{step}_{attempt}");
+    let config = slow_adaptive_config(&model, 8).parameter("test_panic", step);
+    server.load(&config, SavedModel::Small("slow"));
+    let answers = while_busy(server, &model, || {
+        in_parallel(4, 4, |number| {
+            let request = slow_request(1.0);
+            let request = if number == 1 { request.with_id("panic") } else { request };
+            server.client().infer(&model, &request)
+        })
+    });
+    let batch_size = |answer: &Answer| Latency::of_outputs(answer, Some(1)).executed_batch_size;
+    if let Some(other) = answers.iter().flatten().map(batch_size).find(|size| *size != 4) {
+        println!("{step}: a request was answered in a batch of {other}");
+        return false;
+    }
+    let mut failed = 0;
+    for (number, answer) in answers.into_iter().enumerate() {
+        match answer {
+            // Whoever was answered before the panic has its answer.
+            Ok(_) => assert!(number != 1 && !others_fail, "{step}: the backend panics for this batch"),
+            Err(refusal) => {
+                let planted = refusal.message.contains("planted by the parameter test_panic");
+                assert!(planted, "{step}: {refusal:?}");
+                failed += 1;
             }
         }
-        let answer = server.client().infer(&model, &slow_request(1.0)).expect("the worker goes on");
-        Latency::of_outputs(&answer, Some(1));
-        let statistics = server.client().statistics_of(&model, 6);
-        assert_eq!(statistics.fail.count, failed, "{step}: {statistics:?}");
     }
+    let answer = server.client().infer(&model, &slow_request(1.0)).expect("the worker goes on");
+    Latency::of_outputs(&answer, Some(1));
+    let statistics = server.client().statistics_of(&model, 6);
+    assert_eq!(statistics.fail.count, failed, "{step}: {statistics:?}");
+    true
 }
 
 #[test]

@@ -276,50 +276,14 @@ fn an_unknown_model_or_version_is_refused() {
     assert!(refusal.message.contains("there_is_no_such_model"), "{refusal:?}");
 }
 
-/// A region of system shared memory, registered with the server under its own name.
-struct Region<'a> {
-    server: &'a Server,
-    name: String,
-}
-
-impl<'a> Region<'a> {
-    fn new(server: &'a Server, name: &str, bytes: usize) -> Self {
-        let name = format!("tensorflow_latency_{}_{name}", std::process::id());
-        std::fs::write(format!("/dev/shm/{name}"), vec![0u8; bytes]).expect("shared memory can be made");
-        let (status, text) = server.client().post(
-            &format!("/v2/systemsharedmemory/region/{name}/register"),
-            &json!({ "key": format!("/{name}"), "offset": 0, "byte_size": bytes }),
-        );
-        assert_eq!(status, 200, "{text}");
-        Self { server, name }
-    }
-
-    fn output(&self, name: &str, bytes: usize) -> OutputRequest {
-        OutputRequest { name: name.to_owned(), shared_memory: Some((self.name.clone(), bytes)) }
-    }
-
-    fn bytes(&self) -> Vec<u8> {
-        std::fs::read(format!("/dev/shm/{}", self.name)).expect("the region is there")
-    }
-}
-
-impl Drop for Region<'_> {
-    fn drop(&mut self) {
-        self.server
-            .client()
-            .post(&format!("/v2/systemsharedmemory/region/{}/unregister", self.name), &Value::Null);
-        let _ = std::fs::remove_file(format!("/dev/shm/{}", self.name));
-    }
-}
-
 #[test]
 fn a_request_whose_output_buffer_is_too_small_does_not_harm_its_neighbours() {
     let server = shared_server();
     let model = "small_buffer";
     let config = add_one_config(model, 64).latency_outputs().dynamic_batching_preferring(20_000_000, 4);
     server.load(&config, SavedModel::Small("add_one"));
-    let small = Region::new(&server, "small", 16);
-    let large = Region::new(&server, "large", 64);
+    let small = Region::new(&server, 16);
+    let large = Region::new(&server, 64);
     let together = requests_wait_for_others("that a small output buffer's neighbours are of its batch");
     for round in 0..5 {
         let answers = in_parallel(4, 4, |number| {
@@ -363,7 +327,7 @@ fn a_latency_output_whose_buffer_is_too_small_gives_an_error() {
     let server = shared_server();
     let model = "small_latency_buffer";
     server.load(&add_one_config(model, 8).latency_outputs(), SavedModel::Small("add_one"));
-    let region = Region::new(&server, "latency", 8);
+    let region = Region::new(&server, 8);
     let mut request = add_one_request(&[0.0; 32]);
     // Two rows need 16 bytes.
     request.outputs = Some(vec![region.output("compute_latency_ns", 8)]);
@@ -441,7 +405,7 @@ fn bad_requests_among_good_ones_harm_nobody_and_leave_no_memory_behind() {
     server.load(&config, SavedModel::Small("add_one"));
     let failing = ModelConfig::new("bad_failing", 4096).input("x", "FP32", &[4]).output("y", "FP32", &[4]);
     server.load(&failing, SavedModel::Small("failing"));
-    let small = Region::new(&server, "leak", 16);
+    let small = Region::new(&server, 16);
     let rows = 2048;
     let values = Random::new(11).floats(rows * 16);
     let good = add_one_request(&values);

@@ -114,11 +114,11 @@ fn looking_up_rows_of_a_variable_answers_the_same() {
 fn what_cannot_be_frozen_is_served_as_it_is_and_the_log_says_why() {
     let server = shared_server();
     for (name, input, x, expected, reason) in [
-        ("table", "INT32", 2.0, 40.0, "the operation HashTableV2 may do more than to answer"),
-        ("loop", "FP32", 2.0, 3.5, "While may go on without end"),
+        ("table", "INT32", 2.0, 40.0, "the operation HashTableV2 may have side effects"),
+        ("loop", "FP32", 2.0, 3.5, "While may never end"),
         ("picks", "FP32", 2.0, 6.0, "takes a variable"),
         // Its loop never ends on zeros.
-        ("endless", "FP32", 20.0, 120.0, "While may go on without end"),
+        ("endless", "FP32", 20.0, 120.0, "While may never end"),
     ] {
         let model = format!("freeze_{name}");
         server.load(&config(&model, (input, &[1]), &[1]), SavedModel::Small(name));
@@ -146,7 +146,7 @@ fn a_variable_that_a_request_changes_stays_one() {
         assert_eq!(answer.expect("the request is good").output("runs").as_f32(), [expected]);
     }
     let line = told(&server, model).expect("it is told");
-    assert!(line.contains("the operation AssignAddVariableOp may do more than to answer"), "{line}");
+    assert!(line.contains("the operation AssignAddVariableOp may have side effects"), "{line}");
 }
 
 #[test]

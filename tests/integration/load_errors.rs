@@ -147,7 +147,7 @@ fn latency_settings() -> Vec<Case> {
         add_one(
             "queue",
             |c| c.output("queue_ns", "INT64", &[1]).parameter("batching", "triton"),
-            &["'queue_ns'", "cannot be seen", "batching: adaptive", "remove"],
+            &["'queue_ns'", "does not see", "batching: adaptive", "remove"],
         ),
         add_one(
             "request_latency",

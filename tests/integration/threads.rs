@@ -1,31 +1,31 @@
-//! Where a model's operations run: in the thread that the server calls with, or in TensorFlow's.
+//! Where a model's operations run: inline, in the thread that the server calls with, or in TensorFlow's threads.
 
 use std::path::{Path, PathBuf};
 
 use crate::support::*;
 
-const CALLING: &str = "runs in the calling thread";
+const INLINE: &str = "runs inline, in the calling thread";
 const POOL: &str = "runs in TensorFlow's threads";
 
-/// What the log says of a model's threads; it says it once.
-fn told(server: &Server, model: &str) -> String {
-    let of_model = format!("model '{model}': runs in ");
+/// What the log says about a model's threads, in one line.
+fn logged_choice(server: &Server, model: &str) -> String {
+    let of_model = format!("model '{model}': runs ");
     let log = server.log();
     let lines: Vec<&str> = log.lines().filter(|line| line.contains(&of_model)).collect();
-    assert_eq!(lines.len(), 1, "one line tells where {model} runs: {lines:?}");
+    assert_eq!(lines.len(), 1, "one line says where {model} runs: {lines:?}");
     lines[0].to_owned()
 }
 
 #[test]
-fn a_small_graph_runs_in_the_calling_thread_and_the_log_says_why() {
+fn a_small_graph_runs_inline_and_the_log_says_why() {
     // Both ways are timed: not while another test has every core.
     let _turn = heavy_turn();
     let server = shared_server();
     let model = "calling_small";
     server.load(&add_one_config(model, 8), SavedModel::Small("add_one"));
-    let line = told(&server, model);
-    assert!(line.contains(CALLING) && line.contains("(medians measured at load:"), "{line}");
-    assert!(line.contains("with a batch of 1;") && line.contains("with a batch of 8)"), "{line}");
+    let line = logged_choice(&server, model);
+    assert!(line.contains(INLINE) && line.contains("(medians measured at load:"), "{line}");
+    assert!(line.contains("at a batch size of 1;") && line.contains("at a batch size of 8)"), "{line}");
     for rows in [1, 3, 8] {
         let values = Random::new(rows).floats(rows as usize * 16);
         let answer = server.client().infer(model, &add_one_request(&values)).expect("the request is good");
@@ -36,10 +36,10 @@ fn a_small_graph_runs_in_the_calling_thread_and_the_log_says_why() {
 #[test]
 fn the_parameter_decides_without_a_trial() {
     let server = shared_server();
-    for (model, value, choice) in [("calling_told", "true", CALLING), ("calling_not", "no", POOL)] {
+    for (model, value, choice) in [("calling_told", "true", INLINE), ("calling_not", "no", POOL)] {
         let config = add_one_config(model, 8).parameter("TF_RUN_IN_CALLING_THREAD", value);
         server.load(&config, SavedModel::Small("add_one"));
-        let line = told(&server, model);
+        let line = logged_choice(&server, model);
         assert!(line.contains(&format!("{choice}, as TF_RUN_IN_CALLING_THREAD says")), "{line}");
         let values = Random::new(4).floats(32);
         let answer = server.client().infer(model, &add_one_request(&values)).expect("the request is good");
@@ -68,10 +68,7 @@ fn operations_run_where_the_parameter_says() {
         (own, others)
     };
     let (own, others) = ticks("slow_calling", "true");
-    assert!(
-        own > 2 * others,
-        "in the calling thread: {own} ticks in the model's threads, {others} in others"
-    );
+    assert!(own > 2 * others, "inline: {own} ticks in the model's threads, {others} in others");
     let (own, others) = ticks("slow_pool", "false");
     assert!(others > 2 * own, "in TensorFlow's: {own} ticks in the model's threads, {others} in others");
 }
@@ -93,8 +90,8 @@ fn a_model_that_changes_something_is_not_run_at_load() {
     let model = "counts_runs";
     let config = ModelConfig::new(model, 8).input("x", "FP32", &[1]).output("runs", "FP32", &[1]);
     server.load(&config, SavedModel::Small("counts_runs"));
-    let line = told(&server, model);
-    assert!(line.contains(POOL) && line.contains("AssignAddVariableOp may do more than to answer"), "{line}");
+    let line = logged_choice(&server, model);
+    assert!(line.contains(POOL) && line.contains("AssignAddVariableOp may have side effects"), "{line}");
     let request = InferRequest::new(vec![Tensor::fp32("x", &[1, 1], &[0.0])]);
     let answer = server.client().infer(model, &request).expect("the request is good");
     assert_eq!(answer.output("runs").as_f32(), [1.0], "the first request's run is the first one");
@@ -106,8 +103,8 @@ fn an_operation_that_may_change_something_is_enough() {
     let server = shared_server();
     let model = "slow_not_tried";
     server.load(&slow_config(model, 1), SavedModel::Small("slow"));
-    let line = told(&server, model);
-    assert!(line.contains(POOL) && line.contains("PrintV2 may do more than to answer"), "{line}");
+    let line = logged_choice(&server, model);
+    assert!(line.contains(POOL) && line.contains("PrintV2 may have side effects"), "{line}");
 }
 
 #[test]
@@ -116,7 +113,7 @@ fn a_model_that_fails_on_zeros_is_served() {
     let model = "no_zeros";
     let config = ModelConfig::new(model, 8).input("x", "INT32", &[1]).output("y", "INT32", &[1]);
     server.load(&config, SavedModel::Small("no_zeros"));
-    let line = told(&server, model);
+    let line = logged_choice(&server, model);
     assert!(line.contains(POOL) && line.contains("division by zero"), "{line}");
     let request = InferRequest::new(vec![Tensor::int32("x", &[2, 1], &[3, -4])]);
     let answer = server.client().infer(model, &request).expect("the request is good");
@@ -131,7 +128,7 @@ fn open_shapes_are_not_guessed() {
     let any = [-1, -1, -1];
     let config = ModelConfig::new(model, 8).input("x", "UINT8", &any).output("y", "UINT8", &any);
     server.load(&config, SavedModel::Small("any_bytes"));
-    let line = told(&server, model);
+    let line = logged_choice(&server, model);
     assert!(line.contains(POOL) && line.contains("input 'x' has a dimension of any size"), "{line}");
 }
 

@@ -19,12 +19,19 @@ dimension (-1 in front) unless the description says otherwise.
     stateful         x FP32 [-1,1] -> count FP32 [-1,1]: the sum of all x so far, this run's included, in each row
     counts_runs      x FP32 [-1,1] -> runs FP32 [-1,1]: how often it has run, this time included, in each row
     remembers        x FP32 [-1,4] -> before FP32 [-1,4]: the x of the run before; it is kept as it was fed
+    keeps_in_queue, keeps_in_stage, keeps_in_table
+                     the same with a queue, a staging area and a hash table in place of a variable, x FP32 [-1,16]; the
+                     first run answers its own x. TensorFlow 1 format
     two_signatures   x FP32 [-1,4]: serving_default -> y = x + 1; double -> y = 2 x
     frozen_v1        x FP32 [-1,4] -> y FP32 [-1,2] = x W + 1, W = [[1,0],[0,1],[1,1],[2,-1]]; TensorFlow 1 format,
                      no functions, no variables
     any_shape        x FP64 [-1,-1,-1,-1] -> y = 2 x
     any_bytes        x UINT8 [-1,-1,-1,-1] -> y = x + 1
     passthrough      x FP32 [-1,4] -> y = x + 1; same = x, the placeholder itself. TensorFlow 1 format
+    identity         x FP32 [-1] -> y = x, out of an operation of its own. No batch dimension. TensorFlow 1 format
+    unservable       text STRING [-1,1], number FP32 [], quantised QINT8 [-1,4], open FP32 of any rank, and x FP32 [-1,4]
+                     -> y = x + 1, which needs none of the others. TensorFlow 1 format; must be refused
+    finds            x FP32 [-1,4] -> found FP32 [-1,4], the rows with a positive sum: as many as there are
     one_input_twice  a and b, both one placeholder FP32 [-1,4] -> y = a + 1. TensorFlow 1 format; must be refused
     with_text        x FP32 [-1,4] -> y = x + 1; label STRING [-1,4]
     scalar           x FP32 [3] -> y = x + 1; total FP32 [] (a scalar). No batch dimension
@@ -182,6 +189,49 @@ def remembers(folder):
     save_signatures(folder, {"serving_default": remember}, {"x": ("float32", [None, 4])}, module)
 
 
+def keeps(folder, put, count, take):
+    """Answers each run with the x of the run before, which was put where it stays in the meantime."""
+    def build():
+        x = tf.compat.v1.placeholder(tf.float32, [None, 16], name="x")
+        with tf.control_dependencies([put(x)]):
+            before = tf.cond(count() > 1, take, lambda: tf.identity(x))
+        return {"x": x}, {"before": tf.reshape(before, [-1, 16])}
+
+    save_graph(folder, build)
+
+
+def keeps_in_queue(folder):
+    raw = tf.raw_ops
+    queue = lambda: raw.FIFOQueueV2(component_types=[tf.float32], capacity=8, shared_name="kept")
+    keeps(folder, lambda x: raw.QueueEnqueueV2(handle=queue(), components=[x]),
+          lambda: raw.QueueSizeV2(handle=queue()),
+          lambda: raw.QueueDequeueV2(handle=queue(), component_types=[tf.float32])[0])
+
+
+def keeps_in_stage(folder):
+    area = {"dtypes": [tf.float32], "shared_name": "kept"}
+    keeps(folder, lambda x: tf.raw_ops.Stage(values=[x], shared_name="kept"), lambda: tf.raw_ops.StageSize(**area),
+          lambda: tf.raw_ops.Unstage(**area)[0])
+
+
+def keeps_in_table(folder):
+    def build():
+        x = tf.compat.v1.placeholder(tf.float32, [None, 16], name="x")
+        table = tf.raw_ops.MutableHashTableOfTensorsV2(key_dtype=tf.int64, value_dtype=tf.float32, value_shape=[16],
+                                                       shared_name="kept")
+        find = lambda: tf.raw_ops.LookupTableFindV2(table_handle=table, keys=rows, default_value=tf.zeros([16]))
+        rows = tf.range(tf.shape(x, out_type=tf.int64)[0])
+        size = tf.raw_ops.LookupTableSizeV2(table_handle=table)
+        with tf.control_dependencies([size]):
+            before = tf.cond(size > 0, find, lambda: tf.identity(x))
+        with tf.control_dependencies([before]):
+            put = tf.raw_ops.LookupTableInsertV2(table_handle=table, keys=rows, values=x)
+        with tf.control_dependencies([put]):
+            return {"x": x}, {"before": tf.reshape(before, [-1, 16])}
+
+    save_graph(folder, build)
+
+
 def two_signatures(folder):
     functions = {"serving_default": lambda x: {"y": x + 1.0}, "double": lambda x: {"y": 2.0 * x}}
     save_signatures(folder, functions, {"x": ("float32", [None, 4])})
@@ -210,6 +260,32 @@ def passthrough(folder):
         return {"x": x}, {"y": x + 1.0, "same": x}
 
     save_graph(folder, build)
+
+
+def identity(folder):
+    def build():
+        x = tf.compat.v1.placeholder(tf.float32, [None], name="x")
+        return {"x": x}, {"y": tf.identity(x)}
+
+    save_graph(folder, build)
+
+
+def unservable(folder):
+    def build():
+        inputs = {
+            "text": tf.compat.v1.placeholder(tf.string, [None, 1], name="text"),
+            "number": tf.compat.v1.placeholder(tf.float32, [], name="number"),
+            "quantised": tf.compat.v1.placeholder(tf.qint8, [None, 4], name="quantised"),
+            "open": tf.compat.v1.placeholder(tf.float32, None, name="open"),
+            "x": tf.compat.v1.placeholder(tf.float32, [None, 4], name="x"),
+        }
+        return inputs, {"y": inputs["x"] + 1.0}
+
+    save_graph(folder, build)
+
+
+def finds(folder):
+    save_function(folder, lambda x: {"found": tf.boolean_mask(x, tf.reduce_sum(x, 1) > 0.0)}, x=(tf.float32, [None, 4]))
 
 
 def one_input_twice(folder):
@@ -359,8 +435,9 @@ def endless(folder):
 
 
 MODELS = [add_one, all_types, mixed, no_batch, fixed, failing, text, slow, stateful, counts_runs, remembers,
-          two_signatures, frozen_v1, any_shape, any_bytes, passthrough, one_input_twice, with_text, scalar, no_zeros, weights,
-          folds, embedding, table, loop, picks, endless, sparse]
+          keeps_in_queue, keeps_in_stage, keeps_in_table, two_signatures, frozen_v1, any_shape, any_bytes, passthrough,
+          identity, unservable, finds, one_input_twice, with_text, scalar, no_zeros, weights, folds, embedding, table,
+          loop, picks, endless, sparse]
 
 
 def main():

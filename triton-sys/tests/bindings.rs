@@ -9,7 +9,7 @@ use std::fs;
 use std::path::Path;
 
 const GENERATED: [(&str, &str); 2] = [
-    ("src/bindings.rs", include_str!(concat!(env!("OUT_DIR"), "/bindings.rs"))),
+    ("src/generated.rs", include_str!(concat!(env!("OUT_DIR"), "/bindings.rs"))),
     ("src/functions.rs", include_str!(concat!(env!("OUT_DIR"), "/functions.rs"))),
 ];
 

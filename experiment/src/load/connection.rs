@@ -1,4 +1,4 @@
-//! One connection to the server, made again whenever it is lost.
+//! A connection to the server, which is restored when it is lost.
 
 use std::error::Error;
 use std::future::poll_fn;
@@ -28,34 +28,34 @@ use crate::record::Failure;
 
 const HEADER_LENGTH: &str = "inference-header-content-length";
 
-/// The pause after a lost connection, so that a dead server doesn't keep a core busy; it doubles up to the longest.
+/// The pause after a lost connection, so that a dead server does not keep a core busy. It doubles up to the maximum.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
-/// One request after the other over one connection.
+/// Sends one request after the other over a connection.
 pub(super) struct Connection {
     address: SocketAddr,
     timeout: Duration,
     request: Request<Full<Bytes>>,
     http: Option<Http>,
     reader: Reader,
-    /// Connections lost in a row.
+    /// Number of connections lost in a row.
     lost: u32,
 }
 
-/// What came of one request, and when.
+/// The outcome of one request.
 pub(super) struct Exchange {
-    /// When its first byte was handed over; that of the failure if it never was.
+    /// When its first byte was written; if it was not, the time of the failure.
     pub sent_ns: u64,
     pub done_ns: u64,
     pub result: Result<Answer, Failure>,
 }
 
-/// Why there is no answer.
+/// Why there is no valid response.
 enum Trouble {
-    /// The server answered, and the connection is as good as before.
+    /// The server responded, and the connection is usable.
     Answer(Failure),
-    /// The connection is of no more use.
+    /// The connection is not usable any more.
     Lost(Failure),
 }
 
@@ -64,7 +64,7 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// When host or path cannot stand in a request.
+    /// Host or path is not valid in a request.
     pub fn new(
         address: SocketAddr,
         host: &str,
@@ -79,18 +79,19 @@ impl Connection {
         Ok(Self { address, timeout, request, http: None, reader: Reader::default(), lost: 0 })
     }
 
-    /// Connects, unless it is. For the sake of the first request's time; a failure will be that request's.
+    /// Connects, unless it is connected, so that the first request does not include it. A failure is reported by that
+    /// request.
     pub async fn open(&mut self) -> bool {
         matches!(timeout(self.timeout, self.opened()).await, Ok(Ok(_)))
     }
 
-    /// Sends the request and reads its answer.
+    /// Sends the request and reads the response.
     pub async fn exchange(&mut self) -> Exchange {
         let mut sent_ns = None;
         let result = match timeout(self.timeout, self.attempts(&mut sent_ns)).await {
             Ok(result) => result,
             Err(_) => {
-                let message = format!("no answer within {} s", self.timeout.as_secs_f64());
+                let message = format!("no response within {} s", self.timeout.as_secs_f64());
                 Err(Trouble::Lost(Failure { kind: "timeout".to_owned(), message }))
             }
         };
@@ -113,7 +114,7 @@ impl Connection {
         Exchange { sent_ns: sent_ns.unwrap_or(done_ns), done_ns, result }
     }
 
-    /// How long to leave the server alone after the last exchange.
+    /// How long to pause after the last exchange.
     pub fn pause(&self) -> Option<Duration> {
         let doublings = self.lost.checked_sub(1)?.min(16);
         Some((SHORTEST_PAUSE * (1 << doublings)).min(LONGEST_PAUSE))
@@ -126,7 +127,7 @@ impl Connection {
             let request = self.request.clone();
             sent_ns.get_or_insert_with(now_ns);
             let result = http.exchange(request, &mut self.reader).await;
-            // The server may close an idle connection at the moment it is used again. Once: the next is new.
+            // The server may close an idle connection just when it is used again. Try once more with a new one.
             if matches!(result, Err(Trouble::Lost(_))) && used && !http.answering.load(Ordering::Relaxed) {
                 self.http = None;
                 continue;
@@ -135,7 +136,7 @@ impl Connection {
         }
     }
 
-    /// Makes sure of a connection. Whether it has been used before.
+    /// Makes sure that there is a connection. Returns whether it has been used before.
     async fn opened(&mut self) -> Result<bool, Failure> {
         if let Some(http) = &mut self.http
             && http.is_open().await
@@ -148,12 +149,12 @@ impl Connection {
     }
 }
 
-/// A connection, driven by whoever awaits something of it: a task of its own would have to be woken each time.
+/// A connection, driven by the code that waits for it: a separate task would have to be woken each time.
 struct Http {
     sender: http1::SendRequest<Full<Bytes>>,
     /// None once it is closed.
     driver: Option<http1::Connection<TokioIo<Stream>, Full<Bytes>>>,
-    /// Whether any byte has come since the last request.
+    /// Whether any byte has arrived since the last request.
     answering: Arc<AtomicBool>,
     used: bool,
 }
@@ -176,7 +177,7 @@ impl Http {
         Ok(Self { sender, driver: Some(driver), answering, used: false })
     }
 
-    /// Whether it takes another request. An end that the server has put to it meanwhile is noticed here.
+    /// Whether it accepts another request. Notices if the server has closed it.
     async fn is_open(&mut self) -> bool {
         drive(&mut self.driver, poll_fn(|cx| self.sender.poll_ready(cx))).await.is_ok()
     }
@@ -207,24 +208,24 @@ async fn read(response: Response<body::Incoming>, reader: &mut Reader) -> hyper:
     Ok(())
 }
 
-/// The length of the JSON, where there is more than JSON.
+/// The length of the JSON, if the body has more than JSON.
 fn text_length(headers: &HeaderMap) -> Result<Option<usize>, Failure> {
     let Some(length) = headers.get(HEADER_LENGTH) else { return Ok(None) };
     let number = length.to_str().ok().and_then(|length| length.parse().ok());
     number.map(Some).ok_or_else(|| {
-        let message = format!("{HEADER_LENGTH}: expected a number, got {length:?}");
+        let message = format!("{HEADER_LENGTH}: expected a number, found {length:?}");
         Failure { kind: "bad response".to_owned(), message }
     })
 }
 
-/// Awaits something that only comes when the connection moves on.
+/// Waits for something that needs the connection to make progress.
 async fn drive<F: Future>(
     driver: &mut Option<http1::Connection<TokioIo<Stream>, Full<Bytes>>>,
     future: F,
 ) -> F::Output {
     let mut future = pin!(future);
     poll_fn(|cx| {
-        // Its error is told to the request as well.
+        // Its error is also that of the request.
         if driver.as_mut().is_some_and(|driver| Pin::new(driver).poll(cx).is_ready()) {
             *driver = None;
         }
@@ -248,7 +249,7 @@ fn failure(error: &hyper::Error) -> Failure {
     Failure { kind: kind.to_owned(), message }
 }
 
-/// A socket that remembers whether anything came.
+/// A socket that records whether anything has arrived.
 struct Stream {
     stream: TcpStream,
     answering: Arc<AtomicBool>,

@@ -6,12 +6,13 @@ use half::{bf16, f16};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
-use super::arrivals::unit;
+use crate::arrivals::unit;
 
-/// What a tensor is filled with.
+/// How a tensor is filled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fill {
-    /// Uniform: floating point in [0, 1), integers in [0, 128), booleans; strings are such integers in decimal.
+    /// Uniform random values: floating point in [0, 1), integers in [0, 128), booleans; strings are such integers in
+    /// decimal.
     Random {
         /// The same seed gives the same tensor.
         seed: u64,
@@ -20,12 +21,12 @@ pub enum Fill {
     Zeros,
 }
 
-/// A tensor of Triton's datatype (for instance "FP32") and shape, batch included: little-endian and row-major,
-/// as it goes over the wire.
+/// A tensor of this datatype (for example "FP32") and shape, with the batch dimension: little-endian and row-major, as in
+/// a request.
 ///
 /// # Errors
 ///
-/// When the datatype is unknown or a dimension is not given (negative).
+/// The datatype is unknown, or a dimension is variable (negative).
 pub fn tensor(datatype: &str, shape: &[i64], fill: Fill) -> Result<Bytes> {
     let elements = elements(shape)?;
     let Some(size) = element_size(datatype)? else {
@@ -35,7 +36,7 @@ pub fn tensor(datatype: &str, shape: &[i64], fill: Fill) -> Result<Bytes> {
     let mut bytes = Vec::new();
     bytes
         .try_reserve_exact(byte_size)
-        .with_context(|| format!("shape {shape:?}: there is no memory for its {byte_size} bytes"))?;
+        .with_context(|| format!("shape {shape:?}: not enough memory for {byte_size} bytes"))?;
     bytes.resize(byte_size, 0);
     if let Fill::Random { seed } = fill {
         let random = &mut ChaCha8Rng::seed_from_u64(seed);
@@ -53,11 +54,11 @@ pub fn tensor(datatype: &str, shape: &[i64], fill: Fill) -> Result<Bytes> {
     Ok(bytes.into())
 }
 
-/// Bytes of a tensor; none of BYTES, where each element has its own size.
+/// Size of a tensor in bytes; none for BYTES, where each element has its own size.
 ///
 /// # Errors
 ///
-/// When the datatype is unknown or a dimension is not given (negative).
+/// The datatype is unknown, or a dimension is variable (negative).
 pub fn tensor_size(datatype: &str, shape: &[i64]) -> Result<Option<usize>> {
     let elements = elements(shape)?;
     element_size(datatype)?.map(|size| byte_size(elements, size)).transpose()
@@ -67,11 +68,11 @@ fn byte_size(elements: usize, size: usize) -> Result<usize> {
     elements.checked_mul(size).context("a tensor larger than the memory")
 }
 
-/// Elements of a tensor of this shape.
+/// Number of elements of a tensor of this shape.
 ///
 /// # Errors
 ///
-/// When a dimension is not given (negative), or they are more than memory could hold.
+/// A dimension is variable (negative), or there are too many elements.
 fn elements(shape: &[i64]) -> Result<usize> {
     shape
         .iter()
@@ -81,7 +82,7 @@ fn elements(shape: &[i64]) -> Result<usize> {
         })
 }
 
-/// Bytes of one element; none of BYTES, where each has its own.
+/// Size of an element in bytes; none for BYTES, where each has its own.
 fn element_size(datatype: &str) -> Result<Option<usize>> {
     Ok(Some(match datatype {
         "BYTES" => return Ok(None),
@@ -95,7 +96,7 @@ fn element_size(datatype: &str) -> Result<Option<usize>> {
     }))
 }
 
-/// Each with its length before it, as 4 bytes.
+/// Each preceded by its length, in 4 bytes.
 fn strings(elements: usize, fill: Fill) -> Bytes {
     let mut random = match fill {
         Fill::Random { seed } => Some(ChaCha8Rng::seed_from_u64(seed)),
@@ -110,12 +111,12 @@ fn strings(elements: usize, fill: Fill) -> Bytes {
     bytes.into()
 }
 
-/// In [0, 128), which every integer type holds.
+/// In [0, 128), the range that all integer types share.
 fn small(random: &mut ChaCha8Rng) -> u8 {
     (random.next_u32() >> 25) as u8
 }
 
-/// In [0, 1), in steps that `digits` binary digits hold: rounded to fewer, the largest would become 1.
+/// In [0, 1), a multiple of 2^-`digits`: rounded to fewer digits, the largest would become 1.
 fn fraction(random: &mut ChaCha8Rng, digits: u32) -> f32 {
     (random.next_u32() >> (32 - digits)) as f32 / (1_u32 << digits) as f32
 }
@@ -182,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn unknown_is_told() {
+    fn unknown_datatypes_and_dimensions_are_errors() {
         let datatype = format!("{:#}", tensor("FP8", &[1], RANDOM).unwrap_err());
         assert!(datatype.contains("\"FP8\": expected BOOL"), "{datatype}");
         let shape = format!("{:#}", tensor("FP32", &[1, -1], RANDOM).unwrap_err());

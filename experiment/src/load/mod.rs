@@ -1,11 +1,11 @@
-//! Requests, their pacing, and their outcomes.
+//! Sends requests at their times and gathers the outcomes.
 //!
-//! All of a load happens on one thread of its own, with one connection for each request in flight, so that on a
-//! small machine it takes little from the server that it measures.
+//! A load runs on one thread, with one connection for each request in flight, so that it takes little CPU time from a
+//! server on the same machine.
 
-mod arrivals;
 mod connection;
 mod data;
+mod event;
 mod pacer;
 mod region;
 mod request;
@@ -29,38 +29,37 @@ use tokio::runtime;
 use tokio::sync::watch;
 use tokio::task::{JoinSet, LocalSet};
 
-pub use arrivals::{constant, poisson, read_trace};
 pub use data::{Fill, tensor, tensor_size};
+pub use event::{Event, Totals};
 pub use region::{Region, unique_name};
 pub use request::{Input, InputData, Output, PreparedRequest, SharedRange};
 pub use response::ServerValuesFrom;
 
 use crate::clock::now_ns;
-use crate::record::{Recorder, Window, WindowRule};
-use crate::samples::Sample;
+use crate::record::{Recorder, WindowRule};
 use connection::Connection;
 use pacer::Pacer;
 use worker::{Shared, Turns, work};
 
-/// Requests that are handed over in one go; between, the workers and orders get their turn.
+/// Maximum number of requests that are handed over at once, before workers and orders get a turn.
 const MOST_AT_ONCE: usize = 256;
 
-/// How often who waits for the end of a load looks whether to go on.
+/// Interval of the check whether to go on waiting for the end of a load.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// What is to be sent, where, and how.
+/// What to send, where, and when.
 pub struct Workload {
     /// The server.
     pub address: SocketAddr,
     /// For the header `Host`.
     pub host: String,
-    /// One for each request in flight when they differ (in the shared memory of their outputs), else one for all.
+    /// One for each request in flight if they differ (in the shared memory of their outputs), or one for all.
     pub requests: Vec<PreparedRequest>,
     /// When requests are sent.
     pub pacing: Pacing,
     /// How outcomes are gathered.
     pub rule: WindowRule,
-    /// A request without an answer after this is a failure of the kind "timeout".
+    /// A request without a response after this time fails with the kind "timeout".
     pub timeout: Duration,
 }
 
@@ -68,47 +67,19 @@ pub struct Workload {
 pub enum Pacing {
     /// Closed loop: each worker sends its next request as soon as the last one is answered.
     Closed {
-        /// Workers, and so requests in flight.
+        /// Number of workers, and so of concurrent requests.
         concurrency: usize,
     },
     /// Open loop: at times that do not depend on the answers. A request's latency counts from when it was due.
     Open {
-        /// Due times since the start, ascending. The load ends when they do and all are answered.
+        /// Due times since the start, ascending. The load ends when all of these requests are answered.
         arrivals: Box<dyn Iterator<Item = Duration> + Send>,
-        /// At most so many in flight; those beyond wait.
+        /// Maximum number of requests in flight; further ones wait.
         max_connections: usize,
     },
 }
 
-/// What happened.
-#[derive(Debug)]
-pub enum Event {
-    /// The warm-up is over and the first window has begun.
-    Opened,
-    /// A window is over.
-    Window(Box<Window>),
-    /// The load is over; nothing follows.
-    Ended(Box<Totals>),
-}
-
-/// Everything of a load.
-#[derive(Debug)]
-pub struct Totals {
-    /// All requests since the start, warm-up included.
-    pub all: Window,
-    /// The window that was not full at the end.
-    pub rest: Option<Window>,
-    /// Each request, where the rule keeps them, in the order in which they were done.
-    pub each: Vec<Sample>,
-    /// When the load began, on [`now_ns`]'s clock.
-    pub start_ns: u64,
-    /// Requests that were due and never sent (open loop).
-    pub unsent: u64,
-    /// Where the server's values were, if there were any.
-    pub server_values_from: Option<ServerValuesFrom>,
-}
-
-/// A load that runs. Dropped before its end, it gives up the requests in flight.
+/// A running load. Dropping it before its end abandons the requests in flight.
 #[derive(Debug)]
 pub struct Running {
     order: watch::Sender<Order>,
@@ -127,7 +98,7 @@ enum Order {
 ///
 /// # Errors
 ///
-/// When the workload has no workers or too few requests for them, or the thread cannot be had.
+/// The workload has no workers or too few requests for them, or no thread can be started.
 pub fn start(workload: Workload) -> Result<Running> {
     let (order, orders) = watch::channel(Order::Run);
     let (sender, events) = mpsc::channel();
@@ -138,7 +109,7 @@ pub fn start(workload: Workload) -> Result<Running> {
     };
     let thread = thread::Builder::new().name("load".to_owned()).spawn(move || {
         let local = LocalSet::new();
-        // As a task of its own it is not looked at whenever a worker moves on.
+        // As a separate task it is not polled whenever a worker makes progress.
         let done = local.spawn_local(driver.drive(orders, sender));
         if let Err(error) = local.block_on(&runtime, done) {
             panic::resume_unwind(error.into_panic());
@@ -149,12 +120,12 @@ pub fn start(workload: Workload) -> Result<Running> {
 }
 
 impl Running {
-    /// Windows as they close; [`Event::Ended`] is the last.
+    /// Events as they happen; [`Event::Ended`] is the last.
     pub fn events(&self) -> &mpsc::Receiver<Event> {
         &self.events
     }
 
-    /// Waits for the end; looks every moment whether to `go_on`.
+    /// Waits for the end, as long as `go_on` returns no error.
     ///
     /// # Errors
     ///
@@ -170,8 +141,8 @@ impl Running {
         }
     }
 
-    /// No more requests. Those in flight are awaited, at most for the timeout, before [`Event::Ended`] comes;
-    /// those that are due and wait are counted as unsent.
+    /// Sends no more requests. [`Event::Ended`] follows when those in flight are answered or have timed out. Requests
+    /// that are due and wait are counted as unsent.
     pub fn stop(&self) {
         self.order.send_replace(Order::Finish);
     }
@@ -181,25 +152,25 @@ impl Drop for Running {
     fn drop(&mut self) {
         self.order.send_replace(Order::Abort);
         if let Some(thread) = self.thread.take() {
-            // A panic there has been told there.
+            // A panic there has been printed.
             let _ = thread.join();
         }
     }
 }
 
-/// Hands out turns and looks after the workers.
+/// Hands out turns and starts the workers.
 struct Driver {
-    /// One for each worker to come, the next at the end.
+    /// Connections of workers that are not started, the next one last.
     connections: Vec<Connection>,
-    /// Workers at the start.
+    /// Number of workers at the start.
     first: usize,
-    /// Of an open loop that isn't over.
+    /// The pacer of an open loop that is not over.
     pacer: Option<Pacer>,
     rule: WindowRule,
 }
 
 impl Driver {
-    /// Inside of a runtime.
+    /// Needs to be called inside a runtime.
     fn new(workload: Workload) -> Result<Self> {
         let Workload { address, host, requests, pacing, rule, timeout } = workload;
         let (workers, first, pacer) = match pacing {
@@ -268,7 +239,7 @@ impl Driver {
         shared.end();
     }
 
-    /// Connects the first workers. A server that isn't there is not asked again for each of them.
+    /// Connects the first workers. Stops at the first failure: an absent server is not tried for each of them.
     async fn connect(&mut self) {
         for connection in self.connections.iter_mut().rev().take(self.first) {
             if !connection.open().await {
@@ -277,7 +248,7 @@ impl Driver {
         }
     }
 
-    /// Hands over all that is due; takes on a worker for each that finds none idle.
+    /// Hands over all requests that are due, and starts a worker for each that finds none idle.
     fn hand_over(&mut self, shared: &Rc<Shared>, workers: &mut JoinSet<()>) {
         let Some(pacer) = &mut self.pacer else { return };
         for _ in 0..MOST_AT_ONCE {
@@ -291,7 +262,7 @@ impl Driver {
     }
 }
 
-/// The order that follows this one. Without anyone to give orders: to give up.
+/// The order that follows this one; to abort, if nobody is left to give orders.
 async fn next_order(orders: &mut watch::Receiver<Order>, last: Order) -> Order {
     orders.wait_for(|order| *order > last).await.map_or(Order::Abort, |order| *order)
 }

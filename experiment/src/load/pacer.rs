@@ -1,4 +1,4 @@
-//! An open loop's clock.
+//! The clock of an open loop.
 
 use std::io;
 use std::iter::Peekable;
@@ -13,7 +13,7 @@ use tokio::io::unix::AsyncFd;
 
 use crate::clock::now_ns;
 
-/// Tells which requests are due, with a timer of the kernel's: the runtime's own counts milliseconds.
+/// Tells which requests are due. Uses a kernel timer, because the runtime's timer has a resolution of milliseconds.
 pub(super) struct Pacer {
     arrivals: Peekable<Box<dyn Iterator<Item = Duration> + Send>>,
     start_ns: u64,
@@ -21,7 +21,7 @@ pub(super) struct Pacer {
 }
 
 impl Pacer {
-    /// Inside of a runtime.
+    /// Needs to be called inside a runtime.
     pub fn new(arrivals: Box<dyn Iterator<Item = Duration> + Send>) -> io::Result<Self> {
         let timer =
             timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC)?;
@@ -38,7 +38,7 @@ impl Pacer {
         self.start_ns = start_ns;
     }
 
-    /// When the next request was due, if it is by now.
+    /// The due time of the next request, if it has passed.
     pub fn due(&mut self) -> Option<u64> {
         let due_ns = self.next_ns()?;
         (due_ns <= now_ns()).then(|| {
@@ -47,19 +47,19 @@ impl Pacer {
         })
     }
 
-    /// Whether no request will ever be due again.
+    /// Whether no more requests will be due.
     pub fn is_over(&mut self) -> bool {
         self.arrivals.peek().is_none()
     }
 
-    /// Until the next request is due, or a little less. Endless when there is none.
+    /// Waits until the next request is due, or a little less. Without one, for ever.
     pub async fn wait(&mut self) -> io::Result<()> {
         let Some(due_ns) = self.next_ns() else { return std::future::pending().await };
         let it_value =
             Timespec { tv_sec: (due_ns / 1_000_000_000) as i64, tv_nsec: (due_ns % 1_000_000_000) as i64 };
         let once = Itimerspec { it_interval: Timespec { tv_sec: 0, tv_nsec: 0 }, it_value };
         timerfd_settime(self.timer.get_ref(), TimerfdTimerFlags::ABSTIME, &once)?;
-        // Setting it anew takes back what it tells, so it need not be read.
+        // Setting it again resets it, so it need not be read.
         self.timer.readable().await?.clear_ready();
         Ok(())
     }

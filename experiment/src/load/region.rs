@@ -12,20 +12,20 @@ use rustix::fs::{FallocateFlags, fallocate};
 
 use crate::clock::now_ns;
 
-/// Where Linux keeps what `shm_open` names.
+/// Where Linux keeps the objects of `shm_open`.
 const DIRECTORY: &str = "/dev/shm";
 
-/// A name that no other run has: a process id alone is not enough where containers share memory or a server.
+/// A name that no other run has. A process id is not enough where containers share memory or a server.
 pub fn unique_name(label: &str) -> String {
     static COUNTER: AtomicU64 = AtomicU64::new(0);
     let number = COUNTER.fetch_add(1, Ordering::Relaxed);
     format!("triton-experiment-{}-{:x}-{number}-{label}", process::id(), now_ns())
 }
 
-/// A POSIX shared memory object, gone when this is dropped. A server that has registered it keeps its mapping
-/// until it unregisters it, so it may be dropped as soon as it is registered.
+/// A POSIX shared memory object, removed when this is dropped. A server keeps its mapping until the object is
+/// unregistered, so this may be dropped as soon as it is registered.
 ///
-/// It is written as a file: the tool never looks at it again, so it needs no mapping of its own.
+/// It is written as a file, because the tool does not need to map it.
 #[derive(Debug)]
 pub struct Region {
     path: PathBuf,
@@ -33,21 +33,21 @@ pub struct Region {
 }
 
 impl Region {
-    /// A region that holds `bytes`. The label shows in its name, for whoever lists `/dev/shm`.
+    /// A region that holds `bytes`. The label is part of its name in `/dev/shm`.
     ///
     /// # Errors
     ///
-    /// When there is no room for it.
+    /// There is not enough memory.
     pub fn create(label: &str, bytes: &[u8]) -> Result<Self> {
         Self::with(label, bytes.len(), |mut file| file.write_all(bytes))
     }
 
-    /// A region of `len` zero bytes, all of them there: a server that writes to one that is only as large as
-    /// promised is killed when memory runs out.
+    /// A region of `len` zero bytes, all of them allocated: a server that writes to unallocated ones is killed when memory
+    /// runs out.
     ///
     /// # Errors
     ///
-    /// When there is no room for it.
+    /// There is not enough memory.
     pub fn zeroed(label: &str, len: usize) -> Result<Self> {
         Self::with(label, len, |file| Ok(fallocate(file, FallocateFlags::empty(), 0, len as u64)?))
     }
@@ -70,7 +70,7 @@ impl Region {
         Ok(region)
     }
 
-    /// The name for `shm_open`, which the server is told: "/NAME".
+    /// The name for `shm_open`, which the server needs: "/NAME".
     pub fn key(&self) -> String {
         let name = self.path.file_name().expect("it was made from a name");
         format!("/{}", name.to_string_lossy())
@@ -89,7 +89,7 @@ impl Region {
 
 impl Drop for Region {
     fn drop(&mut self) {
-        // Nobody could do anything about a failure.
+        // A failure has no remedy.
         let _ = fs::remove_file(&self.path);
     }
 }
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn too_large_is_told_and_leaves_nothing() {
+    fn a_region_that_is_too_large_is_an_error_and_leaves_nothing() {
         let message = format!("{:#}", Region::zeroed("huge", 1 << 60).unwrap_err());
         assert!(message.contains("1152921504606846976 bytes") && message.contains("--shm-size"), "{message}");
         let ours = format!("triton-experiment-{}-", process::id());

@@ -7,17 +7,17 @@ use serde::Serialize;
 /// An input of a request.
 #[derive(Clone, Debug)]
 pub struct Input {
-    /// As the model calls it.
+    /// Its name in the model.
     pub name: String,
-    /// Triton's, for instance "FP32".
+    /// Triton's name, for example "FP32".
     pub datatype: String,
-    /// Batch included.
+    /// With the batch dimension.
     pub shape: Vec<i64>,
-    /// Where its contents are.
+    /// Its contents.
     pub data: InputData,
 }
 
-/// Where an input's contents are.
+/// The contents of an input.
 #[derive(Clone, Debug)]
 pub enum InputData {
     /// Little-endian and row-major, sent with every request.
@@ -29,20 +29,20 @@ pub enum InputData {
 /// An output that a request asks for.
 #[derive(Clone, Debug)]
 pub struct Output {
-    /// As the model calls it.
+    /// Its name in the model.
     pub name: String,
-    /// Where the server writes it; without, it comes with the response.
+    /// Where the server writes it; none: into the response.
     pub shared: Option<SharedRange>,
 }
 
 /// A part of a shared memory region that the server has registered.
 #[derive(Clone, Debug)]
 pub struct SharedRange {
-    /// The name that it is registered by.
+    /// The name under which it is registered.
     pub region: String,
-    /// From the region's start, in bytes.
+    /// Offset from the start of the region, in bytes.
     pub offset: usize,
-    /// In bytes.
+    /// Size in bytes.
     pub byte_size: usize,
 }
 
@@ -51,24 +51,24 @@ pub struct SharedRange {
 pub struct PreparedRequest {
     /// `/v2/models/NAME/infer` or `/v2/models/NAME/versions/VERSION/infer`.
     pub path: String,
-    /// Bytes of JSON at the body's start.
+    /// Bytes of JSON at the start of the body.
     pub header_length: usize,
-    /// The JSON and behind it the inputs that are not in shared memory.
+    /// The JSON, followed by the inputs that are not in shared memory.
     pub body: Bytes,
 }
 
 impl PreparedRequest {
-    /// A request to the model, or to one version of it. Without outputs, the server sends all that the model has.
+    /// A request to the model, or to one version of it. Without outputs, the server returns all of them.
     ///
     /// # Errors
     ///
-    /// When the model's name or version cannot stand in a URL.
+    /// The name or version of the model is not valid in a URL.
     pub fn new(model: &str, version: Option<&str>, inputs: &[Input], outputs: &[Output]) -> Result<Self> {
         for part in [Some(model), version].into_iter().flatten() {
             let fits = |c: char| c.is_ascii_alphanumeric() || "-._~".contains(c);
             ensure!(
                 !part.is_empty() && part.chars().all(fits),
-                "{part:?} cannot stand in a URL: expected letters, digits, '-', '.', '_' or '~' in the name and the \
+                "{part:?} is not valid in a URL: expected letters, digits, '-', '.', '_' or '~' in the name and the \
                  version of a model"
             );
         }
@@ -215,7 +215,7 @@ mod tests {
     fn names_that_no_url_takes_are_refused() {
         for (model, version) in [("a b", None), ("", None), ("m", Some("1/2"))] {
             let message = format!("{:#}", PreparedRequest::new(model, version, &[], &[]).unwrap_err());
-            assert!(message.contains("cannot stand in a URL"), "{message}");
+            assert!(message.contains("is not valid in a URL"), "{message}");
         }
     }
 }

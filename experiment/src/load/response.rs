@@ -1,4 +1,4 @@
-//! What an inference response says: whether it is one, and the server's own times.
+//! Reads inference responses, and the server's times in them.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -8,52 +8,52 @@ use serde::{Deserialize, de};
 
 use crate::record::{Failure, SERVER_VALUES, ServerValues};
 
-/// Where in the responses the server's values were.
+/// Where the responses carry the server's values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ServerValuesFrom {
     /// Response parameters.
     Parameters,
-    /// Outputs; some may have been parameters.
+    /// Outputs, and perhaps parameters.
     Outputs,
 }
 
-/// A response's values, and where they were if there were any.
+/// The values of a response, and where it carried them.
 pub(super) type Answer = (ServerValues, Option<ServerValuesFrom>);
 
 const VALUE_SIZE: usize = size_of::<i64>();
 
-/// The most of an answer that is no inference response that is kept, for its message.
+/// Bytes that are kept of a response that is not an inference response, for the error message.
 const ERROR_LIMIT: usize = 64 << 10;
 
-/// Reads one response after the other, in pieces of any size. Keeps the JSON and of the tensors the known values;
-/// other data is passed over.
+/// Reads one response after the other, in pieces of any size. Keeps the JSON and the known values; other tensors are
+/// skipped.
 #[derive(Debug, Default)]
 pub(super) struct Reader {
     status: u16,
-    /// The JSON, as far as it is there.
+    /// The JSON received so far.
     text: Vec<u8>,
-    /// Its length; that of the body when it isn't known.
+    /// Length of the JSON; none: the whole body.
     text_length: Option<usize>,
-    /// What it told, once it is there.
+    /// What the JSON says, once it is complete.
     header: Option<Result<Header, String>>,
     /// Values in binary data, in the order of [`SERVER_VALUES`].
     binary: [[u8; VALUE_SIZE]; SERVER_VALUES.len()],
-    /// Bytes of binary data so far.
+    /// Bytes of binary data received so far.
     passed: usize,
 }
 
-/// What the JSON told.
+/// What the JSON says.
 #[derive(Debug, Default)]
 struct Header {
     values: ServerValues,
     from: Option<ServerValuesFrom>,
-    /// Where values stand in the binary data.
+    /// Positions of values in the binary data.
     starts: [Option<usize>; SERVER_VALUES.len()],
     binary_length: usize,
 }
 
 impl Reader {
-    /// A response begins. `text_length`: of its header `Inference-Header-Content-Length`.
+    /// Starts with a new response. `text_length` is its header `Inference-Header-Content-Length`.
     pub fn begin(&mut self, status: u16, text_length: Option<usize>) {
         self.status = status;
         self.text.clear();
@@ -84,7 +84,7 @@ impl Reader {
         self.passed += data.len();
     }
 
-    /// The body is over.
+    /// Ends the body.
     pub fn end(&mut self) -> Result<Answer, Failure> {
         if self.status != 200 {
             return Err(Failure {
@@ -101,12 +101,12 @@ impl Reader {
             (None, None) => parse(&self.text)?,
             (None, Some(length)) => {
                 let there = self.text.len();
-                return Err(format!("expected {length} bytes of JSON by the header, the body has {there}"));
+                return Err(format!("the header announces {length} bytes of JSON, but the body has {there}"));
             }
         };
         if self.passed != header.binary_length {
             let (expected, passed) = (header.binary_length, self.passed);
-            return Err(format!("expected {expected} bytes of tensors by the JSON, the body has {passed}"));
+            return Err(format!("the JSON announces {expected} bytes of tensors, but the body has {passed}"));
         }
         let mut values = header.values;
         for ((value, start), bytes) in values.iter_mut().zip(header.starts).zip(self.binary) {
@@ -129,7 +129,7 @@ fn copy_overlap(value: &mut [u8; VALUE_SIZE], start: usize, data: &[u8], passed:
 
 fn parse(text: &[u8]) -> Result<Header, String> {
     let json: Json = serde_json::from_slice(text)
-        .map_err(|error| format!("no inference response ({error}): {:?}", beginning(text)))?;
+        .map_err(|error| format!("not an inference response ({error}): {:?}", beginning(text)))?;
     let mut header = Header { values: json.parameters.0, ..Header::default() };
     if header.values.iter().any(Option::is_some) {
         header.from = Some(ServerValuesFrom::Parameters);
@@ -139,7 +139,7 @@ fn parse(text: &[u8]) -> Result<Header, String> {
         let size = output.parameters.binary_data_size;
         header.binary_length = start.checked_add(size).ok_or("tensors larger than the memory")?;
         let Some(place) = SERVER_VALUES.iter().position(|name| *name == output.name) else { continue };
-        // Another datatype: an output of the model's own by that name.
+        // Another datatype: the model has its own output of that name.
         if output.datatype != "INT64" {
             continue;
         }
@@ -155,7 +155,7 @@ fn parse(text: &[u8]) -> Result<Header, String> {
     Ok(header)
 }
 
-/// The server's own words, or what it sent instead.
+/// The server's error message, or the beginning of what it sent.
 fn error_message(text: &[u8]) -> String {
     #[derive(Deserialize)]
     struct Json {
@@ -168,7 +168,7 @@ fn beginning(text: &[u8]) -> String {
     String::from_utf8_lossy(&text[..text.len().min(200)]).trim().to_owned()
 }
 
-/// Of a response's JSON what is looked at.
+/// The parts of a response's JSON that are read.
 #[derive(Deserialize)]
 struct Json<'a> {
     #[serde(borrow)]
@@ -195,7 +195,7 @@ struct OutputParameters {
     binary_data_size: usize,
 }
 
-/// A number, or the first of however deep lists; none of anything else.
+/// A number, or the first number of nested lists; none for anything else.
 #[derive(Clone, Copy, Default)]
 struct First(Option<i64>);
 
@@ -248,7 +248,7 @@ impl<'de> Deserialize<'de> for First {
     }
 }
 
-/// The known ones of the response's parameters.
+/// The known response parameters.
 #[derive(Default)]
 struct Parameters(ServerValues);
 
@@ -350,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn malformed_is_told() {
+    fn malformed_responses_are_errors() {
         let tensor = r#"{"outputs":[{"name":"y","datatype":"FP32","parameters":{"binary_data_size":4}}]}"#;
         let huge = tensor.replace(
             ":4}",
@@ -358,12 +358,12 @@ mod tests {
             \"parameters\":{\"binary_data_size\":1}",
         );
         for (text, rest, expected) in [
-            (None, "<html>hello", "no inference response"),
-            (None, "", "no inference response"),
+            (None, "<html>hello", "not an inference response"),
+            (None, "", "not an inference response"),
             (Some(r#"{"model":1}"#), "", "missing field `outputs`"),
             (Some(r#"{"outputs":[{"name":"y"}]}"#), "", "missing field `datatype`"),
-            (Some(tensor), "123", "expected 4 bytes of tensors by the JSON, the body has 3"),
-            (Some(tensor), "12345", "expected 4 bytes of tensors by the JSON, the body has 5"),
+            (Some(tensor), "123", "the JSON announces 4 bytes of tensors, but the body has 3"),
+            (Some(tensor), "12345", "the JSON announces 4 bytes of tensors, but the body has 5"),
             (Some(&huge), "1", "larger than the memory"),
         ] {
             let failure = read(200, text, rest.as_bytes(), 5).unwrap_err();
@@ -374,7 +374,7 @@ mod tests {
         reader.begin(200, Some(10));
         reader.push(b"{}");
         let short = reader.end().unwrap_err();
-        assert_eq!(short.message, "expected 10 bytes of JSON by the header, the body has 2");
+        assert_eq!(short.message, "the header announces 10 bytes of JSON, but the body has 2");
     }
 
     #[test]

@@ -1,11 +1,11 @@
-//! A stub of a server, for what a real one does not do on demand.
+//! A stub server, for behaviour that a real one does not show on demand.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::thread;
 
-/// What the stub does about a request.
+/// The response of the stub to a request.
 pub struct Answer {
     /// Sent as they are.
     pub bytes: Vec<u8>,
@@ -14,7 +14,7 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// A whole response; each header with its line end.
+    /// A complete response; each header includes its line end.
     pub fn response(status: u16, headers: &str, body: &[u8]) -> Self {
         let head = format!("HTTP/1.1 {status} X\r\n{headers}Content-Length: {}\r\n\r\n", body.len());
         Self { bytes: [head.as_bytes(), body].concat(), close: false }

@@ -9,6 +9,8 @@ use std::time::Instant;
 
 use super::stub::{Answer, serve};
 use super::*;
+use crate::arrivals::constant;
+use crate::record::Window;
 
 const GOOD: &str = r#"{"model_name":"m","outputs":[]}"#;
 
@@ -221,7 +223,7 @@ fn closed_connections_are_failures_where_they_should_be() {
 }
 
 #[test]
-fn refused_is_told_and_keeps_no_core_busy() {
+fn a_refused_connection_is_reported_and_keeps_no_core_busy() {
     let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
     let (_, totals) = run(closed(address, 2), ms(400));
     let failures = failures(&totals);
@@ -254,17 +256,17 @@ fn timeout_is_a_failure() {
     let mut workload = closed(address, 1);
     workload.timeout = ms(500);
     let (_, totals) = run(workload, ms(1000));
-    assert_eq!(failures(&totals), [("timeout", 1, "no answer within 0.5 s")]);
+    assert_eq!(failures(&totals), [("timeout", 1, "no response within 0.5 s")]);
     // It goes on with another connection.
     assert!(totals.all.latency.count() > 0);
 }
 
 #[test]
-fn malformed_and_errors_are_told() {
+fn malformed_responses_and_errors_are_reported() {
     let answers: [(Vec<u8>, &str, &str); 5] = [
         (json(503, r#"{"error":"no such model"}"#).bytes, "HTTP 503", "no such model"),
         (json(404, "<p>nothing here").bytes, "HTTP 404", "<p>nothing here"),
-        (json(200, "hello").bytes, "bad response", "no inference response"),
+        (json(200, "hello").bytes, "bad response", "not an inference response"),
         (b"SSH-2.0-OpenSSH\r\n\r\n".to_vec(), "bad response", "invalid HTTP version"),
         (
             Answer::response(200, "Inference-Header-Content-Length: x\r\n", b"{}").bytes,

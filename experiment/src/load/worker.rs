@@ -1,4 +1,4 @@
-//! What the load's workers share, and what each of them does.
+//! The workers of a load, and their shared state.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -9,8 +9,8 @@ use tokio::sync::oneshot;
 use tokio::time::sleep;
 
 use super::connection::Connection;
+use super::event::{Event, Totals};
 use super::response::ServerValuesFrom;
-use super::{Event, Totals};
 use crate::record::{Outcome, Recorder};
 
 /// Shared by the workers of one load; they are tasks of one thread.
@@ -18,7 +18,7 @@ pub(super) struct Shared(RefCell<State>);
 
 struct State {
     turns: Turns,
-    /// Whether no request is to come.
+    /// Whether no more requests will be sent.
     finished: bool,
     recorder: Recorder,
     start_ns: u64,
@@ -29,13 +29,13 @@ struct State {
 
 /// Whose turn it is to send, and when.
 pub(super) enum Turns {
-    /// Closed loop: everybody's, always.
+    /// Closed loop: every worker may always send.
     Always,
-    /// Open loop: one for each request that is due.
+    /// Open loop: one turn for each request that is due.
     Due {
         /// Due times of requests that wait for a worker.
         queue: VecDeque<u64>,
-        /// Workers that wait for a request. The last to come is the first to go: few connections stay warm.
+        /// Workers that wait for a request. The last one is used first, so that few connections stay in use.
         idle: Vec<oneshot::Sender<u64>>,
     },
 }
@@ -46,7 +46,7 @@ impl Shared {
         Rc::new(Self(RefCell::new(state)))
     }
 
-    /// A request is due (open loop). Whether it has to wait because no worker is idle.
+    /// Records that a request is due (open loop). Returns whether it has to wait because no worker is idle.
     pub fn is_due(&self, due_ns: u64) -> bool {
         let state = &mut *self.0.borrow_mut();
         state.recorder.scheduled();
@@ -58,7 +58,7 @@ impl Shared {
         true
     }
 
-    /// No request is to come. Those that wait are still sent, unless they are `dropped`.
+    /// Ends the load. Requests that wait are still sent, unless `dropped` is set.
     pub fn finish(&self, dropped: bool) {
         let state = &mut *self.0.borrow_mut();
         state.finished = true;
@@ -71,18 +71,18 @@ impl Shared {
         }
     }
 
-    /// The load is over.
+    /// Reports the totals.
     pub fn end(self: Rc<Self>) {
         let Some(shared) = Rc::into_inner(self) else { unreachable!("the workers are gone") };
         let State { mut recorder, start_ns, from, unsent, events, .. } = shared.0.into_inner();
         let each = recorder.take_each();
         let (rest, all) = recorder.finish();
         let totals = Totals { all, rest, each, start_ns, unsent, server_values_from: from };
-        // Who has stopped listening does not want to know.
+        // Nobody may be listening any more.
         let _ = events.send(Event::Ended(Box::new(totals)));
     }
 
-    /// Waits for a turn. When the request is due; none when no more are to come.
+    /// Waits for a turn. Returns when the request is due, or none at the end.
     async fn turn(&self) -> Option<Due> {
         let turn = {
             let state = &mut *self.0.borrow_mut();
@@ -108,7 +108,7 @@ impl Shared {
         let state = &mut *self.0.borrow_mut();
         state.from = state.from.max(from);
         let was_open = state.recorder.is_open();
-        // Who has stopped listening does not want to know.
+        // Nobody may be listening any more.
         if let Some(window) = state.recorder.record(outcome) {
             let _ = state.events.send(Event::Window(Box::new(window)));
         }
@@ -124,9 +124,9 @@ enum Due {
     At(u64),
 }
 
-/// Sends requests, one after the other, until no more are to come.
+/// Sends requests, one after the other, until the end.
 pub(super) async fn work(shared: Rc<Shared>, mut connection: Connection) {
-    // A failure is told by the request that finds it again.
+    // A failure will also be that of the first request.
     connection.open().await;
     while let Some(due) = shared.turn().await {
         let exchange = connection.exchange().await;

@@ -1,4 +1,4 @@
-//! Sums over devices that several sources have in common.
+//! Sums over devices, shared by the power sources.
 
 use anyhow::{Result, ensure};
 
@@ -11,7 +11,7 @@ pub(super) struct Counters {
 }
 
 impl Counters {
-    /// From the first values on.
+    /// Starts with the first values.
     pub fn new(first: Vec<f64>) -> Self {
         Self { last: first }
     }
@@ -19,14 +19,14 @@ impl Counters {
     /// The sum of new values, and whether any of them has moved. `names` are the devices, in the same order.
     ///
     /// # Errors
-    /// When a counter has fallen: what was used in between is lost. It stays an error until the counter is back
-    /// where it was, for a sum that starts anew would pass for a whole one.
+    /// A counter has decreased, so the energy in between is unknown. It stays an error until the counter is back at its
+    /// old value, because a sum that restarted would look complete.
     pub fn sum(&mut self, names: &[String], now: Vec<f64>) -> Result<(f64, bool)> {
         for ((name, last), now) in names.iter().zip(&self.last).zip(&now) {
             ensure!(
                 now >= last,
                 "the energy counter of {name} fell from {last} J to {now} J: the server or the driver has \
-                 restarted; measure again"
+                 restarted; repeat the measurement"
             );
         }
         let moved = now != self.last;
@@ -35,7 +35,7 @@ impl Counters {
     }
 }
 
-/// Power readings, integrated by the trapezoid rule.
+/// Power readings, integrated with the trapezoidal rule.
 #[derive(Debug, Default)]
 pub(super) struct Trapezoid {
     last: Option<(u64, f64)>,

@@ -1,4 +1,4 @@
-//! CPU time of processes, and the sources that have no energy.
+//! CPU time of processes, and the power sources without energy.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -8,11 +8,11 @@ use anyhow::{Context, Result};
 use nix::time::{ClockId, clock_gettime};
 use nix::unistd::Pid;
 
-use super::{Meter, Reading};
+use super::meter::{Meter, Reading};
 use crate::clock;
 use crate::results::PowerSource;
 
-/// Looking for children reads a file for each thread of the server: too much for every reading.
+/// The search for children reads a file for each thread of the server, which is too much for every reading.
 const CHILDREN_EVERY_NS: u64 = 1_000_000_000;
 
 /// User and system CPU time of this process so far, in seconds.
@@ -30,13 +30,13 @@ fn clock_s(clock: ClockId) -> Option<f64> {
     Some(time.tv_sec() as f64 + time.tv_nsec() as f64 / 1e9)
 }
 
-/// CPU time of a process and its children (Triton's Python backend works in such).
+/// CPU time of a process and its children (Triton's Python backend runs in child processes).
 #[derive(Debug)]
 pub(super) struct ServerCpu {
     pid: u32,
     /// Living children, each with its last CPU time.
     children: BTreeMap<u32, f64>,
-    /// Of children that have ended.
+    /// CPU time of children that have ended.
     ended_s: f64,
     looked_ns: Option<u64>,
 }
@@ -46,7 +46,7 @@ impl ServerCpu {
         Self { pid, children: BTreeMap::new(), ended_s: 0.0, looked_ns: None }
     }
 
-    /// CPU seconds so far; never falls. None when the process is gone.
+    /// CPU seconds so far; never decreases. None if the process is gone.
     pub fn read(&mut self) -> Option<f64> {
         let own = process_cpu_s(self.pid)?;
         let now = clock::now_ns();
@@ -55,7 +55,7 @@ impl ServerCpu {
             self.look_for_children();
         }
         for (pid, last) in &mut self.children {
-            // One that has just ended keeps what it had, or the sum would fall.
+            // A child that has just ended keeps its last value, so that the sum does not decrease.
             *last = process_cpu_s(*pid).unwrap_or(0.0).max(*last);
         }
         Some(own + self.ended_s + self.children.values().sum::<f64>())
@@ -98,16 +98,14 @@ impl NoEnergy {
     const INTERVAL: Duration = Duration::from_millis(100);
 
     /// # Errors
-    /// When there is no such process, or none was named.
+    /// There is no such process, or none was given.
     pub fn cpu_time(server_pid: Option<u32>) -> Result<Self> {
         let pid = server_pid.context(
-            "--power cpu-time needs the server's process id: the server must run on this machine, and either be \
-             started by this tool, be found by its port as a process called tritonserver, or be named by --server-pid",
+            "--power cpu-time needs the server's process: the server must run on this machine, and be started by this tool, \
+             or be the process tritonserver that listens on its port, or be given with --server-pid",
         )?;
         process_cpu_s(pid).with_context(|| {
-            format!(
-                "--power cpu-time cannot read the CPU clock of process {pid}: is it the server's, and alive?"
-            )
+            format!("--power cpu-time cannot read the CPU clock of process {pid}: is it the running server?")
         })?;
         Ok(Self {
             name: "cpu-time",

@@ -1,10 +1,11 @@
-//! What devices tell about themselves.
+//! The state of devices: temperature, clocks, throttling.
 
 use std::collections::BTreeMap;
 
 use crate::results::DeviceState;
 
-/// The devices' state at one moment. Of several devices: the hottest, the slowest, the reasons of all.
+/// The state of the devices at one moment. With several devices: the highest temperature, the lowest clocks, the
+/// throttle reasons of all.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DeviceSample {
     /// Degrees Celsius.
@@ -13,12 +14,12 @@ pub struct DeviceSample {
     pub clock_mhz: Option<f64>,
     /// Clock of the memory in MHz.
     pub memory_clock_mhz: Option<f64>,
-    /// Why clocks are throttled; being idle is no reason. Each at most once.
+    /// Why clocks are throttled, without duplicates. Idling is not a reason.
     pub throttle_reasons: Vec<String>,
 }
 
 impl DeviceSample {
-    /// With another device's.
+    /// Merges the state of another device.
     pub(super) fn and(mut self, other: Self) -> Self {
         self.temperature_c = either(f64::max, self.temperature_c, other.temperature_c);
         self.clock_mhz = either(f64::min, self.clock_mhz, other.clock_mhz);
@@ -36,7 +37,7 @@ fn either(pick: fn(f64, f64) -> f64, a: Option<f64>, b: Option<f64>) -> Option<f
     a.into_iter().chain(b).reduce(pick)
 }
 
-/// Samples of a stretch of time, summed up; none of none.
+/// Summary of the samples of a period; none without samples.
 pub(super) fn summarise<'a>(samples: impl Iterator<Item = &'a DeviceSample>) -> Option<DeviceState> {
     let samples: Vec<_> = samples.collect();
     let of = |value: fn(&DeviceSample) -> Option<f64>| samples.iter().filter_map(move |sample| value(sample));

@@ -1,4 +1,4 @@
-//! Triton's own metrics endpoint: energy of the server's GPUs, from anywhere.
+//! Triton's metrics endpoint: energy of the server's GPUs, also on another machine.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail, ensure};
 use prometheus_parse::{Scrape, Value};
 
 use super::counters::{Counters, Trapezoid};
-use super::{Meter, Reading};
+use super::meter::{Meter, Reading};
 use crate::clock;
 use crate::results::PowerSource;
 
@@ -16,7 +16,7 @@ const ENERGY: &str = "nv_energy_consumption";
 /// Watts.
 const POWER: &str = "nv_gpu_power_usage";
 
-/// Much shorter than the server's own interval, so that the moment of each renewal is known well.
+/// Much shorter than the server's own interval, so that the time of each update is known well.
 const INTERVAL: Duration = Duration::from_millis(250);
 
 /// The server's interval is 2 s unless set otherwise (`--metrics-interval-ms`).
@@ -38,18 +38,17 @@ pub(super) struct Metrics {
 
 impl Metrics {
     /// # Errors
-    /// When there is no endpoint, or it tells no energy.
+    /// There is no endpoint, or it reports no energy.
     pub fn open(url: Option<&str>, wanted: &[u32]) -> Result<Self> {
         let url = url.context(
-            "no metrics endpoint is known: give its address (a Triton server mostly has it at \
-             http://HOST:8002/metrics)",
+            "the metrics endpoint is unknown: give --metrics-url (usually http://HOST:8002/metrics)",
         )?;
         ensure!(
             wanted.is_empty(),
-            "--power metrics counts all GPUs of the server: its endpoint knows them by UUID only, not by number. \
-             Leave out the choice of GPUs"
+            "--power metrics measures all GPUs of the server, because its endpoint lists them by UUID and not by index: leave \
+             out --gpus"
         );
-        // Straight to the server: a proxy between would answer for it.
+        // Without a proxy, which might answer in place of the server.
         let config = ureq::Agent::config_builder().timeout_global(Some(Duration::from_secs(1))).proxy(None);
         let agent = ureq::Agent::new_with_config(config.build());
         let scrape = fetch(&agent, url)?;
@@ -69,9 +68,9 @@ impl Metrics {
 
 fn fetch(agent: &ureq::Agent, url: &str) -> Result<Scrape> {
     let get = || agent.get(url).call()?.into_body().read_to_string();
-    let text = get().with_context(|| format!("the metrics endpoint {url} does not answer as it should"))?;
+    let text = get().with_context(|| format!("cannot read the metrics endpoint {url}"))?;
     Scrape::parse(text.lines().map(|line| Ok(line.to_owned())))
-        .with_context(|| format!("{url} does not answer in Prometheus' text format"))
+        .with_context(|| format!("the response of {url} is not in Prometheus' text format"))
 }
 
 /// A metric's values by GPU.
@@ -84,7 +83,7 @@ fn values(scrape: &Scrape, metric: &str) -> Result<BTreeMap<String, f64>> {
         let gpu = sample.labels.get("gpu_uuid").unwrap_or("GPU");
         ensure!(
             value.is_finite() && value >= 0.0,
-            "{metric} of {gpu} is {value}: no energy can be told from it"
+            "{metric} of {gpu} is {value}, which is not a valid reading"
         );
         values.insert(gpu.to_owned(), value);
     }
@@ -95,22 +94,21 @@ impl Meter for Metrics {
     fn source(&self) -> PowerSource {
         let how = match self.energy {
             Energy::Counted(_) => format!(
-                "{ENERGY}, asked for every {} ms. Only its renewals count, and energy between two of them is \
-                 taken as evenly spent",
+                "{ENERGY}, read every {} ms. Energy between two updates is assumed to be spent evenly",
                 INTERVAL.as_millis()
             ),
             Energy::Integrated(_) => format!(
-                "{POWER}, asked for every {} ms and integrated by the trapezoid rule. Whatever happens between \
-                 two renewals is missed, and each reading lags by up to one",
+                "{POWER}, read every {} ms and integrated with the trapezoidal rule. Changes between two updates are \
+                 missed, and a reading lags by up to one update interval",
                 INTERVAL.as_millis()
             ),
         };
         PowerSource {
             name: "metrics".to_owned(),
             description: format!(
-                "Triton's metrics endpoint {}: {how}. The server renews its metrics every 2 s unless its \
-                 --metrics-interval-ms says otherwise: stretches of a few seconds are coarse. GPUs only, whoever \
-                 uses them; no CPU and no RAM.",
+                "Triton's metrics endpoint {}: {how}. The server updates its metrics every 2 s unless \
+                 --metrics-interval-ms is set, so periods of a few seconds are coarse. Whole GPUs, including other \
+                 processes; no CPU, no RAM.",
                 self.url
             ),
             devices: self.gpus.clone(),
@@ -133,7 +131,7 @@ impl Meter for Metrics {
         let now: Option<Vec<f64>> = self.gpus.iter().map(|gpu| by_gpu.get(gpu).copied()).collect();
         let now = now.filter(|now| now.len() == by_gpu.len()).with_context(|| {
             let gpus: Vec<_> = by_gpu.keys().collect();
-            format!("{} tells {metric} of {gpus:?}, at first it was {:?}", self.url, self.gpus)
+            format!("{} reports {metric} for {gpus:?}, but at first it was {:?}", self.url, self.gpus)
         })?;
         let joules = match &mut self.energy {
             // A value that has not moved belongs to the moment of its last renewal, not to this one.
@@ -225,7 +223,7 @@ nv_energy_consumption{{gpu_uuid="GPU-22222222-bbbb"}} {}
     fn power_is_integrated_when_there_is_no_energy() {
         let (url, text) = stub(&without(&recorded([0.0, 0.0], [100.0, 50.0]), ENERGY));
         let mut metrics = Metrics::open(Some(&url), &[]).unwrap();
-        assert!(metrics.source().description.contains("trapezoid"), "{}", metrics.source().description);
+        assert!(metrics.source().description.contains("trapezoidal"), "{}", metrics.source().description);
         let before = clock::now_ns();
         assert_eq!(metrics.read().unwrap().joules, Some(0.0));
         thread::sleep(Duration::from_millis(50));

@@ -1,11 +1,12 @@
-//! Energy, CPU time, temperatures, by the clock of the windows.
+//! Energy, CPU time and temperatures, on the same clock as the windows.
 //!
-//! A [`Meter`] reads one power source; the [`Sampler`] reads it in the background, together with the CPU time of
-//! the server and of this tool, and tells what was used between two times.
+//! A [`Meter`] reads one power source. The [`Sampler`] reads it in the background, together with the CPU time of the
+//! server and of this tool, and computes the consumption between two times.
 
 mod counters;
 mod cpu_time;
 mod device;
+mod meter;
 mod metrics;
 mod nvml;
 mod rapl;
@@ -15,83 +16,35 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use serde::{Deserialize, Serialize};
 
+use crate::plan::PowerChoice;
 use crate::results::PowerSource;
 pub use device::DeviceSample;
+pub use meter::{Meter, Reading};
 pub use sampler::Sampler;
 
-/// Where energy is to come from.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "kebab-case")]
-pub enum PowerChoice {
-    /// The best there is: the first of the others that can be had
-    #[default]
-    Auto,
-    /// The GPUs of this machine, by the driver's library
-    Nvml,
-    /// The CPU packages and DRAM of this machine, by Linux powercap
-    Rapl,
-    /// The GPUs of the server's machine, by Triton's metrics endpoint
-    Metrics,
-    /// No energy: CPU seconds of the server's process
-    CpuTime,
-    /// Nothing
-    None,
-}
-
-/// What the choice of a source depends on.
+/// What the choice of a power source depends on.
 #[derive(Clone, Debug)]
 pub struct Surroundings {
-    /// The server's Prometheus endpoint, for instance `http://localhost:8002/metrics`.
+    /// The server's Prometheus endpoint, for example `http://localhost:8002/metrics`.
     pub metrics_url: Option<String>,
-    /// The server's process, when it runs on this machine and is known.
+    /// The server's process, if it runs on this machine and is known.
     pub server_pid: Option<u32>,
     /// Whether the server runs on this machine.
     pub server_is_local: bool,
     /// `/sys/class/powercap`.
     pub powercap_root: PathBuf,
-    /// NVML's numbers of the GPUs to count; empty: all.
+    /// NVML indices of the GPUs to measure; empty: all.
     pub gpus: Vec<u32>,
 }
 
-/// What a meter says at one moment.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Reading {
-    /// Energy since an arbitrary start, in joules; never falls. Absent when the source has none, or none newer
-    /// than the last.
-    pub joules: Option<f64>,
-    /// The devices' state, where the source tells.
-    pub device: Option<DeviceSample>,
-}
-
-/// A power source.
-pub trait Meter: Send {
-    /// What it is.
-    fn source(&self) -> PowerSource;
-
-    /// Time between two readings.
-    fn interval(&self) -> Duration;
-
-    /// How long a newer energy may take to come; a stretch that has none after that long stays without.
-    fn patience(&self) -> Duration {
-        self.interval() * 20
-    }
-
-    /// What it says now.
-    ///
-    /// # Errors
-    /// When the source does not answer, or not with what it answered at first.
-    fn read(&mut self) -> Result<Reading>;
-}
-
-/// The meter asked for.
+/// Opens the requested meter.
 ///
-/// [`PowerChoice::Auto`] takes the first that can be had of NVML, RAPL, the metrics endpoint and CPU time, else
-/// none; its description says what was tried.
+/// [`PowerChoice::Auto`] takes the first that works of NVML, RAPL, the metrics endpoint and CPU time, or none. Its
+/// description says what was tried.
 ///
 /// # Errors
-/// When a source that was asked for by name cannot be had: what is missing, and what to do. Never for `Auto`.
+/// A source that was requested by name does not work: what is missing, and what to do. Never for `Auto`.
 pub fn open(choice: PowerChoice, around: &Surroundings) -> Result<Box<dyn Meter>> {
     match choice {
         PowerChoice::Auto => Ok(best(around)),
@@ -111,12 +64,12 @@ pub fn open(choice: PowerChoice, around: &Surroundings) -> Result<Box<dyn Meter>
     }
 }
 
-/// These count what this machine uses, which says nothing about a server on another.
+/// For sources that measure this machine, which is useless for a server on another one.
 fn ensure_local(name: &str, around: &Surroundings) -> Result<()> {
     ensure!(
         around.server_is_local,
-        "--power {name} measures this machine, and the server is not known to run here: use --power metrics, or \
-         name its process by --server-pid"
+        "--power {name} measures this machine, but the server is not known to run on it: use --power metrics, or give \
+         the server's process with --server-pid"
     );
     Ok(())
 }
@@ -137,7 +90,7 @@ fn best(around: &Surroundings) -> Box<dyn Meter> {
     Box::new(Chosen { meter: Box::new(cpu_time::NoEnergy::none()), passed_over })
 }
 
-/// A meter that `auto` chose, with the reasons against the ones before it.
+/// A meter that `auto` chose, with the reasons why earlier ones do not work.
 struct Chosen {
     meter: Box<dyn Meter>,
     passed_over: String,

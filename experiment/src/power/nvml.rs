@@ -1,4 +1,4 @@
-//! NVML: the energy counters of this machine's NVIDIA GPUs, else their power, integrated.
+//! NVML: the energy counters of this machine's NVIDIA GPUs, or their integrated power.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,14 +10,15 @@ use nvml_wrapper::enum_wrappers::device::{Clock, TemperatureSensor};
 use nvml_wrapper::error::NvmlError;
 
 use super::counters::{Counters, Trapezoid};
-use super::{DeviceSample, Meter, Reading};
+use super::device::DeviceSample;
+use super::meter::{Meter, Reading};
 use crate::clock;
 use crate::results::PowerSource;
 
 /// The driver's library.
 pub(super) const LIBRARY: &str = "libnvidia-ml.so.1";
 
-/// About as often as the devices themselves renew their readings.
+/// About the update interval of the devices.
 const INTERVAL: Duration = Duration::from_millis(100);
 
 /// One device.
@@ -25,7 +26,7 @@ trait Gpu: Send {
     /// Since an arbitrary start.
     fn joules(&self) -> Result<f64, NvmlError>;
     fn watts(&self) -> Result<f64, NvmlError>;
-    /// As much of it as the device tells.
+    /// As far as the device reports it.
     fn state(&self) -> Result<DeviceSample, NvmlError>;
 }
 
@@ -55,13 +56,13 @@ impl Gpu for NvmlGpu {
     }
 }
 
-/// NVML's own terms, in lower case.
+/// NVML's terms, in lower case.
 fn names(reasons: ThrottleReasons) -> Vec<String> {
     let throttling = reasons.difference(ThrottleReasons::GPU_IDLE);
     throttling.iter_names().map(|(name, _)| name.to_lowercase().replace('_', " ")).collect()
 }
 
-/// How the devices' energy is had.
+/// How energy is measured.
 enum Energy {
     Counted(Counters),
     Integrated(Trapezoid),
@@ -74,27 +75,27 @@ pub(super) struct NvmlMeter {
     energy: Energy,
 }
 
-/// Opens the driver's library and the GPUs named by NVML's numbers; none named: all.
+/// Opens the driver's library and the GPUs with these NVML indices, or all if none are given.
 ///
 /// # Errors
-/// When there is no driver, no GPU, none of such a number, or one without energy and power.
+/// There is no driver, no GPU, no GPU of a given index, or one without energy and power readings.
 pub(super) fn open(library: &str, wanted: &[u32]) -> Result<NvmlMeter> {
     let nvml = Nvml::builder().lib_path(library.as_ref()).init().with_context(|| {
         format!(
-            "NVML cannot be used: {library} comes with NVIDIA's driver and must be loadable (in a container: \
-             start it with GPU access). Without a GPU, use --power rapl or cpu-time"
+            "cannot open NVML: {library} comes with NVIDIA's driver and must be loadable (in a container, start it with \
+             GPU access). Without a GPU, use --power rapl or cpu-time"
         )
     })?;
-    let count = nvml.device_count().context("NVML does not tell the number of GPUs")?;
+    let count = nvml.device_count().context("NVML does not report the number of GPUs")?;
     ensure!(
         count > 0,
-        "NVML finds no GPU that this process may use: without one, use --power rapl or cpu-time"
+        "NVML finds no GPU that this process may use; without one, use --power rapl or cpu-time"
     );
     let chosen = if wanted.is_empty() { (0..count).collect() } else { wanted.to_vec() };
     let nvml = Arc::new(nvml);
     let mut gpus: Vec<(String, Box<dyn Gpu>)> = Vec::new();
     for index in chosen {
-        ensure!(index < count, "there is no GPU {index}: NVML numbers {count} from 0 to {}", count - 1);
+        ensure!(index < count, "there is no GPU {index}: NVML has {count}, from 0 to {}", count - 1);
         let device = nvml.device_by_index(index).with_context(|| format!("NVML cannot open GPU {index}"))?;
         let name = device.name().unwrap_or_else(|_| "GPU".to_owned());
         let uuid = device.uuid().unwrap_or_else(|_| "no UUID".to_owned());
@@ -106,7 +107,7 @@ pub(super) fn open(library: &str, wanted: &[u32]) -> Result<NvmlMeter> {
 impl NvmlMeter {
     fn new(gpus: Vec<(String, Box<dyn Gpu>)>) -> Result<Self> {
         let (names, gpus): (Vec<_>, Vec<_>) = gpus.into_iter().unzip();
-        // Counted and integrated energies differ in kind: one way for all devices.
+        // One method for all devices, because counted and integrated energy differ.
         let counted: Result<Vec<_>, _> = gpus.iter().map(|gpu| gpu.joules()).collect();
         let energy = match counted {
             Ok(first) => Energy::Counted(Counters::new(first)),
@@ -138,18 +139,18 @@ impl Meter for NvmlMeter {
         let ms = INTERVAL.as_millis();
         let how = match self.energy {
             Energy::Counted(_) => format!(
-                "the devices' own energy counters, read every {ms} ms; a counter may lag by some tens of \
-                 milliseconds, which matters in stretches of less than a second"
+                "the devices' energy counters, read every {ms} ms; a counter may lag by some tens of milliseconds, which \
+                 matters in periods of less than a second"
             ),
             Energy::Integrated(_) => format!(
-                "power sampled every {ms} ms and integrated by the trapezoid rule, since not every device has an \
-                 energy counter; peaks shorter than that are missed, and devices newer than the GA100 report the \
-                 average of the last second, so that a stretch takes in some of the one before"
+                "power, sampled every {ms} ms and integrated with the trapezoidal rule, because not every device has an \
+                 energy counter; shorter peaks are missed, and devices newer than the GA100 report the average of the \
+                 last second, so a period includes part of the one before"
             ),
         };
         PowerSource {
             name: "nvml".to_owned(),
-            description: format!("NVML: {how}. Whole GPU boards, whoever uses them; no CPU and no RAM."),
+            description: format!("NVML: {how}. Whole GPU boards, including other processes; no CPU, no RAM."),
             devices: self.names.clone(),
             has_energy: true,
             interval_s: INTERVAL.as_secs_f64(),
@@ -247,7 +248,7 @@ mod tests {
     fn power_is_integrated_when_one_device_has_no_counter() {
         let (one, two) = (MadeUpGpu::new(Some(9e9), Some(100.0)), MadeUpGpu::new(None, Some(50.0)));
         let mut meter = meter(&[&one, &two]).unwrap();
-        assert!(meter.source().description.contains("trapezoid"), "{}", meter.source().description);
+        assert!(meter.source().description.contains("trapezoidal"), "{}", meter.source().description);
         let before = clock::now_ns();
         assert_eq!(meter.read().unwrap().joules, Some(0.0));
         std::thread::sleep(Duration::from_millis(50));

@@ -1,4 +1,4 @@
-//! Linux RAPL through powercap: energy counters of CPU packages and DRAM. AMD's show under the same names.
+//! Linux RAPL through powercap: energy counters of CPU packages and DRAM. AMD processors use the same names.
 
 use std::fs;
 use std::io;
@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
 
-use super::{Meter, Reading};
+use super::meter::{Meter, Reading};
 use crate::results::PowerSource;
 
-/// Far longer than the counter's own millisecond, far shorter than the minutes it takes to wrap around.
+/// Much longer than the counter's update interval of 1 ms, much shorter than the minutes until it wraps around.
 const INTERVAL: Duration = Duration::from_millis(100);
 
 /// One counter.
@@ -18,10 +18,10 @@ const INTERVAL: Duration = Duration::from_millis(100);
 struct Domain {
     name: String,
     energy_uj: PathBuf,
-    /// The value at which the counter starts again from 0, in µJ.
+    /// The value at which the counter wraps around to 0, in µJ.
     range_uj: u64,
     last_uj: u64,
-    /// Since it was opened.
+    /// Energy since it was opened.
     total_uj: u64,
 }
 
@@ -53,11 +53,11 @@ pub(super) struct Rapl {
 impl Rapl {
     /// The packages below `/sys/class/powercap`, each with its DRAM.
     ///
-    /// Cores and uncore are parts of their package, `psys` has the packages as parts: adding any of them would
-    /// count twice. `intel-rapl-mmio:N` shows the package once more.
+    /// Cores and uncore are parts of their package, and `psys` contains the packages, so none of them is added.
+    /// `intel-rapl-mmio:N` is the package again.
     ///
     /// # Errors
-    /// When there is no package, or a counter cannot be read.
+    /// There is no package, or a counter cannot be read.
     pub fn open(root: &Path) -> Result<Self> {
         let mut zones: Vec<String> = fs::read_dir(root)
             .map_err(|error| no_packages(root, &format!("cannot be listed: {error}")))?
@@ -89,8 +89,8 @@ impl Rapl {
 
 fn no_packages(root: &Path, what: &str) -> anyhow::Error {
     anyhow!(
-        "no RAPL: {} {what}; virtual machines mostly have none, and on a machine of its own the kernel module \
-         intel_rapl_msr must be loaded. Else use --power cpu-time",
+        "no RAPL: {} {what}. Virtual machines usually have none; on a physical machine the kernel module intel_rapl_msr \
+         must be loaded. Otherwise use --power cpu-time",
         root.display()
     )
 }
@@ -98,15 +98,15 @@ fn no_packages(root: &Path, what: &str) -> anyhow::Error {
 fn number(file: &Path) -> Result<u64> {
     let text = fs::read_to_string(file).map_err(|error| unreadable(file, &error))?;
     let text = text.trim();
-    text.parse().with_context(|| format!("RAPL: {} holds {text:?}, expected a count of µJ", file.display()))
+    text.parse().with_context(|| format!("RAPL: {} holds {text:?}, expected a number of µJ", file.display()))
 }
 
 fn unreadable(file: &Path, error: &io::Error) -> anyhow::Error {
     let file = file.display();
     if error.kind() == io::ErrorKind::PermissionDenied {
         anyhow!(
-            "RAPL: no permission to read {file}: Linux keeps it for root. Run as root, or let root run \
-             `chmod a+r {file}` (lasts until the next boot; it lets every user see the machine's power)"
+            "RAPL: no permission to read {file}: only root may. Run as root, or run `chmod a+r {file}` as root (lasts until \
+             the next boot, and lets every user see the machine's power)"
         )
     } else {
         anyhow!("RAPL: cannot read {file}: {error}")
@@ -118,9 +118,9 @@ impl Meter for Rapl {
         PowerSource {
             name: "rapl".to_owned(),
             description: format!(
-                "RAPL energy counters of this machine's CPU packages and, where they have one, DRAM, read every \
-                 {} ms. Everything that runs on the machine is in them, this tool included; GPUs, disks, fans \
-                 and the power supply's losses are not.",
+                "RAPL energy counters of this machine's CPU packages and DRAM (where available), read every {} ms. They \
+                 include everything that runs on the machine, also this tool, but no GPUs, disks, fans and losses of \
+                 the power supply.",
                 INTERVAL.as_millis()
             ),
             devices: self.domains.iter().map(|domain| domain.name.clone()).collect(),

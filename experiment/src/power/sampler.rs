@@ -1,4 +1,4 @@
-//! Reads a meter and the CPU clocks in the background, and tells what was used between two times.
+//! Reads a meter and the CPU clocks in the background, and computes the consumption between two times.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
@@ -8,11 +8,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 
 use super::cpu_time::{ServerCpu, own_cpu_s};
-use super::{DeviceSample, Meter, device};
+use super::device::{self, DeviceSample};
+use super::meter::Meter;
 use crate::clock::{now_ns, seconds};
 use crate::results::{Consumption, PowerSource};
 
-/// A quantity that grows, at some moments.
+/// Samples of a growing quantity.
 #[derive(Debug, Default)]
 struct Curve(VecDeque<(u64, f64)>);
 
@@ -21,7 +22,7 @@ impl Curve {
         self.0.back().is_some_and(|last| last.0 >= ns)
     }
 
-    /// By linear interpolation; none outside of what was read.
+    /// Linear interpolation; none outside the samples.
     fn at(&self, ns: u64) -> Option<f64> {
         let after = self.0.partition_point(|point| point.0 < ns);
         let (end_ns, end) = *self.0.get(after)?;
@@ -49,7 +50,7 @@ struct State {
     server_cpu_s: Curve,
     client_cpu_s: Curve,
     devices: VecDeque<(u64, DeviceSample)>,
-    /// Why the meter was given up.
+    /// Why the meter is no longer read.
     failure: Option<String>,
     stop: bool,
 }
@@ -62,10 +63,10 @@ struct Shared {
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().expect("no thread fails while it holds the samples")
+        self.state.lock().expect("no thread panics while it holds the samples")
     }
 
-    /// Until a condition holds, or a time.
+    /// Waits until a condition holds, or until a time.
     fn wait(&self, until_ns: u64, holds: impl Fn(&State) -> bool) -> MutexGuard<'_, State> {
         let mut state = self.lock();
         loop {
@@ -74,8 +75,11 @@ impl Shared {
                 return state;
             }
             let left = Duration::from_nanos(until_ns - now);
-            state =
-                self.changed.wait_timeout(state, left).expect("no thread fails while it holds the samples").0;
+            state = self
+                .changed
+                .wait_timeout(state, left)
+                .expect("no thread panics while it holds the samples")
+                .0;
         }
     }
 }
@@ -90,8 +94,8 @@ pub struct Sampler {
 }
 
 impl Sampler {
-    /// Starts to sample. Returns with the first energy read, so that a stretch may begin at once, or when there
-    /// is none to be had for the meter's patience.
+    /// Starts sampling. Returns after the first energy reading, so that a period may begin at once, or after the meter's
+    /// patience without one.
     pub fn start(meter: Box<dyn Meter>, server_pid: Option<u32>) -> Self {
         let source = meter.source();
         let patience_ns = meter.patience().as_nanos() as u64;
@@ -104,25 +108,21 @@ impl Sampler {
         sampler
     }
 
-    /// Where energy comes from.
+    /// The power source.
     pub fn source(&self) -> &PowerSource {
         &self.source
     }
 
-    /// What was used from one time to another, on [`now_ns`]'s clock.
+    /// The consumption from one time to another, on [`now_ns`]'s clock.
     ///
-    /// Waits until there are samples at or after the end, at most for the meter's patience. Energy and CPU time
-    /// are interpolated between the samples beside each edge, never continued beyond the first or last one:
-    /// then they are absent, for energy with the reason.
+    /// Waits for samples at or after the end, at most for the meter's patience. Energy and CPU time are interpolated
+    /// between the samples around each edge and never extrapolated: outside the samples they are absent, for energy with
+    /// the reason.
     ///
     /// # Errors
-    /// When the meter failed before it had read all of the stretch; when the stretch is empty or begins before
-    /// the sampler did.
+    /// The meter failed before the end of the period, or the period is empty or begins before the sampler.
     pub fn between(&self, start_ns: u64, end_ns: u64) -> Result<Consumption> {
-        ensure!(
-            start_ns < end_ns,
-            "a stretch of time must end after it starts: {start_ns} ns to {end_ns} ns"
-        );
+        ensure!(start_ns < end_ns, "a period must end after it starts: {start_ns} ns to {end_ns} ns");
         let state = self.wait_for(end_ns);
         let energy_j = state.joules.growth(start_ns, end_ns);
         if let Some(failure) = state.failure.as_ref().filter(|_| energy_j.is_none()) {
@@ -144,7 +144,7 @@ impl Sampler {
         })
     }
 
-    /// Drops the samples that no stretch from a time on needs.
+    /// Drops the samples that no period from a time on needs.
     pub fn forget_before(&self, ns: u64) {
         let mut state = self.shared.lock();
         state.joules.forget_before(ns);
@@ -154,7 +154,7 @@ impl Sampler {
         state.devices.drain(..old);
     }
 
-    /// Until all that can be had at or after a time is there.
+    /// Waits for all samples at or after a time.
     fn wait_for(&self, ns: u64) -> MutexGuard<'_, State> {
         self.shared.wait(ns.max(now_ns()).saturating_add(self.patience_ns), |state| {
             let energy = !self.source.has_energy || state.joules.reaches(ns);
@@ -167,14 +167,14 @@ impl Sampler {
         let reason = match (points.front(), points.back()) {
             _ if !self.source.has_energy => return None,
             (Some(first), _) if first.0 > start_ns => format!(
-                "the first reading of energy came {:.3} s after the stretch began",
+                "the first energy reading came {:.3} s after the start of the period",
                 seconds(first.0 - start_ns)
             ),
             (_, Some(last)) if last.0 < end_ns => format!(
-                "the last reading of energy was {:.3} s before the stretch's end, and no newer one came",
+                "the last energy reading was {:.3} s before the end of the period, and no newer one came",
                 seconds(end_ns - last.0)
             ),
-            (None, _) => "no reading of energy has come".to_owned(),
+            (None, _) => "there was no energy reading".to_owned(),
             _ => return None,
         };
         Some(reason)
@@ -186,7 +186,7 @@ impl Drop for Sampler {
         self.shared.lock().stop = true;
         self.shared.changed.notify_all();
         if let Some(thread) = self.thread.take() {
-            // A panic there was printed where it happened.
+            // A panic there has been printed.
             let _ = thread.join();
         }
     }
@@ -217,7 +217,7 @@ impl Work {
                     state.devices.extend(reading.device.map(|device| (ns, device)));
                 }
                 Err(error) => {
-                    // One reading may miss. The first message counts: what follows is often its consequence.
+                    // A single failure is tolerated. The first message is kept: later ones are often consequences.
                     let again = first_error.is_some();
                     let first = first_error.get_or_insert_with(|| format!("{error:#}"));
                     if again && u128::from(now_ns() - read_ns) > (interval * 3).as_nanos() {
@@ -242,7 +242,7 @@ impl Work {
     fn sample_cpu(&mut self) {
         let server = self.server.as_mut().and_then(ServerCpu::read).map(|cpu| (now_ns(), cpu));
         if server.is_none() {
-            // Its number may go to another process.
+            // Its id may be reused by another process.
             self.server = None;
         }
         let client = (now_ns(), own_cpu_s());

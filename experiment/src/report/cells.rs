@@ -1,4 +1,4 @@
-//! Points put together: repeats of one point, points of one group.
+//! Points in groups: repeats of one point, points of one configuration or batch size.
 
 use std::cmp::Ordering;
 
@@ -6,7 +6,7 @@ use super::figure::{Kind, Mark};
 use crate::plan::Load;
 use crate::results::{Latency, Point, Results};
 
-/// One point of the plan with its repeats. Only what was answered at all.
+/// One point of the plan with those of its repeats that got responses.
 #[derive(Clone, Debug)]
 pub struct Cell<'a> {
     /// Empty in a sweep.
@@ -20,7 +20,7 @@ pub struct Cell<'a> {
 }
 
 impl Cell<'_> {
-    /// Mean over those repeats that have the value; none when none has.
+    /// Mean over the repeats that have the value; none if none has.
     pub fn mean(&self, value: impl Fn(&Point) -> Option<f64>) -> Option<f64> {
         let values: Vec<f64> = self.repeats.iter().filter_map(|p| value(p)).collect();
         (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
@@ -36,7 +36,7 @@ impl Cell<'_> {
     }
 }
 
-/// All points that got at least one answer, by configuration, batch and load.
+/// All points with at least one response, by configuration, batch and load.
 pub fn cells(results: &Results) -> Vec<Cell<'_>> {
     let mut points: Vec<&Point> = results.points.iter().filter(|p| p.inferences > 0).collect();
     points.sort_by(|a, b| a.key.cmp(&b.key));
@@ -61,7 +61,7 @@ pub fn cells(results: &Results) -> Vec<Cell<'_>> {
     cells
 }
 
-/// Cells with the same answer to `by`, groups and cells in their order.
+/// Cells grouped by a key, in order.
 pub fn grouped<'a, 'c, K: Ord>(
     cells: impl IntoIterator<Item = &'c Cell<'a>>,
     by: impl Fn(&Cell<'a>) -> K,
@@ -76,17 +76,17 @@ where
     groups.into_iter().collect()
 }
 
-/// The batch sizes among them, in order.
+/// Their batch sizes, in order.
 pub fn batches(cells: &[Cell]) -> Vec<u32> {
     grouped(cells, |cell| cell.batch).into_iter().map(|(batch, _)| batch).collect()
 }
 
-/// The configurations among them, in order. A sweep has one, of empty name.
+/// Their configurations, in order. A sweep has one, with an empty name.
 pub fn configurations<'a>(cells: &[Cell<'a>]) -> Vec<&'a str> {
     grouped(cells, |cell| cell.configuration).into_iter().map(|(name, _)| name).collect()
 }
 
-/// The cells that show throughput at its highest: those of `--max-throughput` when there are any, else all.
+/// The cells with the maximum throughput: those of `--max-throughput` if there are any, otherwise all.
 pub fn fullest<'a, 'c>(cells: &'c [Cell<'a>]) -> Vec<&'c Cell<'a>> {
     let searched: Vec<_> = cells.iter().filter(|cell| *cell.load == Load::MaxThroughput).collect();
     if searched.is_empty() { cells.iter().collect() } else { searched }
@@ -110,12 +110,12 @@ fn by_height(a: &Cell, b: &Cell) -> Ordering {
     a.0.cmp(&b.0).then(a.1.total_cmp(&b.1))
 }
 
-/// Requests per second that were due; of a closed loop, where none is due, those that were answered.
+/// Requests per second that were due or, in a closed loop, that were answered.
 pub fn offered(point: &Point) -> Option<f64> {
     Some(point.pacing.as_ref().map_or(point.requests_per_s, |pacing| pacing.scheduled_per_s))
 }
 
-/// Cells that a line over the load may join: open and closed loops apart, each from low to high.
+/// Cells that a line over the load may connect: open and closed loops separately, each from low to high.
 pub fn runs<'a, 'c>(cells: &[&'c Cell<'a>]) -> Vec<Vec<&'c Cell<'a>>> {
     let mut runs: Vec<_> =
         grouped(cells.iter().copied(), |cell| is_open(cell.load)).into_iter().map(|(_, run)| run).collect();
@@ -129,7 +129,7 @@ pub fn at_highest_load<'a, 'c>(cells: &'c [Cell<'a>]) -> Vec<&'c Cell<'a>> {
     groups.filter_map(|(_, cells)| cells.into_iter().max_by(|a, b| by_height(a, b))).collect()
 }
 
-/// What the titles of a figure and its panels say of these cells: their load once when they have it in common.
+/// Titles of a figure and its panels for these cells. A common load is named once.
 pub fn titles(all: &[Cell], shown: &[&Cell], title: &str) -> (String, Vec<String>) {
     let name = |cell: &&Cell| short_name(all, cell.configuration, cell.batch);
     match shown.first() {
@@ -143,7 +143,7 @@ pub fn titles(all: &[Cell], shown: &[&Cell], title: &str) -> (String, Vec<String
     }
 }
 
-/// What a group of configuration and batch is called.
+/// The name of a group of configuration and batch.
 pub fn group_name(configuration: &str, batch: u32) -> String {
     if configuration.is_empty() {
         format!("batch {batch}")
@@ -152,7 +152,7 @@ pub fn group_name(configuration: &str, batch: u32) -> String {
     }
 }
 
-/// [`group_name`] without what all groups have in common.
+/// [`group_name`] without the parts that all groups share.
 pub fn short_name(cells: &[Cell], configuration: &str, batch: u32) -> String {
     match (configurations(cells).len() > 1, batches(cells).len() > 1) {
         (true, false) => configuration.into(),
@@ -161,7 +161,7 @@ pub fn short_name(cells: &[Cell], configuration: &str, batch: u32) -> String {
     }
 }
 
-/// A load as it is written; of a trace, the file's name without its folder.
+/// The name of a load; for a trace, the file name without its folder.
 pub fn load_name(load: &Load) -> String {
     match load {
         Load::Trace { file } => {
@@ -185,7 +185,7 @@ pub fn line(
     x: impl Fn(&Point) -> Option<f64>,
     y: impl Fn(&Point) -> Option<f64>,
 ) -> Vec<Mark> {
-    // A mean of x over other repeats than that of y would be a place that nobody measured.
+    // Means of x and y over different repeats would be a point that was not measured.
     let both = |point: &Point| Some((x(point)?, y(point)?));
     let mean =
         |cell: &&Cell| Some((cell.mean(|p| both(p).map(|b| b.0))?, cell.mean(|p| both(p).map(|b| b.1))?));
@@ -202,7 +202,7 @@ pub fn line(
     marks
 }
 
-/// What a caption says of the small markers, when there are any.
+/// The explanation of small markers, if there are any.
 pub fn repeats_note(cells: &[Cell]) -> &'static str {
     if cells.iter().any(|cell| cell.repeats.len() > 1) {
         " Small hollow markers: single repeats; large ones: their mean."

@@ -1,4 +1,4 @@
-//! What a figure shows, without how it is drawn.
+//! The contents of a figure, independent of how it is drawn.
 
 use super::scale::Scale;
 
@@ -9,20 +9,20 @@ pub struct Figure {
     pub name: String,
     /// What is shown.
     pub title: String,
-    /// What a reader has to know beyond title and axes.
+    /// What title and axes do not say.
     pub caption: String,
-    /// Side by side in twos, unless there is only one.
+    /// Two per row, unless there is only one.
     pub panels: Vec<Panel>,
-    /// Whether all panels have the same range from left to right.
+    /// Whether all panels have the same range of x.
     pub share_x: bool,
-    /// Whether all panels have the same range from bottom to top.
+    /// Whether all panels have the same range of y.
     pub share_y: bool,
 }
 
 /// One pair of axes.
 #[derive(Clone, Debug)]
 pub struct Panel {
-    /// What tells it from its neighbours; empty when it is alone.
+    /// Distinguishes it from its neighbours; empty if it is the only one.
     pub title: String,
     /// Left to right.
     pub x: Dimension,
@@ -49,9 +49,9 @@ pub fn dimension(label: impl Into<String>, scale: Scale) -> Dimension {
 /// Some points, drawn one way.
 #[derive(Clone, Debug)]
 pub struct Mark {
-    /// The entry in the legend; marks of the same label share it. For a rule: written at it.
+    /// The entry in the legend; marks with the same label share it. For a rule, the text beside it.
     pub label: Option<String>,
-    /// Colour, dashes and shape, by number: the same for what belongs together.
+    /// Number of colour, dashes and shape: the same for related marks.
     pub style: usize,
     /// How they are drawn.
     pub kind: Kind,
@@ -82,14 +82,14 @@ pub enum Kind {
     Rule,
 }
 
-/// What came of one plot.
+/// A plot, or why there is none.
 #[derive(Clone, Debug)]
 pub enum Plot {
-    /// There it is.
+    /// The figure.
     Drawn(Box<Figure>),
-    /// The data for it isn't there.
+    /// There is no data for it.
     Absent {
-        /// What would have been shown.
+        /// Its title.
         title: String,
         /// A sentence.
         reason: String,
@@ -97,7 +97,7 @@ pub enum Plot {
 }
 
 impl Plot {
-    /// A plot that the data is not there for.
+    /// A plot without data.
     pub fn absent(title: &str, reason: impl Into<String>) -> Self {
         Self::Absent { title: title.into(), reason: reason.into() }
     }

@@ -1,20 +1,21 @@
-//! What the numbers say, in a few cautious sentences.
+//! The findings, in a few cautious sentences.
 
 use super::cells::{Cell, cells, client, configurations, fullest, group_name, grouped, is_open, load_name};
 use super::number::{count, percent, plural, three, time};
-use super::plots::{efficiency::line_through, no_energy};
+use super::plots::efficiency::line_through;
+use super::plots::parts::no_energy;
 use super::summary::sentences;
 use super::verdict::Verdict;
 use crate::results::{Point, Results};
 
-/// Smaller batches within this share of the best are worth a word.
+/// Smaller batches within this fraction of the best are mentioned.
 const CLOSE: f64 = 0.05;
-/// So many points are named; more are only counted.
+/// Up to this many points are named; more are only counted.
 const NAMED: usize = 3;
-/// The client's share of the server's CPU time from which on it may distort what it measures.
+/// A client that uses more than this fraction of the server's CPU time may distort the result.
 const CLIENT_SHARE: f64 = 0.1;
 
-/// The sentences, most important first: what was found, then what to be careful with.
+/// The sentences, most important first: findings, then cautions.
 pub fn findings(results: &Results) -> Vec<String> {
     let cells = &cells(results);
     let mut found = Vec::new();
@@ -28,7 +29,8 @@ pub fn findings(results: &Results) -> Vec<String> {
     }
     if !cells.is_empty() && cells.iter().all(|cell| is_open(cell.load)) {
         found.push(
-            "All loads were offered at a given rate: throughput follows it, and more may be possible.".into(),
+            "All loads had a given request rate: throughput follows it, and the maximum may be higher."
+                .into(),
         );
     } else {
         let sentence = |value| format!("The highest throughput was {} inferences/s", three(value));
@@ -47,7 +49,7 @@ pub fn findings(results: &Results) -> Vec<String> {
     found.extend(best(
         cells,
         |p| p.cpu_s_per_inference.filter(|s| *s > 0.0).map(|s| 1.0 / s),
-        |value| format!("The least server CPU time (not energy) per inference was {}", time(1e9 / value)),
+        |value| format!("The lowest server CPU time (not energy) per inference was {}", time(1e9 / value)),
     ));
     found.extend(comparison(cells));
     found.extend(cautions(results));
@@ -71,7 +73,7 @@ fn best(
         c.configuration == cell.configuration && c.batch < cell.batch && *v >= highest * (1.0 - CLOSE)
     });
     if let Some((smaller, _)) = close.min_by_key(|(c, _)| c.batch) {
-        text += &format!(" Batch {} came within {} of it.", smaller.batch, percent(CLOSE));
+        text += &format!(" Batch {} was within {} of it.", smaller.batch, percent(CLOSE));
     }
     Some(text)
 }
@@ -82,20 +84,20 @@ fn straightness(cells: &[Cell]) -> String {
             let verdict = match line.r_squared {
                 r if r >= 0.95 => "close to a straight line",
                 r if r >= 0.8 => "only roughly a straight line",
-                _ => "no straight line",
+                _ => "not a straight line",
             };
             format!(
-                "Over throughput, energy efficiency is {verdict} (R² = {:.3} over {points} points).",
+                "Energy efficiency over throughput is {verdict} (R² = {:.3}, {points} points).",
                 line.r_squared
             )
         }
         (Err(reason), _) => {
-            format!("Whether energy efficiency over throughput is a straight line cannot be said: {reason}.")
+            format!("No statement about energy efficiency over throughput: {reason}.")
         }
     }
 }
 
-/// For each load the configurations of lowest and highest p99.
+/// For each load, the configurations with the lowest and the highest p99.
 fn comparison(cells: &[Cell]) -> Vec<String> {
     if configurations(cells).len() < 2 {
         return Vec::new();
@@ -127,7 +129,7 @@ fn cautions(results: &Results) -> Vec<String> {
         cautions.push("No point was measured.".to_string());
     }
     if !results.complete {
-        cautions.push("The run is not complete: points of the plan are missing.".into());
+        cautions.push("The run is incomplete: points of the plan are missing.".into());
     }
     let mut tell = |holds: &dyn Fn(&Point) -> bool, what: &str| {
         let such: Vec<_> = results.points.iter().filter(|p| holds(p)).collect();
@@ -145,28 +147,28 @@ fn cautions(results: &Results) -> Vec<String> {
         };
         cautions.push(format!("{} of {}: {what}{names}.", plural(such.len(), "point"), count(all as u64)));
     };
-    tell(&|p| p.inferences == 0, "no request was answered, so it is in no plot");
-    tell(&|p| p.settled == Some(false), "did not settle, the last windows still differed more than allowed");
-    tell(&|p| !p.errors.is_empty(), "requests failed, see the errors");
+    tell(&|p| p.inferences == 0, "no request was answered, so the plots do not show it");
+    tell(&|p| p.settled == Some(false), "did not settle: the last windows differ by more than the tolerance");
+    tell(&|p| !p.errors.is_empty(), "requests failed; see the table of errors");
     tell(
         &|p| p.statistics.as_ref().is_some_and(|s| s.agrees == Some(false)),
         "the server's statistics do not agree with the responses",
     );
     tell(
         &|p| p.consumption.server_cpu_s.is_some_and(|s| p.consumption.client_cpu_s > s * CLIENT_SHARE),
-        "this tool took more than a tenth of the CPU time that the server took, which may distort the result",
+        "this tool used more than a tenth of the server's CPU time, which may distort the result",
     );
     tell(
         &|p| p.pacing.as_ref().is_some_and(|pacing| pacing.late + pacing.unsent > 0),
-        "requests were sent late or not at all, see the open loops",
+        "requests were sent late or not at all; see the table of open loops",
     );
     tell(
         &|p| p.consumption.device.as_ref().is_some_and(|d| !d.throttle_reasons.is_empty()),
         "the device throttled its clocks",
     );
-    tell(&|p| !p.warnings.is_empty(), "see the warnings");
+    tell(&|p| !p.warnings.is_empty(), "see the table of warnings");
     if fullest(&cells(results)).len() == 1 && all > 0 {
-        cautions.push("It is a single point: nothing can be said about a trend.".into());
+        cautions.push("There is only one point, which shows no trend.".into());
     }
     cautions
 }
@@ -183,7 +185,7 @@ mod tests {
         assert!(text.contains("at batch 16, concurrency 8."), "{text}");
         assert!(text.contains("straight line (R² = "), "{text}");
         assert!(text.contains("1 point of 40: did not settle"), "{text}");
-        assert!(text.contains("8 points of 40: this tool took more than a tenth"), "{text}");
+        assert!(text.contains("8 points of 40: this tool used more than a tenth"), "{text}");
     }
 
     #[test]
@@ -202,7 +204,7 @@ mod tests {
         let text = findings(&fixtures::comparison()).join("\n");
         assert!(text.contains("trace evening.csv: client p99 was lowest with “adaptive”"), "{text}");
         assert!(text.contains("highest with “preferred, 50 ms”"), "{text}");
-        assert!(text.contains("All loads were offered at a given rate"), "{text}");
+        assert!(text.contains("All loads had a given request rate"), "{text}");
         assert!(!text.contains("highest throughput"), "{text}");
     }
 }

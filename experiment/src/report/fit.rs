@@ -7,11 +7,11 @@ pub struct Line {
     pub slope: f64,
     /// y at x = 0.
     pub intercept: f64,
-    /// The share of y's variance that the line accounts for, 0 to 1.
+    /// The fraction of the variance of y that the line explains, 0 to 1.
     pub r_squared: f64,
 }
 
-/// Fits a line, or says in words why there is none.
+/// Fits a line, or returns the reason why there is none.
 pub fn fit(points: &[(f64, f64)]) -> Result<Line, &'static str> {
     if points.len() <= 3 {
         return Err("3 points or fewer: no fit");
@@ -26,7 +26,7 @@ pub fn fit(points: &[(f64, f64)]) -> Result<Line, &'static str> {
         return Err("all points have the same throughput: no fit");
     }
     if yy <= 1e-18 * n * mean_y * mean_y {
-        return Err("all points have the same efficiency: nothing for a fit to explain");
+        return Err("all points have the same efficiency: no fit");
     }
     let slope = xy / xx;
     Ok(Line { slope, intercept: mean_y - slope * mean_x, r_squared: (xy * xy / (xx * yy)).min(1.0) })

@@ -7,13 +7,11 @@ use base64::engine::general_purpose::STANDARD;
 use hdrhistogram::serialization::{Serializer, V2DeflateSerializer};
 use serde_json::json;
 
-use crate::batching::Batching;
-use crate::plan::{Arrivals, Configuration, Load};
-use crate::record::Times;
+use crate::plan::{Arrivals, Batching, Configuration, Load, PointKey, Trace};
 use crate::results::*;
 use crate::samples::{Fate, Sample, Samples};
 use crate::settings::Settings;
-use crate::traces::Trace;
+use crate::times::Times;
 
 /// Numbers that look like chance and are the same each time.
 struct Chance(u64);

@@ -1,11 +1,11 @@
-//! Tables and plots of the results: one HTML file that needs nothing but itself, and each plot as SVG and PNG.
+//! Tables and plots of the results: one self-contained HTML file, and each plot as SVG and PNG.
 //!
 //! | | |
 //! |---|---|
-//! | `cells` | points put together |
-//! | `plots` | which plots there are, and what they show |
+//! | `cells` | points in groups |
+//! | `plots` | the plots, and what they show |
 //! | `figure`, `scale`, `svg`, `png` | how a plot is drawn |
-//! | `verdict`, `summary` | of `batching`: who kept the target, at what cost, as a table and in sentences |
+//! | `verdict`, `summary` | for `batching`: which configurations met the target, and at what cost |
 //! | `findings`, `page` | sentences, tables, the page |
 //! | `number`, `fit` | numbers for people, a straight line |
 
@@ -37,16 +37,15 @@ use crate::results::Results;
 use crate::samples;
 pub use summary::text as summary;
 
-/// Writes `report.html` and `plots/NAME.svg`, `plots/NAME.png` into `folder`, which is made when it isn't there;
-/// returns the path of `report.html`. Single requests are looked for in the folder. The same results give the same
-/// files.
+/// Writes `report.html`, `plots/NAME.svg` and `plots/NAME.png` to `folder`, which is created if missing, and returns the
+/// path of `report.html`. Single requests are read from the folder. The same results give the same files.
 ///
 /// # Errors
 ///
-/// When a file cannot be written, or a histogram or the requests of a point cannot be read.
+/// A file cannot be written, or a histogram or the requests of a point cannot be read.
 pub fn write(results: &Results, folder: &Path) -> Result<PathBuf> {
     let plots = folder.join("plots");
-    fs::create_dir_all(&plots).with_context(|| format!("cannot make the folder {}", plots.display()))?;
+    fs::create_dir_all(&plots).with_context(|| format!("cannot create the folder {}", plots.display()))?;
     let renderer = png::Renderer::new();
     let mut shown = Vec::new();
     let samples = samples::read(folder, results.points.iter().map(|point| point.visit))?;

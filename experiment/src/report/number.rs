@@ -1,9 +1,9 @@
 //! Numbers for people: three significant digits, units that fit.
 
-/// What stands where nothing was measured.
+/// The text for a value that was not measured.
 pub const ABSENT: &str = "–";
 
-/// With so many decimals, and commas between thousands.
+/// With this number of decimals, and commas between thousands.
 pub fn grouped(value: f64, decimals: usize) -> String {
     let digits = format!("{:.decimals$}", value.abs());
     let (whole, fraction) = digits.split_at(digits.find('.').unwrap_or(digits.len()));
@@ -43,7 +43,7 @@ pub fn significant(value: f64) -> String {
     if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').into() } else { text }
 }
 
-/// [`significant`], with all three digits shown: for columns.
+/// [`significant`], always with three digits, for columns.
 pub fn three(value: f64) -> String {
     if !value.is_finite() || value == 0.0 || value.abs() < 1e-4 {
         return significant(value);
@@ -60,14 +60,14 @@ pub fn or_absent(value: Option<f64>) -> String {
 /// A unit of time.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct TimeUnit {
-    /// As it is written.
+    /// Its symbol.
     pub name: &'static str,
-    /// How many nanoseconds it has.
+    /// Its length in nanoseconds.
     pub ns: f64,
 }
 
 impl TimeUnit {
-    /// The largest unit that a time reaches.
+    /// The largest unit that is not longer than a time.
     pub fn of(ns: f64) -> Self {
         const UNITS: [TimeUnit; 3] = [
             TimeUnit { name: "s", ns: 1e9 },
@@ -94,7 +94,7 @@ pub fn time(ns: f64) -> String {
     format!("{}\u{a0}{}", three(ns / unit.ns), unit.name)
 }
 
-/// A share of 0 to 1 as per cent.
+/// A fraction of 0 to 1 as a percentage.
 pub fn percent(share: f64) -> String {
     format!("{}\u{a0}%", significant(share * 100.0))
 }

@@ -1,4 +1,4 @@
-//! The HTML page: texts of all cells, and the template that they go into.
+//! The HTML page: the texts for the template.
 
 use anyhow::{Context, Result};
 use askama::Template;
@@ -14,7 +14,7 @@ use crate::results::{Latency, Point, Results};
 pub enum Shown {
     /// File name without extension, SVG, caption.
     Picture { name: String, svg: String, caption: String },
-    /// Title and why it isn't there.
+    /// Title, and why there is no plot.
     Absent { title: String, reason: String },
 }
 
@@ -27,7 +27,7 @@ struct Table {
 }
 
 impl Table {
-    /// How a column stands: words left, of these long ones in several lines; numbers right.
+    /// The alignment of a column: words left (long ones in several lines), numbers right.
     fn class(&self, column: &usize) -> &'static str {
         match self.head[*column] {
             "first message" | "warning" | "throttled by" | "what was compared" => "words long",
@@ -36,7 +36,7 @@ impl Table {
         }
     }
 
-    /// Without the configuration, or the repeat, where all rows have the same.
+    /// Removes the columns of configuration and repeat if all rows have the same.
     fn narrowed(mut self) -> Self {
         for (name, common) in [("configuration", ABSENT), ("repeat", "1")] {
             let column = self.head.iter().position(|head| *head == name);
@@ -71,11 +71,11 @@ struct Page {
 ///
 /// # Errors
 ///
-/// When the plan cannot be written as JSON.
+/// The plan cannot be written as JSON.
 pub fn page(results: &Results, pictures: Vec<Shown>) -> Result<String> {
     let mut points: Vec<&Point> = results.points.iter().collect();
     points.sort_by(|a, b| a.key.cmp(&b.key));
-    let plan = serde_json::to_value(&results.plan).context("could not write the plan as JSON")?;
+    let plan = serde_json::to_value(&results.plan).context("cannot write the plan as JSON")?;
     let tables = [
         errors(&points),
         warnings(&points),
@@ -100,14 +100,14 @@ pub fn page(results: &Results, pictures: Vec<Shown>) -> Result<String> {
             ("Configurations", pretty(&serde_json::to_value(&results.configurations)?)?),
         ],
     };
-    page.render().context("could not render report.html")
+    page.render().context("cannot render report.html")
 }
 
 fn pretty(value: &serde_json::Value) -> Result<String> {
-    serde_json::to_string_pretty(value).context("could not write JSON")
+    serde_json::to_string_pretty(value).context("cannot write JSON")
 }
 
-/// As a shell would read it.
+/// Quoted for a shell.
 fn quoted(words: &[String]) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,@%+".contains(c);
     let quote = |word: &String| {
@@ -145,7 +145,7 @@ fn facts(results: &Results, plan: &serde_json::Value) -> Vec<(&'static str, Stri
         ("Power source", format!("{}. {}", power.name, power.description).trim_end().into()),
     ];
     if let Some(command) = &server.command {
-        facts.insert(4, ("Server's command", quoted(command)));
+        facts.insert(4, ("Server command", quoted(command)));
     }
     if let Some(seed) = plan.get("seed") {
         facts.insert(1, ("Seed", seed.to_string()));
@@ -167,7 +167,7 @@ fn facts(results: &Results, plan: &serde_json::Value) -> Vec<(&'static str, Stri
     facts
 }
 
-/// Configuration, batch, load and repeat: what each row of each table begins with.
+/// The first columns of each table.
 const KEY: [&str; 4] = ["configuration", "batch", "load", "repeat"];
 
 fn key(point: &Point) -> Vec<String> {
@@ -199,11 +199,11 @@ fn summary(results: &Results, verdict: &Verdict) -> Table {
     Table {
         id: "summary",
         title: "Latency target",
-        note: "Late: answered after the target, or failed, of the requests that were not refused. Cost per inference: \
-               energy where there is a meter, else CPU time of the server, which is no measure of energy. Best fixed: \
-               the cheapest configuration, the adaptive one apart, that met the target under this trace. A burst of \
-               late answers ends when for a second all were in time. After a step: when the last late answer before \
-               the next step was due; – when they went on to its end.",
+        note: "Late: answered after the target, or failed; of the requests that were not refused. Cost per inference: \
+               energy if there is a meter, otherwise CPU time of the server, which is not a measure of energy. Best \
+               fixed: the cheapest configuration, except for the adaptive one, that met the target in this trace. A \
+               late burst ends when all responses are on time for a second. After each step: when the last late \
+               response before the next step was due; – if responses were late to its end.",
         head: HEAD.to_vec(),
         rows: table_of_summary(verdict, results.power.has_energy),
     }
@@ -244,9 +244,9 @@ fn main_table(points: &[&Point]) -> Table {
         "points",
         (
             "Points",
-            "Client latency: as the client saw it, in an open loop from when the request was due. Server compute: \
-             as the responses told. CPU time per inference is the server's, and no measure of energy. –: not \
-             measured, or nothing to tell.",
+            "Client latency: measured by the client, in an open loop from when the request was due. Server compute: \
+             from the responses. CPU time per inference: of the server; not a measure of energy. –: not measured, or \
+             not applicable.",
         ),
         &[
             "inferences per s",
@@ -335,11 +335,8 @@ fn pacing(points: &[&Point]) -> Table {
     });
     table(
         "pacing",
-        (
-            "Open loops",
-            "Late: sent later than due by more than the plan allows. Latency counts from when it was due.",
-        ),
-        &["due/s", "answered/s", "due", "late", "never sent", "longest delay"],
+        ("Open loops", "Late: sent later than the plan allows. Latency counts from when a request was due."),
+        &["due/s", "answered/s", "due", "late", "not sent", "longest delay"],
         rows,
     )
 }
@@ -365,7 +362,7 @@ fn devices(points: &[&Point]) -> Table {
         "devices",
         (
             "Devices",
-            "Of several devices: the hottest, the slowest. Throttle reasons with their share of samples.",
+            "With several devices: the highest temperature, the lowest clocks. Throttle reasons with their share of samples.",
         ),
         &[
             "throttled by",
@@ -386,7 +383,7 @@ fn disagreements(points: &[&Point]) -> Table {
         row.push(statistics.agreement.clone());
         Some(row)
     });
-    table("statistics", ("Statistics that do not agree", ""), &["what was compared"], rows)
+    table("statistics", ("Disagreements with the server's statistics", ""), &["what was compared"], rows)
 }
 
 fn searches(points: &[&Point]) -> Table {
@@ -400,7 +397,7 @@ fn searches(points: &[&Point]) -> Table {
     });
     table(
         "search",
-        ("Search for the highest throughput", "Each concurrency that was tried."),
+        ("Search for the maximum throughput", "All concurrencies that were tried."),
         &["concurrency tried", "inferences per s", "client p50"],
         rows,
     )

@@ -1,4 +1,4 @@
-//! SVG to PNG, with the letters of a font that is built in.
+//! SVG to PNG, with a built-in font.
 
 use std::sync::Arc;
 
@@ -6,10 +6,10 @@ use anyhow::{Context, Result};
 use resvg::tiny_skia::{Pixmap, Transform};
 use resvg::usvg::{Options, Tree, fontdb};
 
-/// Pixels of the picture for each of the SVG.
+/// Pixels of the picture for each pixel of the SVG.
 const SCALE: f32 = 2.0;
 
-/// Draws SVGs. Knows DejaVu Sans and no font of the machine, so that a picture is the same everywhere.
+/// Draws SVGs. Uses only DejaVu Sans and no font of the machine, so that pictures are the same everywhere.
 pub struct Renderer(Options<'static>);
 
 impl Renderer {
@@ -26,7 +26,7 @@ impl Renderer {
     ///
     /// # Errors
     ///
-    /// When the text is no SVG.
+    /// The text is not an SVG.
     pub fn png(&self, svg: &str) -> Result<Vec<u8>> {
         let tree = Tree::from_str(svg, &self.0).context("expected a well-formed SVG")?;
         let size = tree.size().to_int_size().scale_by(SCALE).context("expected an SVG with an area")?;

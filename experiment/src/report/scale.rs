@@ -1,4 +1,4 @@
-//! Axes: ranges, ticks, and where a value lies between them.
+//! Axes: ranges, ticks, and positions of values.
 
 use super::number::{grouped, significant};
 
@@ -23,27 +23,27 @@ pub struct Axis {
     low: f64,
     high: f64,
     logarithmic: bool,
-    /// Labelled places.
+    /// Labelled ticks.
     pub ticks: Vec<(f64, String)>,
-    /// Places between them that get a mark alone.
+    /// Ticks without labels.
     pub minor: Vec<f64>,
 }
 
 impl Axis {
-    /// Where a value lies, 0 at the axis's start and 1 at its end.
+    /// The position of a value: 0 at the start of the axis and 1 at its end.
     pub fn place(&self, value: f64) -> f64 {
         let map = |v: f64| if self.logarithmic { v.log2() } else { v };
         (map(value) - map(self.low)) / (map(self.high) - map(self.low))
     }
 
-    /// The axis's start: where bars stand on.
+    /// The start of the axis, which is the base of bars.
     pub fn low(&self) -> f64 {
         self.low
     }
 }
 
 impl Scale {
-    /// Whether a value has a place on such an axis.
+    /// Whether such an axis can show a value.
     pub fn takes(&self, value: f64) -> bool {
         value.is_finite() && (value > 0.0 || !matches!(self, Self::Log | Self::Sizes(_)))
     }
@@ -96,7 +96,7 @@ fn linear(mut low: f64, mut high: f64, most: usize) -> Axis {
         let value = (first + n as f64) * step;
         (value, grouped(value, decimals))
     });
-    // To the next tick, but not with much empty room before it.
+    // Up to the next tick, unless that leaves much empty space.
     let room = 0.06 * (high - low);
     let (from, to) = ((first * step).max(low - room), (last * step).min(high + room));
     let within = |v: f64| v >= from - 1e-9 * step && v <= to + 1e-9 * step;
@@ -109,7 +109,7 @@ fn linear(mut low: f64, mut high: f64, most: usize) -> Axis {
     }
 }
 
-/// Ticks at 1, 2, 5 of each decade as long as they fit, else at the decades; in a short range at all digits.
+/// Ticks at 1, 2, 5 of each decade if they fit, otherwise at decades; in a short range at all digits.
 fn logarithmic(low: f64, high: f64, most: usize) -> Axis {
     let decades = (low.log10().floor() as i32 - 1)..=(high.log10().ceil() as i32 + 1);
     let steps = |of: &[f64]| -> Vec<f64> {
@@ -122,7 +122,7 @@ fn logarithmic(low: f64, high: f64, most: usize) -> Axis {
     };
     let (mut from, mut to) = (low / 1.15, high * 1.15);
     if ticks(&digits, from, to).len() < 2 {
-        // One tick alone tells no distance.
+        // A single tick shows no scale.
         from = grid.iter().rev().find(|v| **v <= low).copied().unwrap_or(from);
         to = grid.iter().find(|v| **v >= high && **v > from * 1.001).copied().unwrap_or(to);
     }

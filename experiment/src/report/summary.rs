@@ -4,10 +4,10 @@ use super::number::{ABSENT, count, percent, three, time};
 use super::verdict::{Row, Standing, Verdict, geometric_mean};
 use crate::results::Results;
 
-/// A refusal that takes longer is no help: the client could have had an answer.
+/// A refusal that takes longer is useless: the client could have had a response.
 const SWIFT_NS: f64 = 50e6;
 
-/// The columns of [`table`]. Those from [`PRINTED`] on are for the report alone: a terminal is narrow.
+/// The columns of [`table`]. Those from [`PRINTED`] on are only in the report, because a terminal is narrow.
 pub const HEAD: [&str; 14] = [
     "trace",
     "configuration",
@@ -20,15 +20,15 @@ pub const HEAD: [&str; 14] = [
     "target",
     "cost to best fixed",
     "requests",
-    "longest burst of late answers",
-    "late answers ceased, after each step",
+    "longest late burst",
+    "last late response after each step",
     "refusals, p99 and max",
 ];
 
-/// So many columns of [`HEAD`] are printed.
+/// Number of columns of [`HEAD`] that are printed.
 const PRINTED: usize = 9;
 
-/// What stands under [`HEAD`].
+/// The rows below [`HEAD`].
 pub fn table(verdict: &Verdict, has_energy: bool) -> Vec<Vec<String>> {
     let or_absent =
         |value: Option<f64>, text: &dyn Fn(f64) -> String| value.map_or_else(|| ABSENT.into(), text);
@@ -62,7 +62,7 @@ pub fn table(verdict: &Verdict, has_energy: bool) -> Vec<Vec<String>> {
     verdict.rows.iter().map(row).collect()
 }
 
-/// The summary for a terminal, lines of the traces apart. None of a run that is not one of `batching`, or has no
+/// The summary for a terminal, with an empty line between traces. None if the run is not one of `batching`, or has no
 /// points.
 pub fn text(results: &Results) -> Option<String> {
     let verdict = Verdict::of(results).filter(|verdict| !verdict.rows.is_empty())?;
@@ -90,14 +90,14 @@ pub fn text(results: &Results) -> Option<String> {
     Some(text)
 }
 
-/// What the table says, most important first.
+/// The summary in sentences, most important first.
 pub fn sentences(results: &Results, verdict: &Verdict) -> Vec<String> {
     let mut sentences = Vec::new();
     if let Some(capacity) = &results.capacity {
         let doubt =
-            if capacity.settled == Some(false) { " It did not settle: the rates may be off." } else { "" };
+            if capacity.settled == Some(false) { " It did not settle, so the rates may be off." } else { "" };
         sentences.push(format!(
-            "The capacity, 100 % of the traces, was {} inferences/s in a closed loop (batch {}, concurrency {}).{doubt}",
+            "The capacity (100 % of the traces) was {} inferences/s in a closed loop (batch {}, concurrency {}).{doubt}",
             three(capacity.inferences_per_s),
             capacity.key.batch,
             capacity.concurrency.unwrap_or(1)
@@ -106,12 +106,12 @@ pub fn sentences(results: &Results, verdict: &Verdict) -> Vec<String> {
     sentences.extend(of_adaptive(verdict, results.power.has_energy));
     let standings = verdict.standings();
     if let [best, .., worst] = standings.as_slice() {
+        sentences.push(format!("The best fixed configuration was {}: {}.", named(best), told(best, verdict)));
         sentences.push(format!(
-            "Of the fixed configurations {} came closest: {}.",
-            named(best),
-            told(best, verdict)
+            "The worst fixed configuration was {}: {}.",
+            named(worst),
+            told(worst, verdict)
         ));
-        sentences.push(format!("The worst fixed choice was {}: {}.", named(worst), told(worst, verdict)));
     }
     sentences.extend(refusals(verdict));
     sentences
@@ -134,21 +134,21 @@ fn of_adaptive(verdict: &Verdict, has_energy: bool) -> Vec<String> {
         })
         .collect();
     let mut sentences = vec![format!(
-        "“{name}” kept the target (at most {} over {}) under {} of {} traces{}.",
+        "“{name}” met the target (at most {} over {}) in {} of {} traces{}.",
         percent(batching.allowed_share()),
         time(batching.target_ms * 1e6),
         rows.len() - missed.len(),
         rows.len(),
-        if missed.is_empty() { String::new() } else { format!("; late under {}", missed.join(", ")) }
+        if missed.is_empty() { String::new() } else { format!("; late in {}", missed.join(", ")) }
     )];
     let ratios: Vec<f64> = rows.iter().filter_map(|row| verdict.cost_ratio(row)).collect();
     if let Some(mean) = geometric_mean(&ratios) {
         let (low, high) = ratios.iter().fold((f64::INFINITY, 0.0_f64), |(l, h), r| (l.min(*r), h.max(*r)));
         sentences.push(format!(
-            "Against the cheapest fixed configuration that kept the target, another one under each trace, it took {} \
-             times the {} of an inference ({} to {} over {} traces).",
-            three(mean),
+            "Its {} per inference was {} times that of the cheapest fixed configuration that met the target in the same \
+             trace (geometric mean; {} to {} over {} traces).",
             cost_name(has_energy),
+            three(mean),
             three(low),
             three(high),
             ratios.len()
@@ -157,30 +157,30 @@ fn of_adaptive(verdict: &Verdict, has_energy: bool) -> Vec<String> {
     let none: Vec<&str> =
         rows.iter().map(|row| row.trace).filter(|t| verdict.best_fixed(t).is_none()).collect();
     if !none.is_empty() {
-        sentences.push(format!("No fixed configuration kept the target under {}.", none.join(", ")));
+        sentences.push(format!("No fixed configuration met the target in {}.", none.join(", ")));
     }
     sentences.extend(settling(name, &rows));
     sentences
 }
 
-/// How fast late answers ceased after steps.
+/// How long responses were late after steps.
 fn settling(name: &str, rows: &[&Row]) -> Option<String> {
     let steps: Vec<Option<f64>> = rows.iter().flat_map(|row| row.settled_after_s()).collect();
     let burst = rows.iter().filter_map(|row| row.longest_burst_s()).reduce(f64::max);
     let longest = burst.map_or_else(
-        || "no answer was late".into(),
-        |s| format!("the longest burst of late answers was {}", time(s * 1e9)),
+        || "no response was late".into(),
+        |s| format!("the longest burst of late responses was {}", time(s * 1e9)),
     );
     let ceased: Vec<f64> = steps.iter().copied().flatten().collect();
     let latest = ceased.iter().copied().fold(0.0, f64::max);
     (!steps.is_empty()).then(|| match steps.len() - ceased.len() {
-        0 if latest == 0.0 => format!("After no step of the rate did “{name}” answer late; {longest}."),
+        0 if latest == 0.0 => format!("“{name}” had no late response after a step of the rate; {longest}."),
         0 => format!(
-            "After each step of the rate late answers of “{name}” ceased within {}; {longest}.",
+            "After each step of the rate, “{name}” had no late response after {}; {longest}.",
             time(latest * 1e9)
         ),
         open => format!(
-            "After {open} of {} steps of the rate “{name}” answered late to the end; {longest}.",
+            "After {open} of {} steps of the rate, responses of “{name}” were late to the end; {longest}.",
             steps.len()
         ),
     })
@@ -192,17 +192,17 @@ fn told(standing: &Standing, verdict: &Verdict) -> String {
     let slowest = rows
         .filter_map(|row| Some((row.p99_ns?, row.trace)))
         .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map_or_else(String::new, |(p99, trace)| format!(", its p99 up to {} ({trace})", time(p99)));
+        .map_or_else(String::new, |(p99, trace)| format!(", p99 up to {} ({trace})", time(p99)));
     let cost = cost_ratio.map_or_else(String::new, |ratio| {
-        format!(", {} times the cost of each trace's best fixed one", three(ratio))
+        format!(", {} times the cost of the best fixed configuration of each trace", three(ratio))
     });
     format!(
-        "it kept the target under {met} of {traces} traces, with {} late in all{slowest}{cost}",
+        "it met the target in {met} of {traces} traces, with {} late in total{slowest}{cost}",
         percent(*late_share)
     )
 }
 
-/// Of each configuration that refused requests, how fast.
+/// How fast each configuration refused requests.
 fn refusals(verdict: &Verdict) -> Vec<String> {
     let mut told: Vec<&str> = Vec::new();
     let mut sentences = Vec::new();
@@ -217,9 +217,9 @@ fn refusals(verdict: &Verdict) -> Vec<String> {
             rows().filter_map(|row| row.refusal_ns(figure)).reduce(f64::max)
         };
         let (Some(p99), Some(max)) = (highest(|l| l.p99_ns), highest(|l| l.max_ns)) else { continue };
-        let slow = if max > SWIFT_NS { ", MORE than the 50 ms that a refusal may take" } else { "" };
+        let slow = if max > SWIFT_NS { ", MORE than the limit of 50 ms" } else { "" };
         sentences.push(format!(
-            "“{}” refused {} requests, the slowest after {}{slow} (p99 under the worst trace {}).",
+            "“{}” refused {} requests, the slowest after {}{slow} (p99 in the worst trace: {}).",
             row.configuration,
             count(refused),
             time(max),
@@ -231,7 +231,7 @@ fn refusals(verdict: &Verdict) -> Vec<String> {
 
 /// What an inference costs.
 pub fn cost_name(has_energy: bool) -> &'static str {
-    if has_energy { "energy" } else { "server's CPU time (not energy)" }
+    if has_energy { "energy" } else { "server CPU time (not energy)" }
 }
 
 fn cost_text(cost: f64, has_energy: bool) -> String {
@@ -257,20 +257,21 @@ mod tests {
         assert_eq!(of("late")[0], "20\u{a0}%");
         assert_eq!(of("refused")[7], "20");
         assert_eq!(of("cost per inference")[7], "14.4\u{a0}ms");
-        assert_eq!(of("late answers ceased, after each step")[4], "–, 0\u{a0}ns");
+        assert_eq!(of("last late response after each step")[4], "–, 0\u{a0}ns");
         assert_eq!(of("refusals, p99 and max")[7], "5.00\u{a0}ms, 5.00\u{a0}ms");
     }
 
     #[test]
-    fn sentences_set_the_adaptive_against_the_best_and_name_the_worst() {
+    fn sentences_compare_the_adaptive_with_the_best_and_name_the_worst() {
         let text = text(&batching()).unwrap();
         for part in [
-            "“adaptive” kept the target (at most 1\u{a0}% over 600\u{a0}ms) under 2 of 2 traces.",
-            "it took 0.735 times the server's CPU time (not energy) of an inference (0.600 to 0.900 over 2 traces)",
-            "late answers of “adaptive” ceased within 1.50\u{a0}s; the longest burst of late answers was 200\u{a0}ms",
-            "“short” came closest: it kept the target under 2 of 2 traces, with 0\u{a0}% late in all",
-            "1.10 times the cost of each trace's best",
-            "The worst fixed choice was “none”: it kept the target under 0 of 2 traces, with 20\u{a0}% late",
+            "“adaptive” met the target (at most 1\u{a0}% over 600\u{a0}ms) in 2 of 2 traces.",
+            "Its server CPU time (not energy) per inference was 0.735 times that of the cheapest fixed configuration",
+            "(geometric mean; 0.600 to 0.900 over 2 traces)",
+            "“adaptive” had no late response after 1.50\u{a0}s; the longest burst of late responses was 200\u{a0}ms",
+            "The best fixed configuration was “short”: it met the target in 2 of 2 traces, with 0\u{a0}% late in total",
+            "1.10 times the cost of the best fixed configuration of each trace",
+            "The worst fixed configuration was “none”: it met the target in 0 of 2 traces, with 20\u{a0}% late",
             "“adaptive” refused 20 requests, the slowest after 5.00\u{a0}ms (p99",
         ] {
             assert!(text.contains(part), "'{part}' is not in:\n{text}");
@@ -280,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn slow_refusals_and_late_answers_to_the_end_are_told() {
+    fn slow_refusals_and_late_responses_to_the_end_are_mentioned() {
         let mut results = batching();
         for adherence in results.points.iter_mut().filter_map(|point| point.adherence.as_mut()) {
             if let Some(latency) = &mut adherence.refusal_latency {
@@ -289,9 +290,9 @@ mod tests {
             adherence.settled_after_s.fill(None);
         }
         let text = text(&results).unwrap();
-        assert!(text.contains("MORE than the 50 ms"), "{text}");
+        assert!(text.contains("MORE than the limit of 50 ms"), "{text}");
         assert!(
-            text.contains("After 2 of 2 steps of the rate “adaptive” answered late to the end"),
+            text.contains("After 2 of 2 steps of the rate, responses of “adaptive” were late to the end"),
             "{text}"
         );
     }

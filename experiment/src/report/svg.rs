@@ -1,4 +1,4 @@
-//! Figures as SVG, at the size they have in print: 180 mm wide, 96 pixels to the inch, no letter under 10 pt.
+//! Figures as SVG, in print size: 180 mm wide at 96 pixels per inch, with text of at least 10 pt.
 
 use std::fmt::Write;
 
@@ -18,8 +18,7 @@ const LEGEND_ROOM: f64 = WIDTH - 2.0 * EDGE - SAMPLE;
 const INK: &str = "#222222";
 const FAINT: &str = "#dddddd";
 
-/// Okabe and Ito's colours without yellow, which is too pale for lines on white. Neighbours differ in
-/// lightness as well.
+/// Okabe and Ito's colours without yellow, which is too pale for lines on white. Neighbours also differ in lightness.
 const COLOURS: [&str; 7] = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"];
 const DASHES: [&str; 5] = ["", "8 4", "2 3", "9 3 2 3", "14 4"];
 const SHAPES: usize = 6;
@@ -28,7 +27,7 @@ fn colour(style: usize) -> &'static str {
     COLOURS[style % COLOURS.len()]
 }
 
-/// About the width of a text in DejaVu Sans, the widest of the fonts it may appear in.
+/// Approximate width of a text in DejaVu Sans, the widest of the possible fonts.
 fn width(text: &str, size: f64) -> f64 {
     let em = |c: char| match c {
         'i' | 'l' | 'j' | 'I' | '.' | ',' | '\'' | ':' | ';' | '|' | ' ' | '(' | ')' | 'f' | 't' | '/' => {
@@ -41,7 +40,7 @@ fn width(text: &str, size: f64) -> f64 {
     text.chars().map(em).sum::<f64>() * size
 }
 
-/// A text cut to the room that it has.
+/// A text, shortened to fit.
 fn fitted(text: &str, room: f64) -> String {
     if width(text, SMALL) <= room {
         return text.into();
@@ -53,8 +52,7 @@ fn fitted(text: &str, room: f64) -> String {
     cut + "…"
 }
 
-/// Text with what XML gives a meaning to made harmless. Control characters, which XML has no way to write,
-/// become the replacement character.
+/// Escapes a text for XML. Control characters, which XML cannot represent, become the replacement character.
 pub fn escape(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for c in text.chars() {
@@ -131,7 +129,7 @@ impl Canvas {
         ));
     }
 
-    /// A marker of the style's shape. Full ones have a white rim, which parts those that overlap.
+    /// A marker in the shape of the style. Filled ones have a white rim, which separates overlapping ones.
     fn marker(&mut self, (x, y): (f64, f64), style: usize, kind: Kind) {
         let r = if kind == Kind::Repeats { 2.6 } else { 4.6 };
         let paint = match kind {
@@ -243,8 +241,8 @@ impl Canvas {
     }
 }
 
-/// Names that are too wide for their place go into several lines, broken at blanks; a word that is still too
-/// wide is cut. Numbers stay whole: the reader can tell one that is left out from its neighbours.
+/// Names that are too wide are broken into several lines at blanks; a word that is still too wide is shortened. Numbers
+/// are never shortened: one that is left out can be inferred from its neighbours.
 fn wrapped(label: &str, room: f64, scale: &Scale) -> Vec<String> {
     // So that neighbours do not touch.
     let room = room - 5.0;
@@ -265,7 +263,7 @@ fn wrapped(label: &str, room: f64, scale: &Scale) -> Vec<String> {
     lines
 }
 
-/// The ranges of all panels, those points left out that have no place on their axes.
+/// The ranges of all panels, without the points that their axes cannot show.
 fn axes(figure: &Figure, plot_width: f64, plot_height: f64) -> Vec<(Axis, Axis)> {
     let values = |panel: &Panel, of: fn(&(f64, f64)) -> f64, rules: bool| -> Vec<f64> {
         let marks = panel.marks.iter().filter(|m| rules || m.kind != Kind::Rule);
@@ -286,12 +284,12 @@ fn axes(figure: &Figure, plot_width: f64, plot_height: f64) -> Vec<(Axis, Axis)>
     figure.panels.iter().map(pair).collect()
 }
 
-/// The legend's entries and their places; the height they take.
+/// The entries of the legend with their positions, and the height.
 fn legend(figure: &Figure) -> (Vec<(&Mark, f64, f64)>, f64) {
     let mut entries: Vec<(&Mark, f64, f64)> = Vec::new();
     let (mut x, mut y) = (EDGE, 0.0);
     let marks = || figure.panels.iter().flat_map(|p| &p.marks);
-    // What is measured first, lines laid through it last.
+    // Measurements first, fitted lines last.
     let measured = marks().filter(|m| !matches!(m.kind, Kind::Rule | Kind::Bare));
     for mark in measured.chain(marks().filter(|m| m.kind == Kind::Bare)) {
         let Some(label) = &mark.label else { continue };
@@ -316,7 +314,7 @@ fn is_crowded(panel: &Panel) -> bool {
     names.iter().flat_map(|name| name.split(' ')).any(|word| width(word, SMALL) > room)
 }
 
-/// Draws a figure. Text stays text; nothing outside the file is needed.
+/// Draws a figure. Text stays text, and the file is self-contained.
 pub fn draw(figure: &Figure) -> String {
     let mut figure = figure.clone();
     for panel in &mut figure.panels {

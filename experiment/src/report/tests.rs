@@ -95,7 +95,7 @@ fn a_sweep_with_energy_has_every_plot_of_a_sweep() {
 }
 
 #[test]
-fn without_a_meter_sentences_stand_for_the_plots_of_energy() {
+fn without_a_meter_sentences_replace_the_plots_of_energy() {
     let files = check(&sweep_with_cpu_time());
     let html = text(&files, "report.html");
     let sentence = "no plot. No energy was measured (power source: cpu-time).";
@@ -106,7 +106,7 @@ fn without_a_meter_sentences_stand_for_the_plots_of_energy() {
 }
 
 #[test]
-fn few_points_with_energy_get_no_line() {
+fn few_points_with_energy_have_no_fit() {
     let mut results = sweep_with_energy();
     results.points.truncate(3);
     let files = check(&results);
@@ -116,7 +116,7 @@ fn few_points_with_energy_get_no_line() {
 }
 
 #[test]
-fn configurations_stand_side_by_side() {
+fn configurations_are_side_by_side() {
     let files = check(&comparison());
     assert!(plots(&files).contains(&"configurations"));
     let distribution = text(&files, "latency-distribution.svg");
@@ -136,17 +136,17 @@ fn a_run_of_batching_has_its_summary_and_the_latency_over_time() {
     let files = check_in(&results, folder.path());
     assert_eq!(plots(&files), ["configurations", "late-over-cost", "over-time-step", "visits"]);
     let over_time = text(&files, "over-time-step.svg");
-    for words in ["none: 20\u{a0}% late", "adaptive: 1\u{a0}% late", "refused", "failed", "in time"] {
+    for words in ["none: 20\u{a0}% late", "adaptive: 1\u{a0}% late", "refused", "failed", "on time"] {
         assert!(over_time.contains(&format!(">{words}</text>")), "{words}");
     }
     let html = text(&files, "report.html");
-    assert!(html.contains("met, best fixed") && html.contains("The worst fixed choice was"));
+    assert!(html.contains("met, best fixed") && html.contains("The worst fixed configuration was"));
     let without = check(&results);
     assert!(text(&without, "report.html").contains("The requests were not kept"));
 }
 
 #[test]
-fn what_is_not_there_is_left_out() {
+fn plots_without_data_are_left_out() {
     let one = check(&one_point());
     assert_eq!(plots(&one), ["latency-distribution"]);
     assert!(text(&one, "report.html").contains("power source: none"));
@@ -190,7 +190,7 @@ fn a_broken_histogram_is_named() {
 }
 
 #[test]
-fn many_batch_sizes_go_onto_several_pictures() {
+fn many_batch_sizes_need_several_pictures() {
     let mut results = sweep_with_energy();
     let batches = [1, 2, 4, 8, 16];
     let more = results.points.clone().into_iter().map(|mut point| {

@@ -1,29 +1,28 @@
-//! What `batching` found: which configuration kept the target under which trace, and at what cost.
+//! The results of `batching`: which configuration met the target in which trace, and at what cost.
 
 use std::cmp::Ordering;
 
-use crate::batching::Batching;
-use crate::plan::Load;
+use crate::plan::{Batching, Load};
 use crate::results::{Adherence, Latency, Point, Results};
 
-/// A configuration under a trace, its repeats put together.
+/// A configuration in a trace, with its repeats combined.
 #[derive(Clone, Debug)]
 pub struct Row<'a> {
     /// The trace's name.
     pub trace: &'a str,
     /// The configuration's name.
     pub configuration: &'a str,
-    /// How the requests fared, one for each repeat.
+    /// Comparison with the target, one for each repeat.
     pub adherences: Vec<&'a Adherence>,
     /// Client latency, mean of the repeats.
     pub p50_ns: Option<f64>,
     /// Client latency, mean of the repeats.
     pub p99_ns: Option<f64>,
-    /// Of an inference, in joules where there is a meter, else in CPU seconds of the server. Mean of the repeats.
+    /// Cost of an inference, in joules if there is a meter, otherwise in CPU seconds of the server. Mean of the repeats.
     pub cost: Option<f64>,
-    /// Inferences in a batch that ran, mean of the repeats.
+    /// Inferences per batch, mean of the repeats.
     pub mean_batch: Option<f64>,
-    /// Whether no more requests were late than the target allows.
+    /// Whether it met the target: no more requests were late than allowed.
     pub meets: bool,
 }
 
@@ -32,28 +31,28 @@ pub struct Row<'a> {
 pub struct Standing<'a> {
     /// The configuration's name.
     pub configuration: &'a str,
-    /// Traces under which it kept the target.
+    /// Number of traces in which it met the target.
     pub met: usize,
-    /// Traces under which it was measured.
+    /// Number of traces in which it was measured.
     pub traces: usize,
-    /// Share of late requests under all traces together.
+    /// Fraction of late requests in all traces together.
     pub late_share: f64,
-    /// Cost over that of the cheapest fixed configuration that kept the target, geometric mean over the traces
-    /// under which there is one.
+    /// Cost relative to the cheapest fixed configuration that met the target, geometric mean over the traces that have
+    /// one.
     pub cost_ratio: Option<f64>,
 }
 
 /// All rows of a run, in the order of its plan.
 #[derive(Clone, Debug)]
 pub struct Verdict<'a> {
-    /// What was asked for.
+    /// The settings.
     pub batching: &'a Batching,
     /// By trace, then by configuration.
     pub rows: Vec<Row<'a>>,
 }
 
 impl<'a> Verdict<'a> {
-    /// None of a run that is not one of `batching`.
+    /// None if the run is not one of `batching`.
     pub fn of(results: &'a Results) -> Option<Self> {
         let batching = results.plan.batching.as_ref()?;
         let mut rows = Vec::new();
@@ -74,8 +73,8 @@ impl<'a> Verdict<'a> {
         self.rows.iter().filter(move |row| row.trace == trace)
     }
 
-    /// Of the fixed configurations that kept the target under a trace, the cheapest; where costs are not known, the
-    /// one with the lowest p99.
+    /// The cheapest of the fixed configurations that met the target in a trace; without costs, the one with the lowest
+    /// p99.
     pub fn best_fixed(&self, trace: &str) -> Option<&Row<'a>> {
         let price = |row: &&Row| row.cost.or(row.p99_ns).unwrap_or(f64::INFINITY);
         self.of_trace(trace)
@@ -83,19 +82,19 @@ impl<'a> Verdict<'a> {
             .min_by(|a, b| price(a).total_cmp(&price(b)))
     }
 
-    /// A row's cost over that of the best fixed configuration under the same trace.
+    /// A row's cost relative to the best fixed configuration in the same trace.
     pub fn cost_ratio(&self, row: &Row) -> Option<f64> {
         let best = self.best_fixed(row.trace)?.cost.filter(|cost| *cost > 0.0)?;
         Some(row.cost? / best)
     }
 
-    /// The rows of the configuration that finds its batch sizes by itself.
+    /// The rows of the adaptive configuration.
     pub fn adaptive(&self) -> Vec<&Row<'a>> {
         self.rows.iter().filter(|row| self.is_adaptive(row.configuration)).collect()
     }
 
-    /// The fixed configurations, best first: by the traces under which they kept the target, then by the share of
-    /// late requests, then by cost.
+    /// The fixed configurations, best first: by the number of traces in which they met the target, then by the fraction
+    /// of late requests, then by cost.
     pub fn standings(&self) -> Vec<Standing<'a>> {
         let mut names: Vec<&str> = Vec::new();
         for row in &self.rows {
@@ -130,7 +129,7 @@ impl<'a> Verdict<'a> {
 }
 
 impl Row<'_> {
-    /// The share of late requests; none when every one was refused.
+    /// The fraction of late requests; none if all were refused.
     pub fn late_share(&self) -> Option<f64> {
         late_share(self.adherences.iter().copied())
     }
@@ -140,19 +139,19 @@ impl Row<'_> {
         self.adherences.iter().map(|adherence| count(adherence)).sum()
     }
 
-    /// The longest burst of late answers in any repeat, in seconds.
+    /// The longest burst of late responses in any repeat, in seconds.
     pub fn longest_burst_s(&self) -> Option<f64> {
         self.adherences.iter().filter_map(|adherence| adherence.longest_burst_s).reduce(f64::max)
     }
 
-    /// The highest figure of the refusals' latency in any repeat, in nanoseconds.
+    /// The highest value of a figure of the refusals' latency in any repeat, in nanoseconds.
     pub fn refusal_ns(&self, figure: impl Fn(&Latency) -> u64) -> Option<f64> {
         let refusals = self.adherences.iter().filter_map(|adherence| adherence.refusal_latency.as_ref());
         refusals.map(|latency| figure(latency) as f64).reduce(f64::max)
     }
 
-    /// For each step of the rate, when late answers had ceased, in seconds: the latest of the repeats, none when
-    /// they did not in one of them.
+    /// For each step of the rate, seconds until the last late response: the maximum of the repeats, none if responses were
+    /// late to the end in one of them.
     pub fn settled_after_s(&self) -> Vec<Option<f64>> {
         let steps =
             self.adherences.iter().map(|adherence| adherence.settled_after_s.len()).min().unwrap_or(0);
@@ -165,7 +164,7 @@ impl Row<'_> {
     }
 }
 
-/// The geometric mean; none of none.
+/// The geometric mean; none without values.
 pub fn geometric_mean(values: &[f64]) -> Option<f64> {
     let logarithms = values.iter().map(|value| value.ln()).sum::<f64>();
     (!values.is_empty()).then(|| (logarithms / values.len() as f64).exp())

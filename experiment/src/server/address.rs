@@ -1,4 +1,4 @@
-//! Where a server listens.
+//! The address of a server.
 
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs, UdpSocket};
 use std::time::Duration;
@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 const DEFAULT_PORT: u16 = 8000;
 
-/// Host and port of a server, as a person names them.
+/// Host and port of a server, as the user gives them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Address {
     /// Without brackets.
@@ -22,21 +22,20 @@ impl Address {
         let rest = match url.trim().split_once("://") {
             None => url.trim(),
             Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => rest,
-            Some((scheme, _)) if scheme.eq_ignore_ascii_case("https") => bail!(
-                "'{url}' asks for TLS, which this tool does not speak; name the server's plain HTTP port, as \
-                 http://HOST:PORT"
-            ),
-            Some((scheme, _)) => bail!("'{url}' asks for '{scheme}', but only HTTP is spoken; {help}"),
+            Some((scheme, _)) if scheme.eq_ignore_ascii_case("https") => {
+                bail!("'{url}': TLS is not supported; give the server's plain HTTP port as http://HOST:PORT")
+            }
+            Some((scheme, _)) => bail!("'{url}': '{scheme}' is not supported, only HTTP is; {help}"),
         };
         let rest = rest.strip_suffix('/').unwrap_or(rest);
         ensure!(
             !rest.contains(['/', '@', '?', '#']) && !rest.contains(char::is_whitespace),
-            "the server's address '{url}' holds more than a host and a port; {help}"
+            "the server's address '{url}' contains more than a host and a port; {help}"
         );
         let (host, port) = if let Some(bracketed) = rest.strip_prefix('[') {
             let (host, after) = bracketed
                 .split_once(']')
-                .with_context(|| format!("the server's address '{url}' lacks a ']'; {help}"))?;
+                .with_context(|| format!("the server's address '{url}' has no closing ']'; {help}"))?;
             ensure!(
                 after.is_empty() || after.starts_with(':'),
                 "the server's address '{url}' has '{after}' after the ']', where :PORT was expected; {help}"
@@ -50,12 +49,12 @@ impl Address {
                 None => (rest, None),
             }
         };
-        ensure!(!host.is_empty(), "the server's address '{url}' names no host; {help}");
+        ensure!(!host.is_empty(), "the server's address '{url}' has no host; {help}");
         let port = match port {
             None => DEFAULT_PORT,
             Some(text) => text.parse().ok().filter(|port| *port > 0).with_context(|| {
                 format!(
-                    "the server's address '{url}' has the port '{text}', which is no number from 1 to 65535"
+                    "the server's address '{url}' has the port '{text}': expected a number from 1 to 65535"
                 )
             })?,
         };
@@ -73,7 +72,7 @@ impl Address {
     pub fn resolve(&self) -> Result<SocketAddr> {
         let all: Vec<SocketAddr> = (self.host.as_str(), self.port)
             .to_socket_addrs()
-            .with_context(|| format!("the host name '{}' cannot be resolved; check its spelling", self.host))?
+            .with_context(|| format!("cannot resolve the host name '{}'; check its spelling", self.host))?
             .collect();
         let accepts = |address: &&SocketAddr| {
             all.len() == 1 || TcpStream::connect_timeout(address, Duration::from_secs(2)).is_ok()
@@ -84,9 +83,9 @@ impl Address {
     }
 }
 
-/// Whether an address is this machine's own.
+/// Whether an address belongs to this machine.
 pub fn is_of_this_machine(address: SocketAddr) -> bool {
-    // Only an address of one's own can be bound; a UDP port disturbs nobody.
+    // Only a local address can be bound; a UDP port is enough.
     UdpSocket::bind((address.ip(), 0)).is_ok()
 }
 
@@ -103,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn every_usual_form_is_understood() {
+    fn all_usual_forms_are_accepted() {
         assert_eq!(authority("127.0.0.1:8000"), "127.0.0.1:8000");
         assert_eq!(authority("http://triton.example:9000/"), "triton.example:9000");
         assert_eq!(authority("HTTP://triton"), "triton:8000");
@@ -114,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_understood_is_said() {
+    fn other_forms_are_rejected_with_a_reason() {
         assert!(refusal("https://triton:8000").contains("TLS"));
         assert!(refusal("grpc://triton:8001").contains("'grpc'"));
         assert!(refusal("triton:http").contains("'http'"));
@@ -128,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn own_addresses_are_told_from_others() {
+    fn own_addresses_are_recognized() {
         assert!(is_of_this_machine("127.0.0.1:8000".parse().unwrap()));
         // Of a block that is set aside for documentation.
         assert!(!is_of_this_machine("192.0.2.1:8000".parse().unwrap()));

@@ -1,117 +1,106 @@
-//! Configurations of one model, put into force one after the other.
+//! Applies configurations of one model, one after the other.
 
 use anyhow::{Result, anyhow, bail};
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::control::Control;
 use super::pbtxt::to_pbtxt;
-use super::process::ServerProcess;
+use super::started::StartedServer;
+use crate::plan::ReconfigureBy;
 
-/// A change of a model's configuration.
+/// A change to a model's configuration.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Change {
-    /// What it is called in results and messages.
+    /// Its name in results and messages.
     pub name: String,
-    /// A merge patch (RFC 7396) on the configuration that the server reports, in Triton's JSON: null removes,
+    /// A merge patch (RFC 7396) for the configuration that the server reports, in Triton's JSON: null removes a key,
     /// lists are replaced as a whole.
     pub patch: Value,
 }
 
-/// How a configuration is put into force.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "kebab-case")]
-pub enum Way {
-    /// Through the repository API; where that does not do, and the server is the tool's own, by rewriting
-    #[default]
-    Auto,
-    /// With the load request of the repository API
-    Api,
-    /// By rewriting `config.pbtxt` in the repository of a server that the tool started
-    Rewrite,
-}
-
-/// Changes the configuration of one model, always starting from the one it had in the beginning.
+/// Changes the configuration of one model. Each change is applied to the original configuration.
 #[derive(Debug)]
 pub struct Reconfigurer<'a> {
     control: &'a Control,
-    server: Option<&'a ServerProcess>,
+    server: Option<&'a StartedServer>,
     model: String,
-    way: Way,
+    way: ReconfigureBy,
     original: Value,
-    /// What was last tried to be put into force, and so is to be undone.
-    tried: Option<Way>,
+    /// How a change was last tried, which has to be undone.
+    tried: Option<ReconfigureBy>,
 }
 
 impl<'a> Reconfigurer<'a> {
-    /// For a model that is loaded. `server` is given when the tool started it. `original` is what [`restore`] brings
-    /// back and changes start from; without, it is what is in force now.
+    /// For a loaded model. `server` is given if the tool started it. `original` is the configuration that changes are
+    /// applied to and [`restore`] brings back; by default the current one.
     ///
     /// [`restore`]: Reconfigurer::restore
     ///
     /// # Errors
     ///
-    /// When the model's configuration cannot be had, or `way` is to rewrite and the server is not the tool's.
+    /// The model's configuration cannot be read, or `way` is to rewrite and the tool did not start the server.
     pub fn new(
         control: &'a Control,
-        server: Option<&'a ServerProcess>,
+        server: Option<&'a StartedServer>,
         model: &str,
-        way: Way,
+        way: ReconfigureBy,
         original: Option<&Value>,
     ) -> Result<Self> {
-        if way == Way::Rewrite && server.is_none() {
+        if way == ReconfigureBy::Rewrite && server.is_none() {
             bail!(
-                "the configuration of model '{model}' can be rewritten only in the repository of a server that \
-                 this tool starts, and {} is another; let it start one, or use the repository API",
+                "--reconfigure rewrite needs a server that this tool starts, and {} is not one; give --tritonserver, or use the \
+                 repository API for model '{model}'",
                 control.url()
             );
         }
         let in_force = control.model_config(model, None)?;
         let original = original.unwrap_or(&in_force).clone();
-        let tried = (original != in_force).then_some(Way::Api);
+        let tried = (original != in_force).then_some(ReconfigureBy::Api);
         Ok(Self { control, server, model: model.to_owned(), way, original, tried })
     }
 
-    /// The configuration that changes start from.
+    /// The configuration that changes are applied to.
     pub fn original(&self) -> &Value {
         &self.original
     }
 
-    /// Puts the original configuration with this change into force, and returns what the server then reports.
+    /// Loads the model with this change to the original configuration, and returns what the server then reports.
     ///
     /// # Errors
     ///
-    /// When the server refuses it, or does not report it as in force afterwards. The original configuration is
-    /// then in force again, if the message does not say otherwise.
+    /// The server rejects it, or does not report it afterwards. The original configuration is then restored, unless the
+    /// message says otherwise.
     pub fn apply(&mut self, change: &Change) -> Result<Value> {
         let outcome = self.try_apply(change);
         let Err(error) = outcome else { return outcome };
         let error = error.context(format!("configuration '{}' of model '{}'", change.name, self.model));
         Err(match self.restore() {
             Ok(()) => error,
-            Err(second) => anyhow!("{error:#}; and then its original could not be restored: {second:#}"),
+            Err(second) => {
+                anyhow!("{error:#}; then the original configuration could not be restored: {second:#}")
+            }
         })
     }
 
     fn try_apply(&mut self, change: &Change) -> Result<Value> {
         let wanted = patched(&self.original, &change.patch);
         match (self.way, self.server) {
-            (Way::Api, _) => self.apply_by(Way::Api, &wanted, &change.patch),
-            (Way::Rewrite, _) => self.apply_by(Way::Rewrite, &wanted, &change.patch),
-            (Way::Auto, None) => self.apply_by(Way::Api, &wanted, &change.patch).map_err(|error| {
+            (ReconfigureBy::Api, _) => self.apply_by(ReconfigureBy::Api, &wanted, &change.patch),
+            (ReconfigureBy::Rewrite, _) => self.apply_by(ReconfigureBy::Rewrite, &wanted, &change.patch),
+            (ReconfigureBy::Auto, None) => self.apply_by(ReconfigureBy::Api, &wanted, &change.patch).map_err(|error| {
                 anyhow!(
                     "{error:#} (tried through the repository API, which needs --model-control-mode=explicit and a \
                      Triton that knows the parameter 'config'; rewriting config.pbtxt needs a server that this \
                      tool starts)"
                 )
             }),
-            (Way::Auto, Some(_)) => {
-                let by_api = self.apply_by(Way::Api, &wanted, &change.patch);
+            (ReconfigureBy::Auto, Some(_)) => {
+                let by_api = self.apply_by(ReconfigureBy::Api, &wanted, &change.patch);
                 let Err(first) = by_api else { return by_api };
-                let by_rewriting = self.apply_by(Way::Rewrite, &wanted, &change.patch);
+                let by_rewriting = self.apply_by(ReconfigureBy::Rewrite, &wanted, &change.patch);
                 if by_rewriting.is_ok() {
-                    // What this server cannot do it need not be asked again.
-                    self.way = Way::Rewrite;
+                    // This server will not accept the API for the next change either.
+                    self.way = ReconfigureBy::Rewrite;
                 }
                 by_rewriting.map_err(|second| {
                     anyhow!("through the repository API: {first:#}; by rewriting config.pbtxt: {second:#}")
@@ -120,10 +109,10 @@ impl<'a> Reconfigurer<'a> {
         }
     }
 
-    fn apply_by(&mut self, way: Way, wanted: &Value, patch: &Value) -> Result<Value> {
+    fn apply_by(&mut self, way: ReconfigureBy, wanted: &Value, patch: &Value) -> Result<Value> {
         self.tried = Some(way);
         match (way, self.server) {
-            (Way::Rewrite, Some(server)) => {
+            (ReconfigureBy::Rewrite, Some(server)) => {
                 server.rewrite_config(&self.model, &to_pbtxt(wanted)?)?;
                 self.load(None)?;
             }
@@ -132,32 +121,32 @@ impl<'a> Reconfigurer<'a> {
         let reported = self.control.model_config(&self.model, None)?;
         let differences = differences(patch, &reported);
         if !differences.is_empty() {
-            bail!("the server loaded the model, but does not follow: {}", differences.join("; "));
+            bail!("the server loaded the model, but with another configuration: {}", differences.join("; "));
         }
         Ok(reported)
     }
 
-    /// Puts the original configuration into force again, if it is not.
+    /// Restores the original configuration, unless it is active.
     ///
     /// # Errors
     ///
-    /// When the server refuses it, or reports another one afterwards.
+    /// The server rejects it, or reports another one afterwards.
     pub fn restore(&mut self) -> Result<()> {
         match (self.tried, self.server) {
             (None, _) => return Ok(()),
-            (Some(Way::Rewrite), Some(server)) => {
+            (Some(ReconfigureBy::Rewrite), Some(server)) => {
                 server.restore_config(&self.model)?;
                 self.load(None)?;
             }
-            // A load without a configuration would not do: the server keeps to the one it was last given as
-            // long as the file in its repository stays as it is.
+            // A load without a configuration is not enough: the server keeps the last one that it was given until the
+            // file in its repository changes.
             _ => self.load(Some(&self.original))?,
         }
         let reported = self.control.model_config(&self.model, None)?;
         if reported != self.original {
             bail!(
-                "model '{}' at {} was loaded anew, but not with its original configuration; unload and load it, \
-                 or restart the server",
+                "model '{}' at {} was reloaded, but not with its original configuration; unload and load it, or restart \
+                 the server",
                 self.model,
                 self.control.url()
             );
@@ -166,13 +155,13 @@ impl<'a> Reconfigurer<'a> {
         Ok(())
     }
 
-    /// Loads, and adds to an error what the server's log has to say about it.
+    /// Loads the model, and adds the errors of the server's log to an error.
     fn load(&self, config: Option<&Value>) -> Result<()> {
-        let before = self.server.map_or(0, ServerProcess::log_length);
+        let before = self.server.map_or(0, StartedServer::log_length);
         self.control.load(&self.model, config).map_err(|error| {
             let text = format!("{error:#}");
             let mut logged = self.server.map(|server| server.errors_since(before)).unwrap_or_default();
-            // Often the answer ends with the same reason.
+            // Often the response ends with the same reason.
             logged.retain(|line| !line.rsplit(": ").next().is_some_and(|reason| text.contains(reason)));
             match logged.is_empty() {
                 true => error,
@@ -186,8 +175,8 @@ impl<'a> Reconfigurer<'a> {
 fn patched(original: &Value, patch: &Value) -> Value {
     let mut wanted = original.clone();
     json_patch::merge(&mut wanted, patch);
-    // The server reports the highest batch size as preferred where none is configured. Taken for configured, it
-    // would stand in the way of another highest batch size.
+    // Where no preferred batch size is configured, the server reports the maximum. Kept as if configured, it would
+    // conflict with another maximum.
     let preferred = |config: &Value| config["dynamic_batching"].get("preferred_batch_size").cloned();
     let filled_in = Value::Array(vec![original["max_batch_size"].clone()]);
     if wanted["max_batch_size"] != original["max_batch_size"]
@@ -200,8 +189,8 @@ fn patched(original: &Value, patch: &Value) -> Value {
     wanted
 }
 
-/// Where the configuration in force is not what the patch asks for. What the patch removes or empties may have the
-/// server's default instead; messages, which have none, must be gone.
+/// Where the reported configuration differs from what the patch asks for. A value that the patch removes or empties may
+/// be the server's default; messages have no default and must be gone.
 fn differences(patch: &Value, reported: &Value) -> Vec<String> {
     let mut found = Vec::new();
     compare(patch, reported, "", &mut found);
@@ -228,7 +217,7 @@ fn compare(asked: &Value, reported: &Value, path: &str, found: &mut Vec<String>)
         }
         // The server decides.
         (Value::String(asked), Value::String(_)) if asked == "KIND_AUTO" => true,
-        // Defaults may be left unsaid.
+        // Defaults may be left out.
         (asked, Value::Null) => is_default(asked) || only_removes(asked),
         (asked, reported) => asked == reported || number(asked).is_some_and(|n| number(reported) == Some(n)),
     };
@@ -249,7 +238,7 @@ fn only_removes(patch: &Value) -> bool {
     }
 }
 
-/// Numbers may come as strings, and whole ones as fractions.
+/// Numbers may be strings, and integers fractions.
 fn number(value: &Value) -> Option<f64> {
     value.as_f64().or_else(|| value.as_str()?.parse().ok())
 }
@@ -300,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_in_force_has_no_differences() {
+    fn an_active_configuration_has_no_differences() {
         for patch in [
             json!({}),
             json!({ "max_batch_size": 8.0 }),
@@ -316,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_in_force_is_named() {
+    fn differences_are_named() {
         for (patch, difference) in [
             (json!({ "max_batch_size": 4 }), "max_batch_size should be 4 and is 8"),
             (
@@ -340,19 +329,26 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_takes_no_notice_of_a_configuration_is_found_out() {
-        // As those do that are older than the parameter: every load succeeds and changes nothing.
+    fn a_server_that_ignores_a_configuration_is_detected() {
+        // Like servers that do not know the parameter: every load succeeds and changes nothing.
         let control = stub(|request| {
             let answer = if request.starts_with("GET") { original().to_string() } else { String::new() };
             (200, answer)
         });
-        for way in [Way::Api, Way::Auto] {
+        for way in [ReconfigureBy::Api, ReconfigureBy::Auto] {
             let mut reconfigurer = Reconfigurer::new(&control, None, "m", way, None).unwrap();
             let change = Change { name: "small".to_owned(), patch: json!({ "max_batch_size": 4 }) };
             let error = format!("{:#}", reconfigurer.apply(&change).unwrap_err());
             assert!(error.starts_with("configuration 'small' of model 'm'"), "{error}");
-            assert!(error.contains("does not follow: max_batch_size should be 4 and is 8"), "{error}");
-            assert_eq!(error.contains("a server that this tool starts"), way == Way::Auto, "{error}");
+            assert!(
+                error.contains("with another configuration: max_batch_size should be 4 and is 8"),
+                "{error}"
+            );
+            assert_eq!(
+                error.contains("a server that this tool starts"),
+                way == ReconfigureBy::Auto,
+                "{error}"
+            );
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The control plane of one server, over HTTP.
+//! Control requests to one server, over HTTP.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -13,18 +13,16 @@ use super::listener::process_listening_on;
 use super::metadata::{ModelMetadata, ServerMetadata};
 use super::statistics::ModelStatistics;
 
-/// Health is a matter of milliseconds; a server that takes longer is not well.
-const HEALTH_TIMEOUT: Duration = Duration::from_secs(2);
-/// For everything that the server can tell from memory.
+/// For requests that the server answers from memory.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(30);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// No more of an answer that is not JSON is shown.
+/// Error messages show no more of a response that is not JSON.
 const SHOWN_CHARACTERS: usize = 300;
 const PROGRAM: &str = "tritonserver";
 const INDEX: &str = "/v2/repository/index";
 
-/// One server. Each call is a connection of its own: a kept one would make the server wait for it when it is to
-/// end, and would be stale after a restart.
+/// One server. Each call uses a new connection: an idle one would delay the server's shutdown and be stale after a
+/// restart.
 #[derive(Debug)]
 pub struct Control {
     agent: Agent,
@@ -34,11 +32,11 @@ pub struct Control {
 }
 
 impl Control {
-    /// `HOST`, `HOST:PORT` or `http://HOST:PORT`; the port is 8000 unless given. Connects to nothing yet.
+    /// For `HOST`, `HOST:PORT` or `http://HOST:PORT`; the default port is 8000. Does not connect yet.
     ///
     /// # Errors
     ///
-    /// When `url` is none of these.
+    /// `url` has another form.
     pub fn new(url: &str) -> Result<Self> {
         let address = Address::parse(url)?;
         let agent = Agent::config_builder()
@@ -46,7 +44,7 @@ impl Control {
             .max_redirects(0)
             .max_redirects_will_error(false)
             .max_idle_connections(0)
-            // The load goes straight to the server, so what is asked about it must as well.
+            // Like the load, which uses no proxy either.
             .proxy(None)
             .timeout_connect(Some(CONNECT_TIMEOUT))
             .build()
@@ -65,11 +63,11 @@ impl Control {
         &self.authority
     }
 
-    /// The address to connect to. A host name of several addresses is tried out.
+    /// The address to connect to. Of several addresses of a host name, the first that accepts a connection.
     ///
     /// # Errors
     ///
-    /// When the name cannot be resolved, or none of its addresses accepts a connection.
+    /// The name cannot be resolved, or none of its addresses accepts a connection.
     pub fn address(&self) -> Result<SocketAddr> {
         self.address.resolve()
     }
@@ -79,104 +77,96 @@ impl Control {
         self.address().is_ok_and(is_of_this_machine)
     }
 
-    /// Whether the server has loaded all that it should, said within two seconds.
-    pub(super) fn is_server_ready(&self) -> bool {
-        let request = self.agent.get(self.at("/v2/health/ready"));
-        let sent = request.config().timeout_global(Some(HEALTH_TIMEOUT)).build().call();
-        sent.is_ok_and(|response| response.status().is_success())
-    }
-
-    /// Name, version and extensions of the server.
+    /// The server's name, version and extensions.
     ///
     /// # Errors
     ///
-    /// When it does not answer, or is no Triton server.
+    /// It does not answer, or is not a Triton server.
     pub fn metadata(&self) -> Result<ServerMetadata> {
         let raw = self.get("/v2")?;
-        serde_json::from_value(raw).with_context(|| {
-            format!("what answers at {} is no inference server; is it the server's HTTP port?", self.url)
-        })
+        serde_json::from_value(raw)
+            .with_context(|| format!("{} is not an inference server; is this its HTTP port?", self.url))
     }
 
-    /// Inputs, outputs and versions of a model; of one version when it is given and not empty.
+    /// Inputs, outputs and versions of a model, or of one version if it is given and not empty.
     ///
     /// # Errors
     ///
-    /// When the server does not answer or has no such model; the message lists those it has.
+    /// The server does not answer, or has no such model; the message lists those it has.
     pub fn model_metadata(&self, model: &str, version: Option<&str>) -> Result<ModelMetadata> {
         let raw = self.of_model(model, version, "")?;
         ModelMetadata::parse(raw)
-            .with_context(|| format!("the metadata of model '{model}' at {} is not understood", self.url))
+            .with_context(|| format!("cannot parse the metadata of model '{model}' at {}", self.url))
     }
 
-    /// The model's configuration as it is in force, the server's defaults filled in.
+    /// The active configuration of the model, with the server's defaults filled in.
     ///
     /// # Errors
     ///
-    /// When the server does not answer or has no such model; the message lists those it has.
+    /// The server does not answer, or has no such model; the message lists those it has.
     pub fn model_config(&self, model: &str, version: Option<&str>) -> Result<Value> {
         self.of_model(model, version, "/config")
     }
 
-    /// The model's statistics, added up over its versions unless one is given.
+    /// The model's statistics, summed over its versions unless one is given.
     ///
     /// # Errors
     ///
-    /// When the server does not answer or has no such model; the message lists those it has.
+    /// The server does not answer, or has no such model; the message lists those it has.
     pub fn statistics(&self, model: &str, version: Option<&str>) -> Result<ModelStatistics> {
         let raw = self.of_model(model, version, "/stats")?;
         ModelStatistics::parse(&raw)
-            .with_context(|| format!("the statistics of model '{model}' at {} are not understood", self.url))
+            .with_context(|| format!("cannot parse the statistics of model '{model}' at {}", self.url))
     }
 
-    /// Loads or reloads a model and waits for it, however long that takes. With `config`, a configuration in
-    /// JSON, the server is asked to use that in place of the one in its repository. It keeps to it in later
-    /// loads without one, until the file in the repository changes or the model is unloaded.
+    /// Loads or reloads a model and waits for it without a time limit. `config` is a configuration in JSON that replaces
+    /// the one in the repository. The server keeps it for later loads without `config`, until the file in the repository
+    /// changes or the model is unloaded.
     ///
     /// # Errors
     ///
-    /// When the server does not answer, or refuses: in its words.
+    /// The server does not answer, or its own error message.
     pub fn load(&self, model: &str, config: Option<&Value>) -> Result<()> {
         let body = match config {
             Some(config) => json!({ "parameters": { "config": config.to_string() } }),
             None => json!({}),
         };
         self.post(&format!("/v2/repository/models/{model}/load"), &body, None)
-            .with_context(|| format!("model '{model}' at {} was not loaded", self.url))
+            .with_context(|| format!("cannot load model '{model}' at {}", self.url))
     }
 
-    /// Tells the server of `byte_size` bytes at `offset` of the POSIX shared memory object `key` (with its
-    /// leading slash), under `name`.
+    /// Registers `byte_size` bytes at `offset` of the POSIX shared memory object `key` (with its leading slash) under
+    /// `name`.
     ///
     /// # Errors
     ///
-    /// When the server does not answer, or refuses: in its words.
+    /// The server does not answer, or its own error message.
     pub fn register_system_memory(&self, name: &str, key: &str, offset: u64, byte_size: u64) -> Result<()> {
         let body = json!({ "key": key, "offset": offset, "byte_size": byte_size });
         let path = format!("/v2/systemsharedmemory/region/{name}/register");
         self.post(&path, &body, Some(QUERY_TIMEOUT)).with_context(|| {
             format!(
-                "{} cannot use the shared memory '{key}'; it has to run on this machine and, in a container, \
-                 share its /dev/shm",
+                "{} cannot use the shared memory '{key}'; it has to run on this machine, share its /dev/shm if it runs \
+                 in a container, and be started with --allow-client-shm=true since Triton 2.69",
                 self.url
             )
         })
     }
 
-    /// The server lets go of the shared memory it knows as `name`.
+    /// Unregisters the shared memory `name`.
     ///
     /// # Errors
     ///
-    /// When the server does not answer, or refuses: in its words.
+    /// The server does not answer, or its own error message.
     pub fn unregister_system_memory(&self, name: &str) -> Result<()> {
         let path = format!("/v2/systemsharedmemory/region/{name}/unregister");
         self.post(&path, &json!({}), Some(QUERY_TIMEOUT))
-            .with_context(|| format!("{} does not let go of the shared memory '{name}'", self.url))
+            .with_context(|| format!("{} cannot unregister the shared memory '{name}'", self.url))
     }
 
-    /// The server's process, if it runs on this machine. None when it cannot be told: it is another user's, in a
-    /// container, or what listens is not called `tritonserver`. That may forward to a server somewhere else (ssh,
-    /// docker-proxy, kubectl), whose CPU time and energy are not this machine's.
+    /// The server's process, if it runs on this machine. None if it is unknown: it belongs to another user, runs in a
+    /// container, or the listening process is not called `tritonserver`. Such a process may forward to a server on
+    /// another machine (ssh, docker-proxy, kubectl).
     pub fn process_id(&self) -> Option<u32> {
         let address = self.address().ok().filter(|address| is_of_this_machine(*address))?;
         process_listening_on(address).filter(|(_, name)| name == PROGRAM).map(|(pid, _)| pid)
@@ -199,7 +189,7 @@ impl Control {
         )
     }
 
-    /// What a person who named the wrong model wants to know.
+    /// A hint for an unknown model: the models that there are.
     fn models(&self) -> String {
         let sent = self.agent.post(self.at(INDEX)).config();
         let sent = sent.timeout_global(Some(QUERY_TIMEOUT)).build().send("{}");
@@ -238,7 +228,8 @@ impl Control {
     }
 
     fn json(&self, response: &mut Response<Body>, path: &str) -> Result<Value> {
-        let cannot = || format!("the answer of {} to {path} is no JSON; is it Triton's HTTP port?", self.url);
+        let cannot =
+            || format!("the response of {} to {path} is not JSON; is this Triton's HTTP port?", self.url);
         let text = response.body_mut().read_to_vec().with_context(cannot)?;
         serde_json::from_slice(&text).with_context(cannot)
     }
@@ -309,29 +300,21 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn health_is_the_status() {
-        let control =
-            stub(|request| (if request == "GET /v2/health/ready" { 200 } else { 400 }, String::new()));
-        assert!(control.is_server_ready());
-        assert!(control.is_local());
-        assert!(!stub(|_| (503, String::new())).is_server_ready());
-    }
-
-    #[test]
-    fn a_web_server_is_not_taken_for_triton() {
+    fn a_web_server_is_not_mistaken_for_triton() {
         let control = stub(|_| (200, "<html>".to_owned()));
+        assert!(control.is_local());
         let error = control.metadata().unwrap_err().to_string();
-        assert!(error.contains(control.url()) && error.contains("no JSON"), "{error}");
+        assert!(error.contains(control.url()) && error.contains("not JSON"), "{error}");
         let control = stub(|_| (200, "{}".to_owned()));
         let error = control.metadata().unwrap_err().to_string();
-        assert!(error.contains("no inference server"), "{error}");
+        assert!(error.contains("not an inference server"), "{error}");
         let control = stub(|_| (404, "<html>nothing</html>".to_owned()));
         let error = control.metadata().unwrap_err().to_string();
         assert!(error.contains("404") && error.contains("<html>nothing"), "{error}");
     }
 
     #[test]
-    fn an_unknown_model_is_answered_with_those_there_are() {
+    fn for_an_unknown_model_the_known_ones_are_listed() {
         let control = stub(|request| match request {
             "POST /v2/repository/index" => {
                 (200, r#"[{"name":"a","version":"1","state":"READY"},{"name":"b"}]"#.to_owned())
@@ -358,6 +341,5 @@ pub(super) mod tests {
         drop(listener);
         let error = control.model_metadata("m", None).unwrap_err().to_string();
         assert!(error.contains(control.url()) && error.contains("does not answer"), "{error}");
-        assert!(!control.is_server_ready());
     }
 }

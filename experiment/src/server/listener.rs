@@ -1,10 +1,10 @@
-//! Which process of this machine listens on an address, out of `/proc`.
+//! Finds the process of this machine that listens on an address, in `/proc`.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-/// The process that listens on `address`, and its program's name. None when it cannot be told: it is not on this
-/// machine, belongs to another user, or is out of sight in a container.
+/// The process that listens on `address`, and its program's name. None if it is unknown: not on this machine, of another
+/// user, or hidden in a container.
 pub fn process_listening_on(address: SocketAddr) -> Option<(u32, String)> {
     let inodes: BTreeSet<u64> = ["/proc/net/tcp", "/proc/net/tcp6"]
         .iter()
@@ -12,7 +12,7 @@ pub fn process_listening_on(address: SocketAddr) -> Option<(u32, String)> {
         .flat_map(|table| listening_inodes(&table, address))
         .collect();
     let holders: Vec<u32> = processes().filter(|pid| holds_one_of(*pid, &inodes)).collect();
-    // Children may have inherited the socket; the process that opened it is the one whose parent has it not.
+    // Children may have inherited the socket; the process that opened it is the one whose parent does not have it.
     let opener = holders.iter().find(|pid| parent(**pid).is_none_or(|parent| !holders.contains(&parent)))?;
     let name = std::fs::read_to_string(format!("/proc/{opener}/comm")).ok()?;
     Some((*opener, name.trim().to_owned()))

@@ -1,6 +1,6 @@
-//! Everything but the load: metadata, statistics, configurations, a server of its own.
+//! Everything but the load: metadata, statistics, configurations, and a server that the tool starts.
 //!
-//! All of it is blocking, one request at a time, and meant for the moments before, between and after loads.
+//! All calls block. They are for use before, between and after loads.
 
 mod address;
 pub mod configuration;
@@ -8,11 +8,11 @@ mod control;
 mod listener;
 mod metadata;
 pub mod pbtxt;
-mod process;
 mod repository;
+mod started;
 mod statistics;
 
 pub use control::Control;
 pub use metadata::{ModelMetadata, ServerMetadata, TensorMetadata};
-pub use process::{ServerOptions, ServerProcess};
+pub use started::{ServerOptions, StartedServer};
 pub use statistics::ModelStatistics;

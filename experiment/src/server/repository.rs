@@ -1,4 +1,4 @@
-//! A model repository of links, in which a configuration can be changed without touching the models' own files.
+//! A model repository made of links, in which a configuration can be changed without touching the models' files.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -11,7 +11,7 @@ use anyhow::{Context, Result, ensure};
 
 const CONFIG: &str = "config.pbtxt";
 
-/// No kernel ticks more slowly.
+/// The longest tick of a kernel, rounded up (100 Hz).
 const STEP_OF_FILE_TIMES: Duration = Duration::from_millis(11);
 
 /// A folder with a folder for each model, whose entries are links to the real ones.
@@ -22,12 +22,12 @@ pub struct LinkedRepository {
 }
 
 impl LinkedRepository {
-    /// Makes `folder`, and in it the folders of all models in `original`: besides the models asked for, the
-    /// parts of an ensemble are needed, too.
+    /// Creates `folder`, with the folders of all models in `original`, because the requested models may be ensembles of
+    /// others.
     pub fn new(folder: PathBuf, original: &Path, models: &[String]) -> Result<Self> {
         let original = original
             .canonicalize()
-            .with_context(|| format!("the model repository '{}' cannot be read", original.display()))?;
+            .with_context(|| format!("cannot read the model repository '{}'", original.display()))?;
         let known = subfolders(&original)?;
         for model in models {
             ensure!(
@@ -52,36 +52,34 @@ impl LinkedRepository {
     pub fn rewrite_config(&self, model: &str, text: &str) -> Result<()> {
         let target = self.folder.join(model).join(CONFIG);
         let new = target.with_extension("new");
-        // The server tells a change by the time of the file, and the kernel counts that in steps.
+        // The server detects a change by the time of the file, whose resolution is a kernel tick.
         thread::sleep(STEP_OF_FILE_TIMES);
-        // Renaming replaces the link itself; writing would go through it, into the user's file.
+        // Renaming replaces the link; writing would follow it to the user's file.
         fs::write(&new, text)
             .and_then(|()| fs::rename(&new, &target))
-            .with_context(|| format!("'{}' cannot be written", target.display()))
+            .with_context(|| format!("cannot write '{}'", target.display()))
     }
 
-    /// Gives the model its own `config.pbtxt` again, or none if it had none. A copy, because a server may reload
-    /// only what has become newer.
+    /// Restores the model's original `config.pbtxt`, or its absence. The file is a copy, because a server may reload only
+    /// files that are newer.
     pub fn restore_config(&self, model: &str) -> Result<()> {
         match fs::read_to_string(self.original.join(model).join(CONFIG)) {
             Ok(text) => self.rewrite_config(model, &text),
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 let made = self.folder.join(model).join(CONFIG);
-                fs::remove_file(&made).with_context(|| format!("'{}' cannot be removed", made.display()))
+                fs::remove_file(&made).with_context(|| format!("cannot remove '{}'", made.display()))
             }
-            Err(error) => {
-                Err(error).with_context(|| format!("the {CONFIG} of model '{model}' cannot be read"))
-            }
+            Err(error) => Err(error).with_context(|| format!("cannot read the {CONFIG} of model '{model}'")),
         }
     }
 }
 
 fn subfolders(folder: &Path) -> Result<Vec<String>> {
-    let cannot = || format!("the model repository '{}' cannot be read", folder.display());
+    let cannot = || format!("cannot read the model repository '{}'", folder.display());
     let mut names = Vec::new();
     for entry in fs::read_dir(folder).with_context(cannot)? {
         let entry = entry.with_context(cannot)?;
-        // Not the entry's own type: a model's folder may be a link already.
+        // Not the type of the entry itself: a model's folder may be a link.
         if entry.path().is_dir()
             && let Some(name) = entry.file_name().to_str()
         {
@@ -93,7 +91,7 @@ fn subfolders(folder: &Path) -> Result<Vec<String>> {
 }
 
 fn link_entries(from: &Path, to: &Path) -> Result<()> {
-    let cannot = || format!("the model folder '{}' cannot be linked", from.display());
+    let cannot = || format!("cannot link the model folder '{}'", from.display());
     fs::create_dir_all(to).with_context(cannot)?;
     for entry in fs::read_dir(from).with_context(cannot)? {
         let entry = entry.with_context(cannot)?;

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::metadata::integer;
 use crate::results::StatisticsGrowth;
 
-/// Counts since the model was loaded, added up over the versions that answered.
+/// Counts since the model was loaded, summed over its versions.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ModelStatistics {
     sums: StatisticsGrowth,
@@ -16,7 +16,7 @@ pub struct ModelStatistics {
 }
 
 impl ModelStatistics {
-    /// The answer to `GET v2/models/NAME/stats`. What a server leaves out counts as zero.
+    /// Parses the response to `GET v2/models/NAME/stats`. Missing values count as zero.
     pub(super) fn parse(raw: &Value) -> Result<Self> {
         let versions = raw["model_stats"].as_array().context("they have no list 'model_stats'")?;
         let mut all = Self::default();
@@ -49,8 +49,8 @@ impl ModelStatistics {
         }
     }
 
-    /// What has come since `earlier`, and the batches that ran since then, by size. Zero, not less, when the
-    /// model was loaded anew in between.
+    /// The growth since `earlier`, and the batches that ran since then, by size. Never negative, also if the model was
+    /// reloaded in between.
     pub fn growth(&self, earlier: &Self) -> (StatisticsGrowth, BTreeMap<u64, u64>) {
         let (now, then) = (&self.sums, &earlier.sums);
         let growth = StatisticsGrowth {

@@ -49,7 +49,7 @@ fn of<'a>(points: &'a [Value], configuration: &str, trace: &str) -> &'a Value {
 }
 
 #[test]
-fn who_keeps_the_target_is_told_and_refusals_apart() {
+fn a_run_reports_who_meets_the_target_and_counts_refusals_separately() {
     let place = Place::with(&[("slow", "max_batch_size: 4")]);
     let folder = place.path().join("results");
     let (plan, input) = (place.path().join("plan.toml"), place.path().join("20.bin"));
@@ -115,7 +115,8 @@ fn who_keeps_the_target_is_told_and_refusals_apart() {
     assert_eq!(rows.lines().count() as u64, 1 + bounded["pacing"]["scheduled"].as_u64().unwrap());
     assert_eq!(rows.lines().filter(|row| row.ends_with(",refused")).count() as u64, refused);
 
-    for words in ["overload", "MISSED", "“bounded” refused", "The worst fixed choice was “none”"] {
+    for words in ["overload", "MISSED", "“bounded” refused", "The worst fixed configuration was “none”"]
+    {
         assert!(out.contains(words), "'{words}' is not in:\n{out}");
     }
     for plot in ["over-time-overload", "late-over-cost"] {

@@ -90,7 +90,7 @@ fn killed_and_interrupted_and_resumed_a_run_is_complete() {
 }
 
 #[test]
-fn a_run_goes_on_only_as_it_began() {
+fn a_run_resumes_only_with_the_same_settings_and_configuration() {
     let place = Place::with(&[ADD_ONE]);
     let server = place.server(&["add_one"]);
     let folder = place.path().join("results");
@@ -108,7 +108,7 @@ fn a_run_goes_on_only_as_it_began() {
     };
     let (code, errors) = fail(&mut resume());
     assert_eq!(code, 2);
-    assert!(errors.contains("another run measures into"), "{errors}");
+    assert!(errors.contains("another run is writing to"), "{errors}");
     run.signal(Signal::INT);
     assert_eq!(run.end().0, Some(130));
 
@@ -122,7 +122,7 @@ fn a_run_goes_on_only_as_it_began() {
     server.control().load("add_one", Some(&other)).unwrap();
     let (code, errors) = fail(&mut resume());
     assert_eq!(code, 1);
-    assert!(errors.contains("configuration is another one"), "{errors}");
+    assert!(errors.contains("configuration differs from the one at the points so far"), "{errors}");
     server.control().load("add_one", Some(&config)).unwrap();
 
     // The server has moved to another port.
@@ -134,7 +134,7 @@ fn a_run_goes_on_only_as_it_began() {
 }
 
 #[test]
-fn ctrl_c_is_heard_while_a_request_hangs() {
+fn ctrl_c_works_while_a_request_hangs() {
     let place = Place::with(&[("slow", "max_batch_size: 1")]);
     let server = place.server(&["slow"]);
     let long = place.path().join("long.bin");
@@ -197,7 +197,7 @@ fn its_own_server_that_dies_ends_the_run_with_the_reason() {
     kill(server as i32, Signal::KILL);
     let (code, errors) = run.end();
     assert_eq!(code, Some(1), "{errors}");
-    assert!(errors.contains("while it was measured, the server has ended"), "{errors}");
+    assert!(errors.contains("during the measurement, the server has ended"), "{errors}");
     assert!(!is_running(server));
 }
 
@@ -217,7 +217,7 @@ fn server_with(command_line: &str) -> u32 {
 }
 
 #[test]
-fn what_is_wrong_is_said_in_one_line() {
+fn errors_are_one_line() {
     let place = Place::with(&[ADD_ONE, ("any_shape", "max_batch_size: 4"), ("no_batch", "")]);
     let server = place.server(&["add_one", "any_shape", "no_batch"]);
     let url = server.control().url();

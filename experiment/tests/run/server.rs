@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use serde_json::{Value, json};
+use triton_experiment::plan::ReconfigureBy;
 use triton_experiment::results::StatisticsGrowth;
-use triton_experiment::server::configuration::{Change, Reconfigurer, Way};
-use triton_experiment::server::{Control, ServerProcess, TensorMetadata};
+use triton_experiment::server::configuration::{Change, Reconfigurer};
+use triton_experiment::server::{Control, StartedServer, TensorMetadata};
 
 use crate::support::{Place, config_text};
 
@@ -56,7 +57,7 @@ fn queue_delay(control: &Control) -> Value {
     control.model_config(MODEL, None).unwrap()["dynamic_batching"]["max_queue_delay_microseconds"].clone()
 }
 
-fn pid(server: &ServerProcess) -> Pid {
+fn pid(server: &StartedServer) -> Pid {
     Pid::from_raw(server.pid().try_into().unwrap()).unwrap()
 }
 
@@ -73,7 +74,7 @@ fn becomes_true(mut condition: impl FnMut() -> bool) -> bool {
 }
 
 #[test]
-fn a_server_tells_about_itself_and_its_model() {
+fn a_server_reports_its_metadata_and_that_of_its_model() {
     let place = add_one();
     let server = place.server(&[MODEL]);
     let control = server.control();
@@ -125,7 +126,7 @@ fn statistics_grow_with_inferences() {
 }
 
 #[test]
-fn refusals_are_the_servers_words() {
+fn errors_contain_the_servers_message() {
     let place = add_one();
     let server = place.server(&[MODEL]);
     let control = server.control();
@@ -169,12 +170,18 @@ fn shared_memory_is_registered_once() {
 }
 
 #[test]
-fn configurations_come_into_force_by_either_way() {
+fn configurations_are_applied_in_either_way() {
     let place = add_one();
     let server = place.server(&[MODEL]);
     let control = server.control();
     let original = control.model_config(MODEL, None).unwrap();
-    for way in [Way::Api, Way::Rewrite, Way::Auto, Way::Rewrite, Way::Api] {
+    for way in [
+        ReconfigureBy::Api,
+        ReconfigureBy::Rewrite,
+        ReconfigureBy::Auto,
+        ReconfigureBy::Rewrite,
+        ReconfigureBy::Api,
+    ] {
         let mut reconfigurer = Reconfigurer::new(control, Some(&server), MODEL, way, None).unwrap();
 
         let reported = reconfigurer.apply(&change(json!({ "dynamic_batching": null }))).unwrap();
@@ -208,11 +215,11 @@ fn configurations_come_into_force_by_either_way() {
 }
 
 #[test]
-fn a_bad_patch_is_refused_and_the_original_stays() {
+fn a_bad_patch_is_rejected_and_the_original_stays() {
     let place = add_one();
     let server = place.server(&[MODEL]);
     let control = server.control();
-    for way in [Way::Api, Way::Rewrite, Way::Auto] {
+    for way in [ReconfigureBy::Api, ReconfigureBy::Rewrite, ReconfigureBy::Auto] {
         for patch in [
             json!({ "nonsense": 1 }),
             json!({ "instance_group": [{ "count": "many" }] }),
@@ -231,15 +238,16 @@ fn a_bad_patch_is_refused_and_the_original_stays() {
 }
 
 #[test]
-fn rewriting_needs_a_server_of_ones_own() {
+fn rewriting_needs_a_server_that_the_tool_started() {
     let place = add_one();
     let server = place.server(&[MODEL]);
     let control = Control::new(server.control().url()).unwrap();
 
-    let error = Reconfigurer::new(&control, None, MODEL, Way::Rewrite, None).unwrap_err().to_string();
+    let error =
+        Reconfigurer::new(&control, None, MODEL, ReconfigureBy::Rewrite, None).unwrap_err().to_string();
     assert!(error.contains("this tool starts"), "{error}");
 
-    let mut reconfigurer = Reconfigurer::new(&control, None, MODEL, Way::Auto, None).unwrap();
+    let mut reconfigurer = Reconfigurer::new(&control, None, MODEL, ReconfigureBy::Auto, None).unwrap();
     reconfigurer
         .apply(&change(json!({ "dynamic_batching": { "max_queue_delay_microseconds": 7 } })))
         .unwrap();
@@ -250,7 +258,7 @@ fn rewriting_needs_a_server_of_ones_own() {
 }
 
 #[test]
-fn a_killed_server_tells_its_end() {
+fn a_killed_server_reports_its_end() {
     let place = add_one();
     let server = place.server(&[MODEL]);
     kill_process(pid(&server), Signal::KILL).unwrap();
@@ -308,20 +316,20 @@ fn a_server_does_not_outlive_a_tool_that_is_killed() {
 }
 
 #[test]
-fn a_server_that_cannot_start_says_why() {
+fn a_server_that_cannot_start_reports_the_reason() {
     let place = add_one();
 
     let mut options = place.options(&[MODEL]);
     options.models = vec!["nope".to_owned()];
-    let error = ServerProcess::start(&options, || Ok(())).unwrap_err().to_string();
+    let error = StartedServer::start(&options, || Ok(())).unwrap_err().to_string();
     assert!(error.contains("no folder 'nope'; it has: add_one"), "{error}");
 
     let mut options = place.options(&[MODEL]);
     options.tritonserver = place.path().join("tritonserver");
-    let error = ServerProcess::start(&options, || Ok(())).unwrap_err().to_string();
+    let error = StartedServer::start(&options, || Ok(())).unwrap_err().to_string();
     assert!(error.contains("no Triton server at"), "{error}");
 
     fs::write(place.models().join(MODEL).join("config.pbtxt"), "max_batch_size: many").unwrap();
-    let error = ServerProcess::start(&place.options(&[MODEL]), || Ok(())).unwrap_err().to_string();
+    let error = StartedServer::start(&place.options(&[MODEL]), || Ok(())).unwrap_err().to_string();
     assert!(error.contains("did not start") && error.contains("config.pbtxt"), "{error}");
 }

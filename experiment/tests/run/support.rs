@@ -8,7 +8,7 @@ use std::process::{Child, Command, Output, Stdio};
 
 use serde_json::Value;
 use tempfile::TempDir;
-use triton_experiment::server::{ServerOptions, ServerProcess};
+use triton_experiment::server::{ServerOptions, StartedServer};
 
 /// A place that `make test` names.
 fn place(variable: &str) -> PathBuf {
@@ -68,13 +68,14 @@ impl Place {
             tritonserver: place("TL_TRITONSERVER"),
             model_repository: self.models(),
             models: models.iter().map(|model| (*model).to_owned()).collect(),
+            shared_memory: true,
             arguments: self.server_arguments(),
         }
     }
 
     /// A server for this place, with these models loaded.
-    pub fn server(&self, models: &[&str]) -> ServerProcess {
-        ServerProcess::start(&self.options(models), || Ok(())).expect("the server starts")
+    pub fn server(&self, models: &[&str]) -> StartedServer {
+        StartedServer::start(&self.options(models), || Ok(())).expect("the server starts")
     }
 
     fn server_arguments(&self) -> Vec<String> {

@@ -124,7 +124,7 @@ fn the_search_for_the_highest_throughput_gets_over_a_plateau() {
     let point = &points(&results)[0];
     // A batch takes 30 ms whatever its size, so 33 batches per second; with eight in flight they hold up to eight.
     assert!(number(&point["inferences_per_s"]) > 80.0, "{}", point["search"]);
-    assert!(point["warnings"].to_string().contains("still grew"), "{}", point["warnings"]);
+    assert!(point["warnings"].to_string().contains("was still growing"), "{}", point["warnings"]);
 }
 
 #[test]
@@ -145,7 +145,7 @@ fn answers_slower_than_the_longest_time_for_a_point_are_measured_all_the_same() 
 }
 
 #[test]
-fn failures_in_the_measured_part_are_told() {
+fn failures_in_the_measured_part_are_reported() {
     let place = Place::with(&[("failing", "max_batch_size: 4"), ADD_ONE_MODEL]);
     let server = place.server(&["failing", "add_one"]);
     let url = server.control().url();
@@ -183,7 +183,7 @@ fn failures_in_the_measured_part_are_told() {
     let point = &points(&results)[0];
     assert!(point["errors"].as_array().is_some_and(|errors| !errors.is_empty()), "{errors}");
     assert!(
-        point["warnings"].to_string().contains("requests failed, most with HTTP 4"),
+        point["warnings"].to_string().contains("requests failed, most of them with HTTP 4"),
         "{}",
         point["warnings"]
     );

@@ -1,21 +1,16 @@
 //! What the server under test is and can do, found out by asking it and never by its version number.
-//!
-//! Where a server cannot do what a test needs, the test says so with [`left_out`] or, when nothing is left of
-//! it, [`skipped`]: that is printed, and written where the table of what works where is made from.
 
-use std::collections::BTreeSet;
-use std::fs::OpenOptions;
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
-use std::sync::{Mutex, OnceLock};
+use std::sync::OnceLock;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::config::ModelConfig;
 use super::environment::environment;
 use super::http::InferRequest;
 use super::models::add_one_config;
+use super::notes::left_out;
 use super::repository::{SavedModel, write_model};
 use super::server::Server;
 use super::shared::shared_server;
@@ -116,45 +111,6 @@ fn names_inputs_of(server: &Server) -> bool {
     refusal.message.contains("'x'")
 }
 
-/// The options of `tritonserver` that are not in every release: those that this one names in its help.
-pub fn options_of_this_server() -> &'static [String] {
-    static OPTIONS: OnceLock<Vec<String>> = OnceLock::new();
-    OPTIONS.get_or_init(|| {
-        let output = Command::new(&environment().tritonserver)
-            .arg("--help")
-            .output()
-            .unwrap_or_else(|error| panic!("the server cannot be started: {error}"));
-        // Which of the two it writes to, and its exit code, differ between releases.
-        let help = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
-        let help = help.concat();
-        assert!(help.contains("--model-repository"), "the server does not tell its options: {help}");
-        let mut options = Vec::new();
-        for option in ["--http-address", "--grpc-address"] {
-            if help.contains(option) {
-                options.push(format!("{option}=127.0.0.1"));
-            } else {
-                left_out(option, "this server has no such option; it listens on every address");
-            }
-        }
-        // Newer servers let a backend complete a configuration unless told otherwise; older ones have to be
-        // told.
-        if !help.contains("--disable-auto-complete-config") && help.contains("--strict-model-config") {
-            options.push("--strict-model-config=false".to_owned());
-        }
-        options
-    })
-}
-
-/// Notes, once for each pair, that `what` was not tested and why.
-pub fn left_out(what: &str, why: &str) {
-    static TOLD: Mutex<BTreeSet<(String, String)>> = Mutex::new(BTreeSet::new());
-    let told = TOLD.lock().map(|mut told| told.insert((what.to_owned(), why.to_owned())));
-    if told.unwrap_or(true) {
-        eprintln!("left out: {what}: {why}");
-        note("left_out", json!({ "what": what, "why": why }));
-    }
-}
-
 /// Whether requests wait for others as `dynamic_batching` says. With adaptive batching none does without a
 /// target; it is noted that `what` is not tested.
 pub fn requests_wait_for_others(what: &str) -> bool {
@@ -162,25 +118,4 @@ pub fn requests_wait_for_others(what: &str) -> bool {
         left_out(what, "with adaptive batching and no target, requests wait for no others");
     }
     !environment().adaptive_batching
-}
-
-/// Notes that the calling test ends here, with nothing tested, and why.
-pub fn skipped(why: &str) {
-    // The test runner names the threads by the tests.
-    let thread = std::thread::current();
-    let test = thread.name().expect("a test's thread has a name");
-    eprintln!("skipped: {test}: {why}");
-    note("skipped", json!({ "what": test, "why": why }));
-}
-
-/// Adds a line of JSON to the file `TL_RESULTS`, where there is one.
-pub fn note(kind: &str, value: Value) {
-    let Some(file) = std::env::var_os("TL_RESULTS").map(PathBuf::from) else { return };
-    let line = format!("{}\n", json!({ "kind": kind, "value": value }));
-    OpenOptions::new()
-        .create(true)
-        .append(true)
-        .open(&file)
-        .and_then(|mut file| file.write_all(line.as_bytes()))
-        .unwrap_or_else(|error| panic!("the results file '{}': {error}", file.display()));
 }

@@ -7,6 +7,7 @@ use std::sync::OnceLock;
 use serde_json::Value;
 
 use super::environment::{environment, tests_folder};
+use super::repository::scratch_folder;
 
 /// Runs `tests/SCRIPT` with the project's Python and returns the JSON that it prints on its last line.
 ///
@@ -77,7 +78,7 @@ pub fn inception_reference() -> &'static Reference {
 
 fn reference(saved_model: &Path, kind: &str, rows: usize) -> Reference {
     // The folder is small and serves every test of this process; the system clears its temporary files.
-    let folder = super::scratch_folder().join(format!("reference-{kind}"));
+    let folder = scratch_folder().join(format!("reference-{kind}"));
     std::fs::create_dir_all(&folder).expect("a temporary folder can be made");
     run_script(
         "client/make_reference.py",

@@ -1,47 +1,24 @@
-//! A real Triton server: started in a folder of its own on free ports of this machine, stopped by its process
-//! id.
+//! A real Triton server with the backend under test.
 
 use std::collections::HashMap;
 use std::ffi::OsString;
-use std::fs::File;
-use std::io::{BufRead, BufReader};
-use std::net::TcpListener;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
-use tempfile::TempDir;
+use triton_server_process::{End, Executable, ServerProcess};
 
-use super::capabilities::options_of_this_server;
 use super::config::ModelConfig;
 use super::environment::environment;
+use super::executable::executable;
 use super::http::Client;
 use super::repository::{SavedModel, scratch_folder, write_model};
 
-/// Starts the server and stays with it. Its standard input is a pipe from the test process: when that closes,
-/// be it because the test stops the server or because the test process is gone for whatever reason, the
-/// server is told to end, and killed when it does not. So no server outlives the tests, shared ones included.
-///
-/// `TL_TRITONSERVER` may start the server elsewhere, in a container for example. It then writes the server's
-/// process id to `server.pid` in the server's folder, and ends when the server does, with its exit code.
-const GUARD: &str = r#"
-[ -z "$SERVER_CGROUP" ] || echo $$ >"$SERVER_CGROUP/cgroup.procs" || exit
-"$@" >>"$SERVER_LOG" 2>&1 &
-server=$!
-echo "$server"
-read -r _
-process=$(cat "$SERVER_FOLDER/server.pid" 2>/dev/null || echo "$server")
-kill -TERM "$process" 2>/dev/null
-(sleep 60; kill -KILL "$process" "$server") >/dev/null 2>&1 &
-killer=$!
-wait "$server"
-code=$?
-kill "$killer" 2>/dev/null
-rm -rf -- "$SERVER_FOLDER"
-exit "$code"
-"#;
+/// Lines of the server's log that a failing test shows.
+const SHOWN_LINES: usize = 60;
+
+/// Variables by which TensorFlow could be found, or its arithmetic changed: a test sets those that it needs.
+const UNSET: [&str; 4] =
+    ["TENSORFLOW_DIR", "LD_LIBRARY_PATH", "ONEDNN_DEFAULT_FPMATH_MODE", "DNNL_DEFAULT_FPMATH_MODE"];
 
 /// How the server is to be started.
 pub struct Options {
@@ -53,6 +30,7 @@ pub struct Options {
     beside_backend: Vec<(PathBuf, String)>,
     metrics: bool,
     cgroup: Option<PathBuf>,
+    executable: Option<PathBuf>,
 }
 
 impl Options {
@@ -68,6 +46,7 @@ impl Options {
             beside_backend: Vec::new(),
             metrics: false,
             cgroup: None,
+            executable: None,
         }
     }
 
@@ -120,6 +99,12 @@ impl Options {
         self
     }
 
+    /// A program that starts the server under test with the arguments that it is given.
+    pub fn started_by(mut self, program: &Path) -> Self {
+        self.executable = Some(program.to_path_buf());
+        self
+    }
+
     /// The names of the variables of the server's environment.
     fn variables(&self) -> String {
         let names: Vec<&str> = self.environment.iter().map(|(key, _)| key.as_str()).collect();
@@ -129,13 +114,9 @@ impl Options {
 
 /// A running server.
 pub struct Server {
-    folder: PathBuf,
-    guard: Child,
-    pid: Pid,
-    http_port: u16,
-    grpc_port: u16,
-    metrics_port: u16,
+    // Dropped first: the server does not end while a client keeps a connection.
     client: Client,
+    process: ServerProcess,
 }
 
 impl Server {
@@ -145,100 +126,14 @@ impl Server {
     ///
     /// When it does not come up; the message holds the end of its log.
     pub fn start(options: Options) -> Self {
-        // Between the choice of a free port and the server's bind another process may take the port; the
-        // server then gives up and we choose again.
-        let mut log = String::new();
-        for _ in 0..5 {
-            match Self::try_start(&options) {
-                Ok(server) => return server,
-                Err(text) => log = text,
-            }
-        }
-        panic!("the Triton server did not start in five attempts; the end of its log:\n{}", tail(&log));
-    }
-
-    fn try_start(options: &Options) -> Result<Self, String> {
-        let folder =
-            TempDir::with_prefix_in("server-", scratch_folder()).expect("the target folder can be written");
-        // From here on the guard owns the folder.
-        let folder = folder.keep();
-        let backend_folder = folder.join("backends/tensorflow_latency");
-        std::fs::create_dir_all(folder.join("repository")).expect("the target folder can be written");
-        std::fs::create_dir_all(&backend_folder).expect("the target folder can be written");
-        if options.backend_in_directory {
-            place_backend(&backend_folder);
-        }
-        for (target, name) in &options.beside_backend {
-            std::os::unix::fs::symlink(target, backend_folder.join(name))
-                .expect("the target folder can be written");
-        }
-
-        let [http_port, grpc_port, metrics_port] = free_ports();
-        let id = format!("tests-{}-{http_port}", std::process::id());
-        let mut command = Command::new("sh");
-        command
-            .args(["-c", GUARD, "sh"])
-            .arg(&environment().tritonserver)
-            .arg(format!("--model-repository={}", folder.join("repository").display()))
-            .arg(format!("--backend-directory={}", folder.join("backends").display()))
-            .args(["--model-control-mode=explicit", "--exit-timeout-secs=30"])
-            .args(options_of_this_server())
-            .args([
-                format!("--http-port={http_port}"),
-                format!("--grpc-port={grpc_port}"),
-                format!("--metrics-port={metrics_port}"),
-                format!("--allow-metrics={}", options.metrics),
-                format!("--id={id}"),
-            ])
-            .env_remove("TENSORFLOW_DIR")
-            .env_remove("LD_LIBRARY_PATH")
-            .env_remove("ONEDNN_DEFAULT_FPMATH_MODE")
-            .env_remove("DNNL_DEFAULT_FPMATH_MODE")
-            .env("SERVER_LOG", folder.join("server.log"))
-            .env("SERVER_FOLDER", &folder)
-            .env("SERVER_CGROUP", options.cgroup.as_deref().unwrap_or(Path::new("")))
-            .env("SERVER_VARIABLES", options.variables())
-            .env("SERVER_SHIPS_TENSORFLOW", if options.ships_tensorflow { "1" } else { "" })
-            .envs(options.environment.iter().map(|(key, value)| (key, value)))
-            .current_dir(&folder)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            // An interrupt from the keyboard must reach the tests only, so that the guard can do its work.
-            .process_group(0);
-        if options.tensorflow_option {
-            let directory = environment().tensorflow_dir.display();
-            command.arg(format!("--backend-config=tensorflow_latency,tensorflow-dir={directory}"));
-        }
-        for (key, value) in &options.backend_config {
-            command.arg(format!("--backend-config=tensorflow_latency,{key}={value}"));
-        }
-        File::create(folder.join("server.log")).expect("the target folder can be written");
-
-        let mut guard = command.spawn().expect("a shell can be started");
-        let mut line = String::new();
-        BufReader::new(guard.stdout.take().expect("stdout is a pipe"))
-            .read_line(&mut line)
-            .expect("the guard speaks");
-        let pid = line.trim().parse().ok().and_then(Pid::from_raw).expect("the guard prints the process id");
-        let mut server =
-            Self { folder, guard, pid, http_port, grpc_port, metrics_port, client: Client::new(http_port) };
-
-        let deadline = Instant::now() + Duration::from_secs(60);
-        while server.is_running() && Instant::now() < deadline {
-            // The name is compared because another server may hold the port, and would answer.
-            if let Ok((200, text)) = server.client.get("/v2")
-                && text.contains(&id)
-                && matches!(server.client.get("/v2/health/ready"), Ok((200, _)))
-            {
-                if let Ok(text) = std::fs::read_to_string(server.folder.join("server.pid")) {
-                    server.pid = text.trim().parse().ok().and_then(Pid::from_raw).expect("a process id");
-                }
-                return Ok(server);
-            }
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        Err(server.log())
+        let process = ServerProcess::start(
+            &process_options(&options),
+            |folder| Ok(prepare(folder, &options)),
+            || Ok(()),
+        )
+        .unwrap_or_else(|error| panic!("{error:#}"));
+        let client = Client::new(port(&process.http()));
+        Self { client, process }
     }
 
     /// A client of this server.
@@ -248,24 +143,25 @@ impl Server {
 
     /// `HOST:PORT` for the client scripts.
     pub fn http_url(&self) -> String {
-        format!("127.0.0.1:{}", self.http_port)
+        self.process.http()
     }
 
     /// `HOST:PORT` for the client scripts.
     pub fn grpc_url(&self) -> String {
-        format!("127.0.0.1:{}", self.grpc_port)
+        self.process.grpc()
     }
 
     /// The server's metrics now, a line each. It has to be started with [`Options::metrics`].
     pub fn metrics(&self) -> Vec<String> {
-        let (status, text) = Client::new(self.metrics_port).get("/metrics").expect("the server has metrics");
+        let (status, text) =
+            Client::new(port(&self.process.metrics())).get("/metrics").expect("the server has metrics");
         assert_eq!(status, 200, "the server's metrics: {text}");
         text.lines().map(str::to_owned).collect()
     }
 
     /// The folder of the model repository.
     pub fn repository(&self) -> PathBuf {
-        self.folder.join("repository")
+        self.process.folder().join(REPOSITORY)
     }
 
     /// Adds a model to the repository and loads it.
@@ -287,13 +183,12 @@ impl Server {
 
     /// Where the server writes to.
     pub fn log_file(&self) -> PathBuf {
-        self.folder.join("server.log")
+        self.process.log_file()
     }
 
     /// All that the server wrote so far.
     pub fn log(&self) -> String {
-        let bytes = std::fs::read(self.log_file()).unwrap_or_default();
-        String::from_utf8_lossy(&bytes).into_owned()
+        self.process.log()
     }
 
     /// The memory of the server that is in RAM now, in bytes.
@@ -337,47 +232,41 @@ impl Server {
 
     /// Whether the server's process is there and has not ended.
     pub fn is_running(&self) -> bool {
-        // After the name in parentheses comes the state; Z is a process that has ended and waits for its
-        // parent.
-        std::fs::read_to_string(self.proc("stat"))
-            .ok()
-            .and_then(|stat| stat.rsplit_once(')').map(|(_, rest)| rest.trim_start().starts_with('Z')))
-            .is_some_and(|ended| !ended)
+        self.process.is_running()
     }
 
     /// A file or folder in which the kernel tells of the server's process.
     pub fn proc(&self, file: &str) -> PathBuf {
-        Path::new("/proc").join(self.pid.as_raw_nonzero().to_string()).join(file)
+        Path::new("/proc").join(self.process.pid().to_string()).join(file)
     }
 
     /// The folder where the server looks for backends.
     pub fn backends(&self) -> PathBuf {
-        self.folder.join("backends")
+        self.process.folder().join(BACKENDS)
     }
 
     /// Sends SIGTERM and returns at once.
     pub fn signal_end(&self) {
-        kill_process(self.pid, Signal::TERM).expect("the server runs");
+        self.process.terminate().expect("the server runs");
     }
 
     /// Stops the server and waits; its exit code.
     pub fn stop(mut self) -> i32 {
-        self.end()
-    }
-
-    fn end(&mut self) -> i32 {
         // The server does not end while a client keeps a connection, and the client keeps them for its next
         // request.
-        self.client = Client::new(self.http_port);
-        drop(self.guard.stdin.take());
-        self.guard.wait().ok().and_then(|status| status.code()).unwrap_or(-1)
+        self.client = Client::new(port(&self.process.http()));
+        match self.process.stop() {
+            End::Code(code) => code,
+            End::Signal(signal) => 128 + signal,
+            End::Unknown => -1,
+        }
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
         show_log_if_failing(self);
-        self.end();
+        // Then the client goes, and after it the process.
     }
 }
 
@@ -385,7 +274,7 @@ impl Drop for Server {
 pub fn show_log_if_failing(server: &Server) {
     if std::thread::panicking() {
         let state = if server.is_running() { "runs" } else { "has ended" };
-        eprintln!("the server {state}; the end of its log:\n{}", tail(&server.log()));
+        eprintln!("the server {state}; the end of its log:\n{}", server.process.log_end(SHOWN_LINES));
     }
 }
 
@@ -395,14 +284,65 @@ pub fn place_backend(folder: &Path) {
     std::fs::copy(&environment().backend, target).expect("the backend can be copied");
 }
 
-fn free_ports<const N: usize>() -> [u16; N] {
-    // All are held until all are chosen, so that they differ.
-    let listeners: [TcpListener; N] =
-        std::array::from_fn(|_| TcpListener::bind("127.0.0.1:0").expect("there is a free port"));
-    listeners.map(|listener| listener.local_addr().expect("a bound socket has an address").port())
+const REPOSITORY: &str = "repository";
+const BACKENDS: &str = "backends";
+
+fn process_options(options: &Options) -> triton_server_process::Options {
+    let executable = match &options.executable {
+        Some(program) => Executable::ask(program).unwrap_or_else(|error| panic!("{error:#}")),
+        None => executable().clone(),
+    };
+    let mut process = triton_server_process::Options::new(executable, "server-");
+    process.parent = Some(scratch_folder());
+    process.metrics = options.metrics;
+    process.cgroup = options.cgroup.clone();
+    process.client_shared_memory = true;
+    process.exit_timeout = Duration::from_secs(30);
+    let set = |(key, value): (&str, &str)| (key.to_owned(), Some(OsString::from(value)));
+    let ships_tensorflow = if options.ships_tensorflow { "1" } else { "" };
+    process.environment = UNSET
+        .into_iter()
+        .map(|key| (key.to_owned(), None))
+        // For `tests/container/tritonserver`.
+        .chain(
+            [("SERVER_VARIABLES", &*options.variables()), ("SERVER_SHIPS_TENSORFLOW", ships_tensorflow)]
+                .map(set),
+        )
+        .chain(options.environment.iter().map(|(key, value)| set((key, value))))
+        .collect();
+    process
 }
 
-fn tail(log: &str) -> String {
-    let lines: Vec<&str> = log.lines().collect();
-    lines[lines.len().saturating_sub(60)..].join("\n")
+/// Fills the server's folder: an empty repository and a folder of backends. The arguments that name them.
+fn prepare(folder: &Path, options: &Options) -> Vec<String> {
+    let (repository, backends) = (folder.join(REPOSITORY), folder.join(BACKENDS));
+    let backend = backends.join("tensorflow_latency");
+    std::fs::create_dir_all(&repository).expect("the target folder can be written");
+    std::fs::create_dir_all(&backend).expect("the target folder can be written");
+    if options.backend_in_directory {
+        place_backend(&backend);
+    }
+    for (target, name) in &options.beside_backend {
+        std::os::unix::fs::symlink(target, backend.join(name)).expect("the target folder can be written");
+    }
+    let mut arguments = vec![
+        format!("--model-repository={}", repository.display()),
+        format!("--backend-directory={}", backends.display()),
+        "--model-control-mode=explicit".to_owned(),
+    ];
+    let tensorflow_dir = environment().tensorflow_dir.display().to_string();
+    let tensorflow = options.tensorflow_option.then_some(("tensorflow-dir", &*tensorflow_dir));
+    let given = options.backend_config.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+    arguments.extend(
+        tensorflow
+            .into_iter()
+            .chain(given)
+            .map(|(key, value)| format!("--backend-config=tensorflow_latency,{key}={value}")),
+    );
+    arguments
+}
+
+/// The port of `HOST:PORT`.
+fn port(address: &str) -> u16 {
+    address.rsplit_once(':').and_then(|(_, port)| port.parse().ok()).expect("it ends with a port")
 }

@@ -79,7 +79,7 @@ fn a_curve_is_interpolated_and_never_continued() {
 }
 
 #[test]
-fn energy_is_told_for_any_stretch_of_a_known_curve() {
+fn energy_is_known_for_any_period_of_a_known_curve() {
     let meter = FakeMeter::new(|read| joules((read * read) as f64));
     let reads = meter.reads.clone();
     let sampler = meter.start();
@@ -125,7 +125,7 @@ fn energy_that_does_not_come_is_absent_with_the_reason() {
     let never = FakeMeter::new(|_| Ok(Reading::default()));
     let sampler = FakeMeter { patience: Duration::from_millis(200), ..never }.start();
     let used = sampler.between(now_ns(), now_ns() + 1_000_000).unwrap();
-    assert!(used.energy_j.is_none() && used.energy_missing.unwrap().contains("has come"));
+    assert!(used.energy_j.is_none() && used.energy_missing.unwrap().contains("there was no energy reading"));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Throughput, power and efficiency over batch size.
 
-use super::{no_energy, single};
+use super::parts::{no_energy, single};
 use crate::plan::Load;
 use crate::report::cells::{Cell, batches, configurations, fullest, grouped, line, load_name};
 use crate::report::figure::{Dimension, Kind, Mark, Plot, dimension};
@@ -16,7 +16,7 @@ pub fn throughput(cells: &[Cell]) -> Plot {
     })
 }
 
-/// Plot 2: average power, with what the idle server takes.
+/// Plot 2: average power, with that of the idle server.
 pub fn power(results: &Results, cells: &[Cell]) -> Plot {
     const NAME: (&str, &str) = ("power-over-batch", "Average power over batch size");
     if !results.power.has_energy {
@@ -71,7 +71,7 @@ pub fn over_batch(
     }
     let at_most = shown.iter().all(|cell| *cell.load == Load::MaxThroughput);
     let caption = if at_most {
-        "At the concurrency at which throughput stops growing, searched for each batch size."
+        "At the concurrency at which throughput stops growing, for each batch size."
     } else {
         "One line for each load."
     };
@@ -88,6 +88,6 @@ fn batch_axis(sizes: &[u32]) -> Dimension {
 fn few_batches(cells: &[Cell]) -> String {
     match batches(cells).first() {
         None => "No point with an answered request was measured.".into(),
-        Some(batch) => format!("Only batch size {batch} was measured: nothing to plot it over."),
+        Some(batch) => format!("Only batch size {batch} was measured."),
     }
 }

@@ -1,28 +1,27 @@
-//! `batching`: late answers over what an inference costs, and latency over the time of a trace.
+//! `batching`: late responses over the cost of an inference, and latency over the time of a trace.
 
-use super::figures;
+use super::parts::figures;
 use crate::adherence::is_late;
 use crate::clock;
-use crate::plan::Load;
+use crate::plan::{Load, PointKey, Trace};
 use crate::report::figure::{Kind, Mark, Panel, Plot, dimension};
 use crate::report::number::{TimeUnit, percent};
 use crate::report::scale::Scale;
 use crate::report::verdict::{Row, Verdict};
-use crate::results::{PointKey, Results};
+use crate::results::Results;
 use crate::samples::{Fate, Sample, Samples};
-use crate::traces::Trace;
 
-/// Of the requests that are due in the same fraction of a trace the slowest is drawn: more would only fill the file.
+/// A trace is divided into this many slices. The slowest request of each is drawn: more would only enlarge the file.
 const SLICES: f64 = 400.0;
 
-/// The style of lines that are no data.
+/// The style of lines that are not data.
 const LINES: usize = 6;
 
-/// For each trace a panel: the share of late answers over the cost of an inference.
+/// A panel for each trace: the fraction of late responses over the cost of an inference.
 pub fn late_over_cost(results: &Results, verdict: &Verdict) -> Vec<Plot> {
-    const TITLE: &str = "Late answers over cost";
+    const TITLE: &str = "Late responses over cost";
     let has_energy = results.power.has_energy;
-    // The same styles as in the other plots, which know the names alone.
+    // The same styles as in the other plots, which have only the names.
     let mut names: Vec<&str> = verdict.rows.iter().map(|row| row.configuration).collect();
     names.sort_unstable();
     names.dedup();
@@ -52,14 +51,14 @@ pub fn late_over_cost(results: &Results, verdict: &Verdict) -> Vec<Plot> {
         return vec![Plot::absent(TITLE, "Neither energy nor CPU time was measured.")];
     }
     let caption = format!(
-        "Late: answered after more than {} ms, of the requests that were not refused. Dashed: the share that the target \
+        "Late: answered after more than {} ms; of the requests that were not refused. Dashed: the share that the target \
          allows. Lower and further left is better.",
         verdict.batching.target_ms
     );
     figures(("late-over-cost", TITLE, caption), panels, false, false)
 }
 
-/// For each trace whose rate changes: the latency of its requests over when they were due, a panel for each
+/// For each trace whose rate changes: the latency of requests over the time when they were due, with a panel for each
 /// configuration.
 pub fn over_time(results: &Results, verdict: &Verdict, samples: &Samples) -> Vec<Plot> {
     let changing = verdict.batching.traces.iter().filter(|trace| trace.stretches().len() > 1);
@@ -69,7 +68,7 @@ pub fn over_time(results: &Results, verdict: &Verdict, samples: &Samples) -> Vec
 fn of_trace(results: &Results, verdict: &Verdict, samples: &Samples, trace: &Trace) -> Vec<Plot> {
     let title = format!("Latency over the time of arrival: {}", trace.name);
     let load = Load::Shaped { trace: trace.name.clone() };
-    // Of several repeats the first that was measured.
+    // The first of several repeats.
     let shown: Vec<(&Row, &[Sample])> = verdict
         .of_trace(&trace.name)
         .filter_map(|row| {
@@ -104,7 +103,7 @@ fn of_trace(results: &Results, verdict: &Verdict, samples: &Samples, trace: &Tra
         let rule = vec![(0.0, target as f64 / unit.ns)];
         let mut marks: Vec<Mark> = steps.collect();
         marks.push(Mark { label: None, style: LINES, kind: Kind::Rule, points: rule });
-        marks.push(of("in time", 0, &|s| s.fate == Fate::Answered && !is_late(s, target)));
+        marks.push(of("on time", 0, &|s| s.fate == Fate::Answered && !is_late(s, target)));
         marks.push(of("late", 1, &|s| s.fate == Fate::Answered && is_late(s, target)));
         marks.push(of("refused", 2, &|s| s.fate == Fate::Refused));
         marks.push(of("failed", 3, &|s| s.fate == Fate::Failed));
@@ -117,8 +116,7 @@ fn of_trace(results: &Results, verdict: &Verdict, samples: &Samples, trace: &Tra
         }
     };
     let caption = format!(
-        "Dashed: the target of {} ms. Upright lines: steps of the rate. Of requests due within {:.2} s of one another \
-         the slowest is shown.",
+        "Dashed: the target of {} ms. Vertical lines: steps of the rate. The slowest request of every {:.2} s is shown.",
         verdict.batching.target_ms,
         trace.seconds / SLICES
     );
@@ -126,7 +124,7 @@ fn of_trace(results: &Results, verdict: &Verdict, samples: &Samples, trace: &Tra
     figures((&name, &title, caption), shown.iter().map(panel).collect(), true, true)
 }
 
-/// Of the requests in the same slice of the trace the slowest, in order.
+/// The slowest request of each slice of the trace, in order.
 fn slowest<'a>(samples: impl Iterator<Item = &'a Sample>, seconds: f64) -> impl Iterator<Item = &'a Sample> {
     let mut slices = std::collections::BTreeMap::<u64, &Sample>::new();
     for sample in samples {
@@ -144,7 +142,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_a_crowd_the_slowest_is_drawn() {
+    fn the_slowest_of_each_slice_is_drawn() {
         let sample = |due_ns, latency_ns| Sample { due_ns, latency_ns, fate: Fate::Answered };
         // Slices of 10 ms.
         let samples = [sample(0, 5), sample(9_000_000, 7), sample(9_999_999, 6), sample(10_000_001, 1)];

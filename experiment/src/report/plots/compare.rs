@@ -1,13 +1,13 @@
 //! Configurations side by side.
 
-use super::figure;
+use super::parts::figure;
 use crate::plan::Load;
 use crate::report::cells::{Cell, batches, client, configurations, grouped, load_name};
 use crate::report::figure::{Kind, Mark, Panel, Plot, dimension};
 use crate::report::number::TimeUnit;
 use crate::report::scale::Scale;
 
-/// How much of a name's place on the axis the configurations take together.
+/// The fraction of a place on the axis that the configurations of a load occupy.
 const SPREAD: f64 = 0.6;
 
 /// Plot 11: latency and efficiency by load, one marker for each configuration.
@@ -19,7 +19,7 @@ pub fn side_by_side(cells: &[Cell]) -> Plot {
     }
     let several_batches = batches(cells).len() > 1;
     let places = grouped(cells, |cell| (cell.batch, cell.load));
-    // Short words: the names stand side by side under the axis.
+    // Short words, because the names are side by side below the axis.
     let load_name = |load: &Load| load_name(load).replace("requests/s,", "req/s");
     let name = |(batch, load): (u32, &Load)| {
         if several_batches { format!("batch {batch}, {}", load_name(load)) } else { load_name(load) }

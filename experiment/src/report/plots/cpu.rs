@@ -1,17 +1,16 @@
-//! CPU time of the server. No measure of energy, and never called one.
+//! CPU time of the server. It is not a measure of energy, and is labelled so.
 
 use super::batch::over_batch;
 use super::efficiency::by_group;
-use super::single;
+use super::parts::single;
 use crate::report::cells::Cell;
 use crate::report::figure::{Plot, dimension};
 use crate::report::number::TimeUnit;
 use crate::report::scale::Scale;
 use crate::results::Point;
 
-const UNSEEN: &str =
-    "The server's CPU time was not measured: it is seen only of a server on the same machine.";
-const NOTE: &str = "CPU time of the server's process and its children; CPU time, not energy.";
+const UNSEEN: &str = "The server's CPU time was not measured: that needs a server on the same machine.";
+const NOTE: &str = "CPU time of the server's process and its children; not energy.";
 
 fn used_ns(point: &Point) -> Option<f64> {
     point.cpu_s_per_inference.map(|s| s * 1e9)

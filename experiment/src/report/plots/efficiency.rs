@@ -1,6 +1,6 @@
 //! Inferences per joule over inferences per second.
 
-use super::{no_energy, single};
+use super::parts::{no_energy, single};
 use crate::report::cells::{Cell, grouped, line, runs, short_name};
 use crate::report::figure::{Dimension, Kind, Mark, Plot, dimension};
 use crate::report::fit::{Line, fit};
@@ -94,11 +94,11 @@ pub fn over_throughput(results: &Results, cells: &[Cell]) -> Plot {
             let points = vec![at(ends.0), at(ends.1)];
             // Style 6 is black and no group's before the seventh.
             marks.insert(0, Mark { label, style: 6, kind: Kind::Bare, points });
-            "Every repeat is a point of its own. The line is fitted to all points, whatever their batch size \
-             and load; where throughput itself is a factor of the efficiency, a good fit is no proof of a cause."
+            "Every repeat is a point. The line is fitted to all points, of all batch sizes and loads; since \
+             throughput is itself a factor of efficiency, a good fit does not prove a cause."
                 .into()
         }
-        Err(reason) => format!("Every repeat is a point of its own. {reason}."),
+        Err(reason) => format!("Every repeat is a point. {reason}."),
     };
     let (x, y) = axes();
     single(("efficiency-over-throughput", TITLE, caption), x, y, &[], marks)

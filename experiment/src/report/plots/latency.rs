@@ -6,7 +6,7 @@ use base64::engine::general_purpose::STANDARD;
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::Deserializer;
 
-use super::figures;
+use super::parts::figures;
 use crate::report::cells::{
     Cell, at_highest_load, client, configurations, grouped, line, offered, repeats_note, runs, short_name,
     titles,
@@ -29,13 +29,13 @@ pub fn over_load(cells: &[Cell]) -> Vec<Plot> {
         .filter(|(_, group)| group.len() > 1)
         .collect();
     if groups.is_empty() {
-        let reason = "Nothing was measured under more than one load; the table has the percentiles.";
+        let reason = "No configuration and batch size was measured under more than one load; see the table of percentiles.";
         return vec![Plot::absent(TITLE, reason)];
     }
     let shown = || groups.iter().flat_map(|(_, group)| group.iter().copied());
     let times = PERCENTILES.iter().flat_map(|(_, of)| shown().filter_map(move |c| c.mean(|p| client(p, of))));
     let unit = TimeUnit::for_range(times);
-    // With a schedule the load is what was due; without one it is what came of it.
+    // The load is the scheduled rate in an open loop, and the achieved rate in a closed one.
     let open = shown().filter(|cell| cell.repeats.iter().all(|p| p.pacing.is_some())).count();
     let x = match open {
         0 => "achieved requests/s",
@@ -56,18 +56,18 @@ pub fn over_load(cells: &[Cell]) -> Vec<Plot> {
             .collect(),
     };
     let caption = match open {
-        0 => "Lines join the loads from the lowest to the highest concurrency.",
+        0 => "Lines connect the loads from the lowest to the highest concurrency.",
         _ => {
-            "Latency in an open loop counts from when a request was due. Open and closed loops are not joined."
+            "Latency in an open loop counts from when a request was due. Open and closed loops are not connected."
         }
     };
     let caption = caption.to_string() + repeats_note(cells);
     figures(("latency-over-load", TITLE, caption), groups.iter().map(panel).collect(), false, true)
 }
 
-/// Share of requests that took no longer, for plot 7.
+/// Fraction of requests that took no longer, for plot 7.
 struct Curve {
-    /// ns and share.
+    /// Nanoseconds and fraction.
     points: Vec<(f64, f64)>,
 }
 
@@ -88,7 +88,7 @@ impl Curve {
         let mut points: Vec<(f64, f64)> = Vec::new();
         let (mut below, mut bin) = (0, i64::MIN);
         for value in all.iter_recorded() {
-            // 400 bins to a decade are finer than print; thousands of points would only fill the file.
+            // 400 bins per decade are finer than print; thousands of points would only enlarge the file.
             let ns = value.value_iterated_to().clamp(1, longest.max(1)) as f64;
             if points.is_empty() {
                 points.push((ns, 0.0));
@@ -116,8 +116,8 @@ fn measured<'a>(point: &'a Point, measure: &str) -> Option<&'a Latency> {
     if measure.is_empty() { point.client_latency.as_ref() } else { point.server_times.get(measure) }
 }
 
-/// Plot 7: for each batch at its highest load a panel with client and server; of several configurations for
-/// client and server a panel with all of them.
+/// Plot 7: a panel for each batch size at its highest load, with client and server. With several configurations, a
+/// panel for the client and for the server, each with all configurations.
 pub fn distribution(cells: &[Cell]) -> Result<Vec<Plot>> {
     const TITLE: &str = "Latency distribution at the highest load";
     // Group, measure, curve.
@@ -166,9 +166,9 @@ pub fn distribution(cells: &[Cell]) -> Result<Vec<Plot>> {
         };
         groups.iter().zip(&names).map(of_group).collect()
     };
-    let mut caption = String::from("Share of requests that took no longer; each curve ends at the maximum.");
+    let mut caption = String::from("Share of requests that took no longer. Each curve ends at the maximum.");
     if cells.iter().any(|cell| cell.repeats.len() > 1) {
-        caption += " Repeats are put together.";
+        caption += " Repeats are combined.";
     }
     Ok(figures(("latency-distribution", &title, caption), panels, true, true))
 }
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn a_histogram_that_is_none_is_told() {
+    fn an_invalid_histogram_is_an_error() {
         let mut broken = latency(&[1_000_000]);
         broken.histogram = "%".into();
         assert!(Curve::of(&[&broken]).is_err());

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::figures;
+use super::parts::figures;
 use crate::report::cells::{Cell, at_highest_load, titles};
 use crate::report::figure::{Kind, Mark, Panel, Plot, dimension};
 use crate::report::number::count;
@@ -24,7 +24,7 @@ pub fn executed(cells: &[Cell]) -> Vec<Plot> {
     }
     if groups.is_empty() {
         let reason =
-            "Neither the server's statistics nor the responses told how large the executed batches were.";
+            "Neither the server's statistics nor the responses report the sizes of executed batches.";
         return vec![Plot::absent(TITLE, reason)];
     }
     let mut sizes: Vec<u64> = groups.iter().flat_map(|(_, by_size)| by_size.keys().copied()).collect();
@@ -51,6 +51,6 @@ pub fn executed(cells: &[Cell]) -> Vec<Plot> {
     };
     let panels = groups.iter().zip(names).map(panel).collect();
     let caption =
-        "Share of inferences that ran in a batch of each size; sizes that no panel has are left out.";
+        "Share of inferences that ran in a batch of each size. Sizes that do not occur are left out.";
     figures(("executed-batch-sizes", &title, caption.into()), panels, true, true)
 }

@@ -1,6 +1,6 @@
-//! The run in the order in which it went, so that heat and drift show.
+//! The run in order of measurement, which shows heat and drift.
 
-use super::figure;
+use super::parts::{figure, no_energy};
 use crate::report::cells::{Cell, grouped, short_name};
 use crate::report::figure::{Kind, Mark, Panel, Plot, dimension};
 use crate::report::scale::Scale;
@@ -12,7 +12,7 @@ fn device(point: &Point, value: fn(&DeviceState) -> Option<f64>) -> Option<f64> 
     point.consumption.device.as_ref().and_then(value)
 }
 
-/// Plot 10: throughput by visit, its drift between repeats, and what the devices told.
+/// Plot 10: throughput, its drift between repeats, and the state of the devices, in order of measurement.
 pub fn over_visits(results: &Results, cells: &[Cell]) -> Plot {
     const TITLE: &str = "In order of measurement";
     let visits = cells.iter().map(|cell| cell.repeats.len()).sum::<usize>();
@@ -53,15 +53,15 @@ pub fn over_visits(results: &Results, cells: &[Cell]) -> Plot {
         Some((point.inferences_per_s / mean - 1.0) * 100.0)
     };
     let drift = marks(&drift);
-    panels.insert(1, panel("Throughput of repeats", "off their mean (%)", Scale::Linear, drift));
+    panels.insert(1, panel("Throughput of repeats", "difference from mean (%)", Scale::Linear, drift));
     panels.retain(|panel| !panel.marks.is_empty());
 
-    let mut caption = String::from("Points in the order in which they were visited.");
+    let mut caption = String::from("Points in the order of measurement.");
     if panels.iter().any(|panel| panel.title.contains("repeats")) {
-        caption += " Repeats of one point that differ more the later they were measured are a sign of drift.";
+        caption += " Repeats that differ more the later they were measured indicate drift.";
     }
     if !results.power.has_energy {
-        caption = format!("{caption} {}", super::no_energy(results));
+        caption = format!("{caption} {}", no_energy(results));
     }
     figure(("visits", TITLE, caption), panels, true, false)
 }

@@ -1,0 +1,143 @@
+//! The server's JSON of a configuration: Triton's protobuf messages as far as this backend reads them.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde::de::{Deserializer, Error};
+use serde_json::Value;
+
+/// What `TRITONBACKEND_BackendConfig` returns.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct BackendConfig {
+    /// The options of `--backend-config` for this backend, and some that the server adds.
+    pub cmdline: BTreeMap<String, Value>,
+}
+
+/// A `ModelConfig`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct ModelConfig {
+    #[serde(deserialize_with = "integer")]
+    pub max_batch_size: i64,
+    #[serde(deserialize_with = "nullable")]
+    pub input: Vec<Tensor>,
+    #[serde(deserialize_with = "nullable")]
+    pub output: Vec<Tensor>,
+    #[serde(deserialize_with = "nullable")]
+    pub instance_group: Vec<InstanceGroup>,
+    #[serde(deserialize_with = "nullable")]
+    pub parameters: BTreeMap<String, Parameter>,
+    #[serde(deserialize_with = "nullable")]
+    pub default_model_filename: String,
+    #[serde(deserialize_with = "nullable")]
+    pub response_cache: ResponseCache,
+    #[serde(deserialize_with = "nullable")]
+    pub model_transaction_policy: TransactionPolicy,
+    pub dynamic_batching: Option<Value>,
+    pub sequence_batching: Option<Value>,
+    pub ensemble_scheduling: Option<Value>,
+    #[serde(deserialize_with = "nullable")]
+    pub batch_input: Vec<Value>,
+    #[serde(deserialize_with = "nullable")]
+    pub batch_output: Vec<Value>,
+}
+
+/// A `ModelInput` or `ModelOutput`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Tensor {
+    #[serde(deserialize_with = "nullable")]
+    pub name: String,
+    #[serde(deserialize_with = "nullable")]
+    pub data_type: String,
+    #[serde(deserialize_with = "integers")]
+    pub dims: Vec<i64>,
+    pub reshape: Option<Reshape>,
+    #[serde(deserialize_with = "nullable")]
+    pub allow_ragged_batch: bool,
+    #[serde(deserialize_with = "nullable")]
+    pub optional: bool,
+    #[serde(deserialize_with = "nullable")]
+    pub is_shape_tensor: bool,
+}
+
+/// A `ModelTensorReshape`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Reshape {
+    #[serde(deserialize_with = "integers")]
+    pub shape: Vec<i64>,
+}
+
+/// A `ModelInstanceGroup`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct InstanceGroup {
+    #[serde(deserialize_with = "nullable")]
+    pub kind: String,
+}
+
+/// A `ModelParameter`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Parameter {
+    #[serde(deserialize_with = "nullable")]
+    pub string_value: String,
+}
+
+/// A `ModelResponseCache`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct ResponseCache {
+    pub enable: bool,
+}
+
+/// A `ModelTransactionPolicy`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct TransactionPolicy {
+    pub decoupled: bool,
+}
+
+/// Whether a message is there and says something.
+pub fn is_set(message: Option<&Value>) -> bool {
+    match message {
+        None | Some(Value::Null) => false,
+        Some(Value::Object(fields)) => !fields.is_empty(),
+        Some(_) => true,
+    }
+}
+
+/// A field that is null reads as if it were not there.
+fn nullable<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(field: D) -> Result<T, D::Error> {
+    Option::deserialize(field).map(Option::unwrap_or_default)
+}
+
+/// Protobuf's JSON may write a 64-bit integer as a string.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Integer {
+    Number(i64),
+    Text(String),
+}
+
+impl Integer {
+    fn value<E: Error>(self) -> Result<i64, E> {
+        match self {
+            Self::Number(number) => Ok(number),
+            Self::Text(text) => {
+                text.parse().map_err(|_| E::custom(format!("'{text}' is not a whole number")))
+            }
+        }
+    }
+}
+
+fn integer<'de, D: Deserializer<'de>>(field: D) -> Result<i64, D::Error> {
+    Option::<Integer>::deserialize(field)?.map_or(Ok(0), Integer::value)
+}
+
+fn integers<'de, D: Deserializer<'de>>(field: D) -> Result<Vec<i64>, D::Error> {
+    let numbers = Option::<Vec<Integer>>::deserialize(field)?.unwrap_or_default();
+    numbers.into_iter().map(Integer::value).collect()
+}

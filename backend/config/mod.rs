@@ -1,0 +1,18 @@
+//! The configuration as types: what the server's JSON says about the backend and about a model, with every value that
+//! this backend acts on checked.
+//!
+//! [`json`] has the server's JSON as structs, [`setting`] the text of one parameter,
+//! [`parameters`] the list of them.
+
+mod backend;
+mod batching;
+mod json;
+mod model;
+mod parameters;
+mod setting;
+mod values;
+
+pub use backend::BackendOptions;
+pub use batching::{Adaptive, Batching, Target};
+pub use model::{ModelConfig, TensorConfig};
+pub use values::{InlineExecution, MathMode, Step, Threads};

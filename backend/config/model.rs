@@ -1,0 +1,246 @@
+//! A model's configuration.
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::backend::BackendOptions;
+use super::batching::Batching;
+use super::json::{self, is_set};
+use super::parameters::Parameters;
+use super::setting::Setting;
+use super::values::{InlineExecution, Step, Threads};
+use crate::triton::{Error, Result};
+
+/// The SavedModel's folder within the version's folder, unless `default_model_filename` names another.
+const FILE_NAME: &str = "model.savedmodel";
+
+/// A tensor as config.pbtxt declares it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TensorConfig {
+    /// The name.
+    pub name: String,
+    /// The type as written, such as `TYPE_FP32`.
+    pub data_type: String,
+    /// The shape that the model sees (`reshape` applied), without the batch dimension; -1 is any size.
+    pub dims: Vec<i64>,
+}
+
+/// A model's configuration.
+#[derive(Debug, PartialEq)]
+pub struct ModelConfig {
+    /// 0: the model has no batch dimension.
+    pub max_batch_size: u32,
+    /// The inputs.
+    pub inputs: Vec<TensorConfig>,
+    /// The outputs, the latency outputs among them.
+    pub outputs: Vec<TensorConfig>,
+    /// The SavedModel's folder within the version's folder.
+    pub file_name: String,
+    /// `TF_GRAPH_TAG`: which of the SavedModel's graphs.
+    pub graph_tag: String,
+    /// `TF_SIGNATURE_DEF`: which of its signatures.
+    pub signature: String,
+    /// The thread counts.
+    pub threads: Threads,
+    /// Whether operations run inline.
+    pub inline: InlineExecution,
+    /// Who makes the batches.
+    pub batching: Batching,
+    /// `TF_FREEZE`: variables become constants at load, where that can be done.
+    pub freeze: bool,
+    /// The latency values go into the response's parameters too.
+    pub latency_parameters: bool,
+    /// All instances are of kind KIND_CPU.
+    pub cpu_only: bool,
+    /// Responses may come out of the server's cache.
+    pub response_cache: bool,
+    /// Where to panic for a request with the id "panic".
+    pub test_panic: Option<Step>,
+    /// Parameters that mean nothing here.
+    pub unknown_parameters: Vec<String>,
+}
+
+impl ModelConfig {
+    /// Reads the server's JSON of a model's configuration.
+    ///
+    /// # Errors
+    /// A setting that this backend does not honour, or a value that its parameter does not take.
+    pub fn from_json(config: &Value, options: &BackendOptions) -> Result<Self> {
+        let config = json::ModelConfig::deserialize(config)
+            .map_err(|e| Error::internal(format!("the server's JSON of the model's configuration: {e}")))?;
+        refuse_unsupported(&config)?;
+        let mut parameters = Parameters::default();
+        for (name, json::Parameter { string_value }) in &config.parameters {
+            parameters.set(&Setting {
+                place: "the parameters of config.pbtxt",
+                name,
+                value: string_value,
+            })?;
+        }
+        let is_cpu = |group: &json::InstanceGroup| group.kind == "KIND_CPU";
+        Ok(Self {
+            max_batch_size: config.max_batch_size.try_into().unwrap_or(0),
+            inputs: tensors("input", config.input)?,
+            outputs: tensors("output", config.output)?,
+            file_name: Some(config.default_model_filename)
+                .filter(|name| !name.is_empty())
+                .unwrap_or_else(|| FILE_NAME.into()),
+            batching: parameters
+                .batching
+                .read(config.dynamic_batching.is_some_and(|value| !value.is_null()))?,
+            graph_tag: parameters.graph_tag,
+            signature: parameters.signature,
+            threads: parameters.threads,
+            inline: parameters.inline,
+            freeze: parameters.freeze,
+            latency_parameters: parameters.latency_parameters.unwrap_or(options.latency_parameters),
+            cpu_only: !config.instance_group.is_empty() && config.instance_group.iter().all(is_cpu),
+            response_cache: config.response_cache.enable,
+            test_panic: parameters.test_panic,
+            unknown_parameters: parameters.unknown,
+        })
+    }
+
+    /// The parameters there are, for somebody who mistyped one.
+    pub fn known_parameters() -> String {
+        Parameters::known()
+    }
+}
+
+/// Refuses the messages of a configuration that this backend does not honour: better than to ignore them.
+fn refuse_unsupported(config: &json::ModelConfig) -> Result<()> {
+    let asked_for = [
+        (is_set(config.sequence_batching.as_ref()), "'sequence_batching'", "use dynamic_batching or neither"),
+        (
+            !config.batch_input.is_empty(),
+            "'batch_input'",
+            "remove it: every input has to be a tensor of the SavedModel",
+        ),
+        (
+            !config.batch_output.is_empty(),
+            "'batch_output'",
+            "remove it: every output has its own batch dimension",
+        ),
+        (
+            is_set(config.ensemble_scheduling.as_ref()),
+            "'ensemble_scheduling'",
+            "an ensemble needs no backend: remove the backend from it",
+        ),
+        (
+            config.model_transaction_policy.decoupled,
+            "a decoupled 'model_transaction_policy'",
+            "every request has exactly one response here",
+        ),
+    ];
+    match asked_for.iter().find(|(is_set, ..)| *is_set) {
+        Some((_, what, advice)) => Err(unsupported(what, advice)),
+        None => Ok(()),
+    }
+}
+
+fn unsupported(what: &str, advice: &str) -> Error {
+    Error::unsupported(format!("config.pbtxt asks for {what}, which this backend does not support: {advice}"))
+}
+
+fn tensors(kind: &str, declared: Vec<json::Tensor>) -> Result<Vec<TensorConfig>> {
+    let tensors: Vec<TensorConfig> =
+        declared.into_iter().map(|tensor| tensor_config(kind, tensor)).collect::<Result<_>>()?;
+    for (index, TensorConfig { name, .. }) in tensors.iter().enumerate() {
+        if tensors[..index].iter().any(|earlier| earlier.name == *name) {
+            return Err(Error::invalid(format!(
+                "config.pbtxt declares the {kind} '{name}' more than once: keep one of the declarations"
+            )));
+        }
+    }
+    Ok(tensors)
+}
+
+fn tensor_config(kind: &str, tensor: json::Tensor) -> Result<TensorConfig> {
+    let name = tensor.name;
+    for (is_set, option, advice) in [
+        (tensor.allow_ragged_batch, "allow_ragged_batch", "only requests of equal shapes share a batch"),
+        (tensor.optional, "optional", "a SavedModel needs all of its inputs"),
+        (tensor.is_shape_tensor, "is_shape_tensor", "that is a setting of TensorRT's"),
+    ] {
+        if is_set {
+            return Err(unsupported(&format!("'{option}' of {kind} '{name}'"), advice));
+        }
+    }
+    let dims = tensor.reshape.map_or(tensor.dims, |reshape| reshape.shape);
+    Ok(TensorConfig { name, data_type: tensor.data_type, dims })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn model(config: &Value) -> Result<ModelConfig> {
+        ModelConfig::from_json(config, &BackendOptions::default())
+    }
+
+    #[test]
+    fn reads_what_the_server_sends() {
+        let config = model(&json!({
+            "max_batch_size": 32,
+            "input": [{"name": "input", "data_type": "TYPE_FP32", "dims": [299, "299", 3], "optional": false}],
+            "output": [{"name": "p", "data_type": "TYPE_FP32", "dims": [10], "reshape": {"shape": [-1, 5]}}],
+            "instance_group": [{"kind": "KIND_CPU", "count": 2}],
+            "batch_input": [],
+            "parameters": {"TF_NUM_INTRA_THREADS": {"string_value": "2"}, "mine": {"string_value": "x"}},
+        }))
+        .unwrap();
+        assert_eq!(config.max_batch_size, 32);
+        assert_eq!(config.inputs[0].dims, [299, 299, 3]);
+        assert_eq!(config.outputs[0].dims, [-1, 5], "the model sees the reshaped output");
+        assert_eq!(config.threads.intra, Some(2));
+        assert!(config.cpu_only);
+        assert_eq!(config.unknown_parameters, ["mine"]);
+        assert_eq!(config.file_name, "model.savedmodel");
+    }
+
+    #[test]
+    fn a_null_is_nothing() {
+        let config = model(&json!({
+            "max_batch_size": null, "input": null, "parameters": null, "default_model_filename": null,
+            "dynamic_batching": null, "sequence_batching": {}, "instance_group": null, "response_cache": null,
+        }));
+        assert_eq!(config, model(&json!({})));
+    }
+
+    #[test]
+    fn the_model_overrules_the_backend_option() {
+        let options = BackendOptions { latency_parameters: true, ..BackendOptions::default() };
+        assert!(ModelConfig::from_json(&json!({}), &options).unwrap().latency_parameters);
+        let off = json!({"parameters": {"latency-parameters": {"string_value": "false"}}});
+        assert!(!ModelConfig::from_json(&off, &options).unwrap().latency_parameters);
+    }
+
+    #[test]
+    fn what_is_not_honoured_is_refused() {
+        for config in [
+            json!({"sequence_batching": {"max_sequence_idle_microseconds": 5}}),
+            json!({"batch_input": [{"kind": "BATCH_ELEMENT_COUNT"}]}),
+            json!({"model_transaction_policy": {"decoupled": true}}),
+            json!({"input": [{"name": "x", "allow_ragged_batch": true}]}),
+            json!({"input": [{"name": "x", "optional": true}]}),
+            json!({"parameters": {"TF_INIT_OPS_FILE": {"string_value": "ops.json"}}}),
+        ] {
+            let error = model(&config).unwrap_err().message;
+            assert!(error.contains("this backend does not support"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_tensor_is_declared_once() {
+        let x = |dims: i64| json!({"name": "x", "data_type": "TYPE_FP32", "dims": [dims]});
+        for kind in ["input", "output"] {
+            for second in [1, 2] {
+                let error = model(&json!({ kind: [x(1), x(second)] })).unwrap_err().message;
+                assert!(error.contains(&format!("declares the {kind} 'x' more than once")), "{error}");
+            }
+        }
+        assert!(model(&json!({"input": [x(1)], "output": [x(1)]})).is_ok(), "an input may be an output, too");
+    }
+}

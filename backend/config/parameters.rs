@@ -1,0 +1,168 @@
+//! The model parameters of config.pbtxt that this backend knows.
+
+use super::batching::BatchingParameters;
+use super::setting::Setting;
+use super::values::{InlineExecution, LATENCY_PARAMETERS, Step, Threads};
+use crate::triton::{Error, Result};
+
+/// What the parameters say.
+#[derive(Debug)]
+pub struct Parameters {
+    pub latency_parameters: Option<bool>,
+    pub batching: BatchingParameters,
+    pub graph_tag: String,
+    pub signature: String,
+    pub threads: Threads,
+    pub inline: InlineExecution,
+    pub freeze: bool,
+    pub test_panic: Option<Step>,
+    /// The names of those that mean nothing here.
+    pub unknown: Vec<String>,
+}
+
+impl Default for Parameters {
+    fn default() -> Self {
+        Self {
+            latency_parameters: None,
+            batching: BatchingParameters::default(),
+            graph_tag: "serve".into(),
+            signature: "serving_default".into(),
+            threads: Threads::default(),
+            inline: InlineExecution::default(),
+            freeze: true,
+            test_panic: None,
+            unknown: Vec::new(),
+        }
+    }
+}
+
+/// Reads the text of one parameter.
+type Set = fn(&mut Parameters, &Setting<'_>) -> Result<()>;
+
+/// Every parameter there is, by name. docs/configuration.md describes them to users.
+const PARAMETERS: [(&str, Set); 12] = [
+    (LATENCY_PARAMETERS, |to, setting| setting.boolean().map(|on| to.latency_parameters = Some(on))),
+    ("batching", |to, setting| to.batching.set_batching(setting)),
+    ("latency_target_ms", |to, setting| to.batching.set_target(setting)),
+    ("latency_percentile", |to, setting| to.batching.set_percentile(setting)),
+    ("max_queue_size", |to, setting| to.batching.set_max_queue_size(setting)),
+    ("TF_GRAPH_TAG", |to, setting| {
+        to.graph_tag = setting.value.into();
+        Ok(())
+    }),
+    ("TF_SIGNATURE_DEF", |to, setting| {
+        to.signature = setting.value.into();
+        Ok(())
+    }),
+    ("TF_NUM_INTRA_THREADS", |to, setting| {
+        setting.thread_count().map(|count| to.threads.intra = Some(count))
+    }),
+    ("TF_NUM_INTER_THREADS", |to, setting| {
+        setting.thread_count().map(|count| to.threads.inter = Some(count))
+    }),
+    ("TF_USE_PER_SESSION_THREADS", |to, setting| setting.boolean().map(|own| to.threads.per_session = own)),
+    ("TF_RUN_IN_CALLING_THREAD", |to, setting| {
+        to.inline = match setting.auto_or_boolean()? {
+            None => InlineExecution::Measured,
+            Some(true) => InlineExecution::Always,
+            Some(false) => InlineExecution::Never,
+        };
+        Ok(())
+    }),
+    ("TF_FREEZE", |to, setting| {
+        to.freeze = match setting.auto_or_boolean() {
+            Ok(None) => true,
+            Ok(Some(false)) => false,
+            _ => return Err(setting.wrong("auto or false")),
+        };
+        Ok(())
+    }),
+];
+
+/// For this project's own tests, and so not listed for users: panics in the named step for a request whose id is
+/// "panic".
+const TEST_PANIC: &str = "test_panic";
+
+/// Known from the official backend, and refused.
+const INIT_OPS: &str = "TF_INIT_OPS_FILE";
+
+impl Parameters {
+    /// Reads one parameter.
+    ///
+    /// # Errors
+    /// A value that the parameter does not take, or a parameter that this backend does not honour.
+    pub fn set(&mut self, setting: &Setting<'_>) -> Result<()> {
+        if let Some((_, set)) = PARAMETERS.iter().find(|(name, _)| *name == setting.name) {
+            return set(self, setting);
+        }
+        match setting.name {
+            TEST_PANIC => {
+                self.test_panic = Some(match setting.value {
+                    "execute" => Step::Execute,
+                    "gather" => Step::Gather,
+                    "scatter" => Step::Scatter,
+                    _ => return Err(setting.wrong("execute, gather or scatter")),
+                });
+            }
+            INIT_OPS => {
+                return Err(Error::unsupported(
+                    "config.pbtxt has the parameter TF_INIT_OPS_FILE, which this backend does not support: export a \
+                     SavedModel whose main op runs the initializers",
+                ));
+            }
+            unknown => self.unknown.push(unknown.to_string()),
+        }
+        Ok(())
+    }
+
+    /// The names of the parameters there are, for somebody who mistyped one.
+    pub fn known() -> String {
+        PARAMETERS.map(|(name, _)| name).join(", ")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(name: &str, value: &str) -> Result<Parameters> {
+        let mut parameters = Parameters::default();
+        parameters.set(&Setting { place: "the parameters of config.pbtxt", name, value })?;
+        Ok(parameters)
+    }
+
+    #[test]
+    fn wrong_values_are_named() {
+        for (name, value, expected) in [
+            ("latency-parameters", "maybe", "expected true or false, found 'maybe'"),
+            ("batching", "dynamic", "expected adaptive or triton, found 'dynamic'"),
+            ("TF_NUM_INTRA_THREADS", "-1", "expected a whole number"),
+            ("TF_NUM_INTER_THREADS", "4.5", "expected a whole number"),
+            ("TF_USE_PER_SESSION_THREADS", "", "expected true or false, found ''"),
+            ("TF_RUN_IN_CALLING_THREAD", "maybe", "expected auto, true or false, found 'maybe'"),
+            ("TF_FREEZE", "true", "expected auto or false, found 'true'"),
+            ("test_panic", "never", "expected execute, gather or scatter"),
+        ] {
+            let error = read(name, value).unwrap_err().message;
+            assert!(error.contains(&format!("'{name}'")) && error.contains(expected), "{error}");
+        }
+        assert!(read("TF_INIT_OPS_FILE", "ops.json").unwrap_err().message.contains("does not support"));
+    }
+
+    #[test]
+    fn freezing_can_be_turned_off() {
+        assert!(Parameters::default().freeze);
+        for (value, expected) in [("auto", true), ("AUTO", true), ("false", false), ("Off", false)] {
+            assert_eq!(read("TF_FREEZE", value).unwrap().freeze, expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn a_parameter_is_listed_once_and_others_are_only_noted() {
+        let mut names = PARAMETERS.map(|(name, _)| name);
+        names.sort_unstable();
+        assert!(names.windows(2).all(|pair| pair[0] != pair[1]), "{names:?}");
+        assert_eq!(read("mine", "x").unwrap().unknown, ["mine"]);
+        assert!(!Parameters::known().contains(TEST_PANIC));
+    }
+}

@@ -1,0 +1,48 @@
+//! The values that settings can have.
+
+/// The backend option and model parameter that puts the latency values into the response's parameters.
+pub const LATENCY_PARAMETERS: &str = "latency-parameters";
+
+/// `fpmath-mode`: oneDNN's math mode, one for all models of the process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MathMode {
+    /// FP32 as it is.
+    Strict,
+    /// FP32 models may be computed in BF16.
+    Bf16,
+}
+
+/// TensorFlow's thread counts; what is not set is TensorFlow's own choice.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Threads {
+    /// `TF_NUM_INTRA_THREADS`: threads within one operation.
+    pub intra: Option<u32>,
+    /// `TF_NUM_INTER_THREADS`: operations that run at the same time.
+    pub inter: Option<u32>,
+    /// `TF_USE_PER_SESSION_THREADS`: threads of the model's own, in place of the process's.
+    pub per_session: bool,
+}
+
+/// `TF_RUN_IN_CALLING_THREAD`: whether a session runs its operations inline, in the thread that calls it, in place of
+/// TensorFlow's inter-op threads.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum InlineExecution {
+    /// Whichever is faster when both are tried at load.
+    #[default]
+    Measured,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// The steps in which the parameter `test_panic` can make the backend panic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Before anything else.
+    Execute,
+    /// While the inputs are gathered.
+    Gather,
+    /// While the outputs are written.
+    Scatter,
+}

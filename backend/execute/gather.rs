@@ -1,0 +1,212 @@
+//! The requests' input buffers become one batched tensor for each input of the model.
+//!
+//! They are copied into it once. A batch of one request whose input is a single, aligned buffer needs no copy: the
+//! tensor borrows the request's memory ([`borrow`]).
+//!
+//! One walk checks each input and notes its buffers in a flat list. What makes the messages of bad requests is kept out
+//! of line: TensorFlow's run leaves little of this code in the processor's caches, so its size is what it costs.
+
+use smallvec::SmallVec;
+
+use crate::few::{Dims, Few};
+use crate::model::{Model, TensorSpec};
+use crate::tensorflow::{ALIGNMENT, Tensor, TensorPool, byte_size};
+use crate::triton::request::{InputBuffer, Request};
+use crate::triton::{DataType, Error, Result};
+
+/// The inputs of a batch.
+pub struct Gathered {
+    /// One tensor for each input of the model, the requests' rows one after the other; or why none of the requests can
+    /// run.
+    pub tensors: Result<Few<Tensor>>,
+    /// For each request how many rows it has in the batch, or why it cannot be part of it.
+    pub rows: Few<Result<usize>>,
+    /// The rows of all of them.
+    pub total_rows: usize,
+}
+
+/// One input of one request, checked.
+struct Part<'r> {
+    shape: &'r [i64],
+    first: InputBuffer<'r>,
+    /// Nearly always none: the server passes on the buffer that it received.
+    others: Vec<InputBuffer<'r>>,
+}
+
+/// The inputs of the requests that are part of the batch, those of a request one after the other.
+type Parts<'r> = SmallVec<[Part<'r>; 2]>;
+
+/// Gathers the inputs. A request that does not fit gets an error, and the others their batch.
+pub fn gather(model: &Model, pool: &TensorPool, requests: &[Request]) -> Gathered {
+    let mut parts = Parts::new();
+    let mut rows = Few::with_capacity(requests.len());
+    let mut total_rows = 0;
+    for request in requests {
+        let start = parts.len();
+        let own = add(model, request, total_rows, &mut parts);
+        match own {
+            Ok(own) => total_rows += own,
+            Err(_) => parts.truncate(start),
+        }
+        rows.push(own);
+    }
+    Gathered { tensors: tensors(model, pool, &parts, total_rows), rows, total_rows }
+}
+
+/// Checks the inputs of a request and adds them to those of the others, which have `total` rows. Returns its rows.
+fn add<'r>(model: &Model, request: &'r Request, total: usize, parts: &mut Parts<'r>) -> Result<usize> {
+    let start = parts.len();
+    for spec in &model.inputs {
+        let part = check_input(model, spec, request).map_err(|e| at_input(model, spec, e))?;
+        parts.push(part);
+    }
+    if !model.batching {
+        return Ok(1);
+    }
+    let (earlier, own) = parts.split_at(start);
+    let rows = own.first().map_or(1, |part| part.shape[0]);
+    for (index, (spec, part)) in model.inputs.iter().zip(own).enumerate() {
+        if part.shape[0] != rows {
+            return Err(other_rows(model, spec, rows, part.shape[0]));
+        }
+        // The server batches only requests of equal shapes; this one differs all the same.
+        if let Some(first) = earlier.get(index).filter(|first| first.shape[1..] != part.shape[1..]) {
+            return Err(other_shape(model, spec, first.shape, part.shape));
+        }
+        if total > 0 && byte_size(spec.datatype, &batch_shape(part.shape, total + rows as usize)).is_none() {
+            return Err(at_input(model, spec, too_large(part.shape)));
+        }
+    }
+    Ok(rows as usize)
+}
+
+fn check_input<'r>(model: &Model, spec: &TensorSpec, request: &'r Request) -> Result<Part<'r>> {
+    let input = request.input(&spec.c_name)?;
+    if input.datatype != spec.datatype.raw() {
+        return Err(other_type(spec, DataType::from_raw(input.datatype)));
+    }
+    let shape = input.shape;
+    let skip = usize::from(model.batching);
+    let fits = |(&expected, &dim): (&i64, &i64)| dim >= 0 && (expected == -1 || expected == dim);
+    if shape.len() != spec.dims.len() + skip
+        || !spec.dims.iter().zip(&shape[skip..]).all(fits)
+        || shape.first().is_some_and(|&dim| dim < 0)
+    {
+        return Err(unfit_shape(model, spec, shape));
+    }
+    let expected = byte_size(spec.datatype, shape).ok_or_else(|| too_large(shape))?;
+    let part = Part { shape, first: input.first_buffer()?, others: input.further_buffers()? };
+    let found = part.others.iter().fold(part.first.len(), |bytes, buffer| bytes.saturating_add(buffer.len()));
+    if found != expected {
+        return Err(other_size(spec, shape, expected, found));
+    }
+    Ok(part)
+}
+
+fn tensors(model: &Model, pool: &TensorPool, parts: &[Part<'_>], total_rows: usize) -> Result<Few<Tensor>> {
+    let count = model.inputs.len();
+    let alone = parts.len() == count;
+    let mut tensors = Few::with_capacity(count);
+    // Without a request there is nothing to zip.
+    for (index, (spec, first)) in model.inputs.iter().zip(parts).enumerate() {
+        if alone
+            && model.session.keeps_nothing()
+            && let Some(tensor) = borrow(spec.datatype, first)
+        {
+            tensors.push(tensor);
+            continue;
+        }
+        let mut shape = Dims::from_slice(first.shape);
+        if model.batching {
+            shape[0] = total_rows as i64;
+        }
+        let mut blank = pool.take(spec.datatype, &shape)?;
+        for part in parts[index..].iter().step_by(count) {
+            blank.append(&part.first);
+            part.others.iter().for_each(|buffer| blank.append(buffer));
+        }
+        tensors.push(blank.finish()?);
+    }
+    Ok(tensors)
+}
+
+/// A tensor in the memory of a request's only buffer of an input; nothing if it has to be copied, because it is in
+/// several pieces or not aligned as TensorFlow wants it.
+///
+/// In shared memory the client may change the data while the graph runs. With copied data that can only make its own
+/// answer wrong; so that this stays so, integers that a kernel may use as an index or a size after it has checked them
+/// are always copied, and so are booleans, whose bytes have to be 0 or 1.
+fn borrow(datatype: DataType, part: &Part<'_>) -> Option<Tensor> {
+    let is_data = matches!(
+        datatype,
+        DataType::Fp16 | DataType::Bf16 | DataType::Fp32 | DataType::Fp64 | DataType::UInt8 | DataType::Int8
+    );
+    let aligned = part.first.as_ptr().addr().is_multiple_of(ALIGNMENT);
+    // Asked before the memory is lent, which costs a heap request.
+    if !is_data || !aligned || !part.others.is_empty() || part.first.len() == 0 {
+        return None;
+    }
+    Tensor::borrowing(datatype, part.shape, part.first.lend()).ok()
+}
+
+fn batch_shape(shape: &[i64], total: usize) -> Dims<i64> {
+    let mut shape = Dims::from_slice(shape);
+    shape[0] = total as i64;
+    shape
+}
+
+// What follows is for requests that get an error.
+
+#[cold]
+#[inline(never)]
+fn at_input(model: &Model, spec: &TensorSpec, error: Error) -> Error {
+    error.context(format!("model '{}', input '{}'", model.name, spec.name))
+}
+
+#[cold]
+#[inline(never)]
+fn too_large(shape: &[i64]) -> Error {
+    Error::invalid(format!("expected a tensor of less than 2^63 bytes, found shape {shape:?}"))
+}
+
+#[cold]
+#[inline(never)]
+fn other_type(spec: &TensorSpec, found: Option<DataType>) -> Error {
+    let found = found.map_or("another type", DataType::name);
+    Error::invalid(format!("expected {}, found {found}", spec.datatype))
+}
+
+#[cold]
+#[inline(never)]
+fn unfit_shape(model: &Model, spec: &TensorSpec, shape: &[i64]) -> Error {
+    // Of a request of zero rows the server passes on the other dimensions only.
+    let zero_rows = model.batching && shape.len() == spec.dims.len();
+    let batch = if model.batching { " after the batch dimension" } else { "" };
+    let hint = if zero_rows { ", without one: is it a request of zero rows?" } else { "" };
+    Error::invalid(format!("expected shape {:?}{batch}, found {shape:?}{hint}", spec.dims))
+}
+
+#[cold]
+#[inline(never)]
+fn other_size(spec: &TensorSpec, shape: &[i64], expected: usize, found: usize) -> Error {
+    Error::invalid(format!("expected {expected} bytes for {} {shape:?}, found {found}", spec.datatype))
+}
+
+#[cold]
+#[inline(never)]
+fn other_rows(model: &Model, spec: &TensorSpec, expected: i64, found: i64) -> Error {
+    let error = Error::invalid(format!(
+        "expected the same batch size as in the other inputs ({expected}), found {found}"
+    ));
+    at_input(model, spec, error)
+}
+
+#[cold]
+#[inline(never)]
+fn other_shape(model: &Model, spec: &TensorSpec, first: &[i64], found: &[i64]) -> Error {
+    let error = Error::invalid(format!(
+        "expected shape {:?} after the batch dimension, as in the other requests of the batch, found {found:?}",
+        &first[1..]
+    ));
+    at_input(model, spec, error)
+}

@@ -1,0 +1,14 @@
+//! The pipeline that a batch of requests goes through, one file for each step.
+//!
+//! [`pipeline`] has it on one screen: [`gather`] makes one tensor of the requests' buffers for each input, the session
+//! runs, [`scatter`] writes each request's rows of the outputs into its response, [`timing`] takes the request's end
+//! and attaches its times. [`inline`] says in whose threads the session runs.
+
+mod gather;
+mod inline;
+mod pipeline;
+mod scatter;
+mod timing;
+
+pub use inline::InlineRows;
+pub use pipeline::{Executed, Executor};

@@ -1,0 +1,201 @@
+//! What happens to the requests of one execution, from end to end.
+
+use std::ops::Range;
+
+use super::gather::gather;
+use super::inline::InlineRows;
+use super::scatter::{self, Computed, Wanted};
+use super::timing::{self, BatchTimes};
+use crate::config::Step;
+use crate::few::Few;
+use crate::model::Model;
+use crate::tensorflow::TensorPool;
+use crate::triton::clock::now_ns;
+use crate::triton::request::{Answered, Request};
+use crate::triton::{Error, Result};
+
+/// A model with what it takes to execute batches of it.
+#[derive(Debug)]
+pub struct Executor {
+    /// The model.
+    pub model: Model,
+    /// Which batches run inline.
+    pub inline: InlineRows,
+    /// The input tensors of earlier batches, for later ones.
+    pool: TensorPool,
+    /// [`execute`], or for the tests of panics the same with a fault planted.
+    execute: fn(&Executor, Few<Request>) -> Option<Executed>,
+    /// Where that fault is.
+    test_panic: Option<Step>,
+}
+
+/// A batch that was executed.
+#[derive(Clone, Copy, Debug)]
+pub struct Executed {
+    /// Rows in it.
+    pub rows: usize,
+    /// From its start to the end of its last request, in nanoseconds.
+    pub ns: u64,
+}
+
+/// A request that is part of the batch.
+struct Member {
+    request: Request,
+    /// Its rows in the batch.
+    rows: Range<usize>,
+    wanted: Wanted,
+}
+
+impl Executor {
+    /// Executes batches of `model`, in TensorFlow's threads. `test_panic` plants a panic for a request whose id is
+    /// "panic", for tests.
+    pub fn new(model: Model, test_panic: Option<Step>) -> Self {
+        let execute = if test_panic.is_some() { execute::<PlantedPanic> } else { execute::<NoFault> };
+        Self { model, inline: InlineRows::NONE, pool: TensorPool::default(), execute, test_panic }
+    }
+
+    /// Executes requests that the server handed over together, and answers every one of them.
+    pub fn execute(&self, requests: Few<Request>) {
+        if self.model.batching {
+            self.execute_batch(requests);
+        } else {
+            // Without a batch dimension two requests cannot share an execution.
+            for request in requests {
+                self.execute_batch(Few::from_iter([request]));
+            }
+        }
+    }
+
+    /// Executes requests as one batch and answers every one of them. Returns nothing if nothing was computed.
+    pub fn execute_batch(&self, requests: Few<Request>) -> Option<Executed> {
+        (self.execute)(self, requests)
+    }
+}
+
+fn execute<F: Fault>(executor: &Executor, requests: Few<Request>) -> Option<Executed> {
+    let exec_start = now_ns();
+    let Executor { model, pool, .. } = executor;
+    F::at(executor, Step::Execute, &requests);
+
+    let gathered = gather(model, pool, &requests);
+    F::at(executor, Step::Gather, &requests);
+    let members = admit(model, requests, gathered.rows);
+    if members.is_empty() {
+        return None;
+    }
+    let rows = gathered.total_rows;
+    let outputs = scatter::to_compute(model, members.iter().map(|member| &member.wanted));
+
+    let compute_start = now_ns();
+    let result = match &gathered.tensors {
+        Ok(inputs) => model.session.run(inputs, &outputs, executor.inline.run_options(rows)),
+        Err(error) => Err(error.clone()),
+    };
+    let compute_end = now_ns();
+
+    let times = BatchTimes { exec_start, compute_start, compute_end, executed_batch_size: rows };
+    let computed = result.and_then(|tensors| {
+        let computed = Computed { outputs: &outputs, tensors, rows };
+        scatter::check(model, &computed).map(|()| computed)
+    });
+    let (answered, executed) = answer_all::<F>(executor, computed, &times, members);
+    // The outputs are gone by now: one may have been an input. A lent buffer goes back to its request here.
+    pool.give_back(gathered.tensors.into_iter().flatten());
+    // Each request's statistics and its release, after every answer has left.
+    drop(answered);
+    executed
+}
+
+/// Keeps the requests that can run together and answers the others with their error.
+fn admit(model: &Model, requests: Few<Request>, rows: Few<Result<usize>>) -> Few<Member> {
+    let mut members = Few::with_capacity(requests.len());
+    let mut start = 0;
+    for (request, rows) in requests.into_iter().zip(rows) {
+        // A request that is refused here leaves its rows in the batch, which then belong to nobody.
+        let end = rows.as_ref().map_or(start, |rows| start + rows);
+        match rows.and_then(|_| Wanted::by(&request, model)) {
+            Ok(wanted) => members.push(Member { request, rows: start..end, wanted }),
+            Err(error) => drop(request.fail(error)),
+        }
+        start = end;
+    }
+    members
+}
+
+/// Answers the members of a batch with what was computed for them, or all with the same error.
+fn answer_all<F: Fault>(
+    executor: &Executor,
+    computed: Result<Computed<'_>>,
+    times: &BatchTimes,
+    members: Few<Member>,
+) -> (Few<Answered>, Option<Executed>) {
+    let computed = match computed {
+        Ok(computed) => computed,
+        Err(error) => return (fail_all(&executor.model, error, members), None),
+    };
+    let mut answered: Few<Answered> = Few::with_capacity(members.len());
+    let mut last = None;
+    for member in members {
+        let member = answer::<F>(executor, &computed, times, member);
+        last = member.stamps().copied().or(last);
+        answered.push(member);
+    }
+    let last = last.unwrap_or_else(|| times.end(times.exec_start));
+    answered[0].report_execution(computed.rows, &last);
+    (answered, Some(Executed { rows: computed.rows, ns: last.request_end - times.exec_start }))
+}
+
+/// Answers all members of a batch with the same error.
+#[cold]
+#[inline(never)]
+fn fail_all(model: &Model, error: Error, members: Few<Member>) -> Few<Answered> {
+    let error = error.context(format!("model '{}'", model.name));
+    members.into_iter().map(|member| member.request.fail(error.clone())).collect()
+}
+
+/// Writes a request's outputs, takes its end, attaches its times, sends the response.
+fn answer<F: Fault>(
+    executor: &Executor,
+    computed: &Computed<'_>,
+    times: &BatchTimes,
+    member: Member,
+) -> Answered {
+    let Member { request, rows, wanted } = member;
+    let model = &executor.model;
+    F::at(executor, Step::Scatter, std::slice::from_ref(&request));
+    let response = match request.respond() {
+        Ok(response) => response,
+        Err(answered) => return answered,
+    };
+    let filled = scatter::write(model, computed, &wanted, &rows, &response).and_then(|()| {
+        let own_rows = model.batching.then_some(rows.len());
+        timing::attach(times, &response, own_rows, wanted.measures(model), model.latency_parameters)
+    });
+    match filled {
+        Ok(stamps) => response.send(stamps),
+        Err(error) => response.fail(error),
+    }
+}
+
+/// What goes wrong on purpose in the steps of an execution. The choice is made at load, so that the pipeline that
+/// users run has none of it.
+trait Fault {
+    fn at(executor: &Executor, step: Step, requests: &[Request]);
+}
+
+struct NoFault;
+
+impl Fault for NoFault {
+    fn at(_: &Executor, _: Step, _: &[Request]) {}
+}
+
+/// Panics in the step that the model's parameter `test_panic` names, for a request with the id "panic".
+struct PlantedPanic;
+
+impl Fault for PlantedPanic {
+    fn at(executor: &Executor, step: Step, requests: &[Request]) {
+        if executor.test_panic == Some(step) && requests.iter().any(|request| request.id() == Ok("panic")) {
+            panic!("planted by the parameter test_panic, in {step:?}");
+        }
+    }
+}

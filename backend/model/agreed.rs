@@ -1,0 +1,194 @@
+//! Holds a model's configuration against the signature of its SavedModel.
+
+use std::ffi::CString;
+
+use super::measure::{Measure, check_declaration};
+use super::spec::{Selection, TensorSpec, describe, unservable};
+use crate::config::{Batching, ModelConfig, TensorConfig};
+use crate::tensorflow::{Endpoint, Session};
+use crate::triton::{DataType, Error, Result};
+
+/// One version of a model, shared by all its instances.
+#[derive(Debug)]
+pub struct Model {
+    /// Its name, for messages.
+    pub name: String,
+    /// Whether tensors have a batch dimension (`max_batch_size` above 0).
+    pub batching: bool,
+    /// The most rows that a batch may have; 1 without a batch dimension.
+    pub max_batch_size: usize,
+    /// In the order of the session's inputs.
+    pub inputs: Vec<TensorSpec>,
+    /// In the order of the session's outputs; nothing for those that the configuration leaves out.
+    pub outputs: Vec<Option<TensorSpec>>,
+    /// Every output that the configuration declares.
+    pub declared: Selection,
+    /// The latency values that go into the response's parameters.
+    pub latency_parameters: &'static [Measure],
+    /// The SavedModel's session.
+    pub session: Session,
+}
+
+impl Model {
+    /// The model that `config` and the signature of `session` describe.
+    ///
+    /// # Errors
+    /// They disagree, or ask for what this backend does not support.
+    pub fn new(name: String, config: &ModelConfig, session: Session) -> Result<Self> {
+        let batching = config.max_batch_size > 0;
+        let inputs = inputs(&config.inputs, &session.inputs, batching)?;
+        let available = Measure::available(config.batching != Batching::Triton);
+        let (outputs, measures) = outputs(&config.outputs, &session.outputs, batching, available)?;
+        if outputs.iter().all(Option::is_none) {
+            let known: Vec<_> = session.outputs.iter().map(named).collect();
+            return Err(Error::invalid(format!(
+                "config.pbtxt declares no output of the SavedModel, so there is nothing to run; its signature \
+                 has: {}",
+                known.join(", ")
+            )));
+        }
+        if config.response_cache && (!measures.is_empty() || config.latency_parameters) {
+            log::warn!(
+                "model '{name}': a response from the server's response cache repeats the times of the request that \
+                 filled it"
+            );
+        }
+        Ok(Self {
+            name,
+            batching,
+            max_batch_size: config.max_batch_size.max(1) as usize,
+            inputs,
+            declared: Selection {
+                outputs: (0..outputs.len()).filter(|&index| outputs[index].is_some()).collect(),
+                measures,
+            },
+            outputs,
+            latency_parameters: if config.latency_parameters { available } else { &[] },
+            session,
+        })
+    }
+}
+
+/// Every input of the signature has to be declared, and no other.
+fn inputs(declared: &[TensorConfig], signature: &[Endpoint], batching: bool) -> Result<Vec<TensorSpec>> {
+    if let Some(unknown) = declared.iter().find(|tensor| find(signature, &tensor.name).is_none()) {
+        return Err(unknown_name("input", &unknown.name, signature));
+    }
+    signature
+        .iter()
+        .map(|endpoint| {
+            let tensor = declared.iter().find(|tensor| tensor.name == endpoint.name).ok_or_else(|| {
+                let reason = unservable("input", endpoint, batching);
+                let reason = reason.map(|reason| format!(", and it cannot be served: {reason}"));
+                Error::invalid(format!(
+                    "config.pbtxt has no input '{}', which the SavedModel's signature needs ({}){}",
+                    endpoint.name,
+                    describe(endpoint),
+                    reason.unwrap_or_default()
+                ))
+            })?;
+            agree("input", tensor, endpoint, batching)
+        })
+        .collect()
+}
+
+/// Every declared output is one of the signature's or a latency output; the signature may have more.
+/// Returns the first with the specification of each, and the declared ones of the second.
+fn outputs(
+    declared: &[TensorConfig],
+    signature: &[Endpoint],
+    batching: bool,
+    available: &[Measure],
+) -> Result<(Vec<Option<TensorSpec>>, Vec<Measure>)> {
+    let mut specs: Vec<Option<TensorSpec>> = signature.iter().map(|_| None).collect();
+    let mut measures = Vec::new();
+    for tensor in declared {
+        let name = &tensor.name;
+        match (Measure::from_name(name), find(signature, name)) {
+            (Some(measure), None) if !available.contains(&measure) => {
+                return Err(Error::invalid(format!(
+                    "output '{name}' needs a queue that the backend holds itself, because a backend does not see \
+                     Triton's: set the parameter batching: adaptive, or remove the output and take the queue times \
+                     from the server's statistics"
+                )));
+            }
+            (Some(measure), None) => {
+                check_declaration(name, &tensor.data_type, &tensor.dims)?;
+                measures.push(measure);
+            }
+            (Some(_), Some(_)) => {
+                return Err(Error::invalid(format!(
+                    "the SavedModel's own output '{name}' has the name of a latency output: export the \
+                     model with another name for it"
+                )));
+            }
+            (None, Some(index)) => {
+                specs[index] = Some(agree("output", tensor, &signature[index], batching)?);
+            }
+            (None, None) => return Err(unknown_name("output", name, signature)),
+        }
+    }
+    Ok((specs, measures))
+}
+
+fn find(signature: &[Endpoint], name: &str) -> Option<usize> {
+    signature.iter().position(|endpoint| endpoint.name == name)
+}
+
+fn unknown_name(kind: &str, name: &str, signature: &[Endpoint]) -> Error {
+    let known: Vec<_> = signature.iter().map(named).collect();
+    Error::invalid(format!(
+        "config.pbtxt declares {kind} '{name}', which the SavedModel's signature does not have; it has: {}",
+        known.join(", ")
+    ))
+}
+
+fn named(endpoint: &Endpoint) -> String {
+    format!("'{}' ({})", endpoint.name, describe(endpoint))
+}
+
+/// Holds a declared tensor against the signature's of the same name.
+fn agree(kind: &str, tensor: &TensorConfig, endpoint: &Endpoint, batching: bool) -> Result<TensorSpec> {
+    let name = &tensor.name;
+    let disagree = |expected: String, found: String| {
+        Error::invalid(format!(
+            "{kind} '{name}' of config.pbtxt disagrees with the SavedModel's signature ({}): expected \
+             {expected}, found {found}",
+            describe(endpoint)
+        ))
+    };
+    if let Some(reason) = unservable(kind, endpoint, batching) {
+        return Err(Error::unsupported(format!(
+            "{kind} '{name}' of the SavedModel cannot be served: {reason}"
+        )));
+    }
+    let datatype =
+        endpoint.datatype.filter(|datatype| DataType::from_config(&tensor.data_type) == Some(*datatype));
+    let Some(datatype) = datatype else {
+        let expected = endpoint.datatype.map(|datatype| format!("data_type TYPE_{datatype}"));
+        return Err(disagree(expected.unwrap_or_default(), tensor.data_type.clone()));
+    };
+    if let Some(dims) = &endpoint.dims {
+        let expected = match (batching, dims.split_first()) {
+            (false, _) => dims.as_slice(),
+            (true, Some((-1, rest))) => rest,
+            (true, _) => {
+                return Err(disagree(
+                    "max_batch_size: 0, because its first dimension is not a batch of any size".into(),
+                    "a max_batch_size above 0".into(),
+                ));
+            }
+        };
+        let fits = |(&model, &config): (&i64, &i64)| model == -1 || model == config;
+        if expected.len() != tensor.dims.len() || !expected.iter().zip(&tensor.dims).all(fits) {
+            let batch = if batching { " (the batch dimension is left out)" } else { "" };
+            return Err(disagree(format!("dims {expected:?}{batch}"), format!("{:?}", tensor.dims)));
+        }
+    }
+    Ok(TensorSpec {
+        name: name.clone(),
+        c_name: CString::new(name.as_str()).unwrap_or_default(),
+        datatype,
+        dims: tensor.dims.clone(),
+    })
+}

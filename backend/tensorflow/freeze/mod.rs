@@ -1,0 +1,263 @@
+//! Variables become constants when a model is loaded, and TensorFlow's own optimizer makes use of it: batch norm
+//! goes into the weights of a convolution, bias and activation are fused with it, and weights are laid out
+//! once for the kernels that use them.
+//!
+//! Several sessions follow one another: the SavedModel's, in which the variables are read ([`values`]); one of
+//! the graph with constants in their place ([`rewrite`]), for one run, from which TensorFlow hands out the graph that
+//! it has optimised ([`optimised`]); another of that kind where convolutions are scaled ([`weights`]); and the one
+//! that serves.
+
+mod model;
+mod optimised;
+mod rewrite;
+mod values;
+mod weights;
+
+use std::sync::Arc;
+
+use prost::Message;
+
+use super::buffer::Buffer;
+use super::endpoint::{Endpoint, Place};
+use super::graph::{Graph, Outputs};
+use super::inspect;
+use super::proto::config::{ConfigProto, NO_MEM_OPT, OFF};
+use super::proto::graph::GraphDef;
+use super::proto::run::RunMetadata;
+use super::raw_session::RawSession;
+use super::run_options::RunOptions;
+use super::saved_model::Loaded;
+use super::tensor::{Tensor, byte_size};
+use model::{LARGE, Model};
+
+/// Bytes of values that become constants: while the optimizer works, there are up to some ten copies of them.
+const MOST_BYTES_OF_CONSTANTS: usize = 512 << 20;
+/// A protobuf message has to be smaller.
+const MOST_BYTES_OF_MESSAGE: usize = i32::MAX as usize;
+/// The size of a dimension of any size in the run that optimises; the batch dimension is 1.
+const OPEN_DIMENSION: i64 = 128;
+/// Elements that an input may have in that run.
+const MOST_ELEMENTS: usize = 1 << 24;
+
+/// A SavedModel with constants in place of its variables.
+pub struct Frozen {
+    pub loaded: Loaded,
+    /// How many variables have become constants.
+    pub variables: usize,
+    /// The bytes of their values.
+    pub bytes: usize,
+}
+
+/// `config` for a session of a SavedModel of which only the variables are read: nothing is optimised, and what is not
+/// needed for the reading is not placed on a device.
+pub fn only_to_read(config: &ConfigProto) -> ConfigProto {
+    let mut config = without_optimizer(config);
+    config.graph().place_pruned_graph = true;
+    config
+}
+
+/// `config` for the session that serves: its graph has been optimised, and would be for each choice of outputs again.
+fn without_optimizer(config: &ConfigProto) -> ConfigProto {
+    let mut config = config.clone();
+    config.optimizer().disable_meta_optimizer = true;
+    config
+}
+
+/// `config` for the run that optimises: small graphs are optimised, too, and passes that find nothing to do in such a
+/// graph are left out.
+fn with_lean_optimizer(config: &ConfigProto) -> ConfigProto {
+    let mut config = config.clone();
+    let optimizer = config.optimizer();
+    optimizer.min_graph_nodes = -1;
+    optimizer.layout_optimizer = OFF;
+    optimizer.memory_optimization = NO_MEM_OPT;
+    optimizer.loop_optimization = OFF;
+    optimizer.shape_optimization = OFF;
+    optimizer.scoped_allocator_optimization = OFF;
+    optimizer.pin_to_host_optimization = OFF;
+    optimizer.implementation_selector = OFF;
+    optimizer.common_subgraph_elimination = OFF;
+    config
+}
+
+/// Makes a session that answers as `loaded` does, in which its variables are constants. `config` is the configuration of
+/// sessions. With `hold` large weights are kept out of the way of TensorFlow's optimizer where it would not compute with
+/// them.
+///
+/// Nothing is returned where there are no variables.
+///
+/// # Errors
+/// Why `loaded` has to be used as it is.
+pub fn freeze(loaded: &Loaded, config: &ConfigProto, hold: bool) -> Result<Option<Frozen>, String> {
+    let Loaded { session, inputs, outputs, origin } = loaded;
+    let graph = session.graph();
+    let has = |kinds: &[&str]| graph.operations().any(|operation| kinds.contains(&&*operation.op_type()));
+    if has(&["Variable", "VariableV2"]) {
+        return Err("they are TensorFlow 1's reference variables".into());
+    }
+    if !has(&["VarHandleOp"]) {
+        return Ok(None);
+    }
+    if let Some(objection) = inspect::risk(graph, inputs, outputs) {
+        return Err(objection);
+    }
+    let definition = graph.definition().map_err(|e| format!("the graph cannot be read: {e}"))?;
+    let definition: GraphDef = definition.decode().map_err(|e| format!("the graph cannot be read: {e}"))?;
+    let roots: Vec<&str> = inputs.iter().chain(outputs).map(|endpoint| endpoint.place.0.as_str()).collect();
+    let (definition, variables) = rewrite::rewrite(definition, &roots)?;
+    if variables.is_empty() {
+        return Ok(None);
+    }
+    let mut values = values::read(&definition, &variables, session)?;
+    let bytes = values.iter().map(|value| value.bytes().len()).sum();
+
+    let fed: Vec<Place> = inputs.iter().map(|input| input.place.clone()).collect();
+    let mut fetched: Vec<Place> = Vec::new();
+    for Endpoint { place, .. } in outputs {
+        // TensorFlow does not fetch what it is fed.
+        if !fed.contains(place) && !fetched.contains(place) {
+            fetched.push(place.clone());
+        }
+    }
+    let zeros: Vec<Tensor> = inputs.iter().map(zeros).collect::<Result<_, _>>()?;
+    let optimise = |model: Model, values: &[Tensor]| optimise(model, &zeros, values, config);
+    let start = |hold: &[bool]| {
+        let constants =
+            values.iter().zip(hold).filter(|(_, hold)| !**hold).map(|(value, _)| value.bytes().len());
+        if constants.sum::<usize>() > MOST_BYTES_OF_CONSTANTS {
+            return Err(format!(
+                "those that the optimizer would compute with take more than {} MiB, and loading many times that",
+                MOST_BYTES_OF_CONSTANTS >> 20
+            ));
+        }
+        let mut definition = definition.clone();
+        let held = weights::fill_in(&mut definition, &variables, &values, hold);
+        optimise(Model { definition, inputs: fed.clone(), outputs: fetched.clone(), held }, &values)
+    };
+    let mut hold: Vec<bool> = values.iter().map(|value| hold && value.bytes().len() >= LARGE).collect();
+    let mut model = start(&hold)?;
+    let dims = weights::dims(&values);
+    let wanted = weights::wanted(&model, &dims)?;
+    if !wanted.is_empty() {
+        drop(model);
+        wanted.into_iter().for_each(|variable| hold[variable] = false);
+        model = start(&hold)?;
+    }
+    if let Some(scalings) = weights::apply(&mut model, &dims)? {
+        weights::scale(&mut values, scalings)?;
+        model = optimise(model, &values)?;
+    }
+    let Model { definition, inputs: new_inputs, outputs: new_outputs, held } = model;
+    let (definition, stored) = optimised::servable(definition, held, values)?;
+    let session = open(definition, &without_optimizer(config))?;
+    values::store(&stored, &session)?;
+    drop(stored);
+    run(&session, new_inputs.iter().zip(&zeros), &new_outputs, RunOptions::PATIENT)
+        .map_err(|e| format!("the optimised graph does not run on zeros: {e}"))?;
+
+    let inputs: Vec<Endpoint> = inputs.iter().zip(&new_inputs).map(|(input, new)| input.at(new)).collect();
+    let new_output = |output: &Endpoint| {
+        let index = |places: &[Place]| places.iter().position(|place| *place == output.place);
+        match (index(&fed), index(&fetched)) {
+            (Some(input), _) => Ok(output.at(&new_inputs[input])),
+            (None, Some(index)) => Ok(output.at(&new_outputs[index])),
+            (None, None) => Err(format!("the output '{}' was not fetched", output.name)),
+        }
+    };
+    let outputs: Vec<Endpoint> = outputs.iter().map(new_output).collect::<Result<_, _>>()?;
+    let loaded = Loaded { session, inputs, outputs, origin: origin.clone() };
+    Ok(Some(Frozen { loaded, variables: variables.len(), bytes }))
+}
+
+/// A session of a graph.
+fn open(definition: GraphDef, config: &ConfigProto) -> Result<RawSession, String> {
+    if definition.encoded_len() > MOST_BYTES_OF_MESSAGE {
+        return Err("a graph with constants would be larger than 2 GiB".into());
+    }
+    let bytes = definition.encode_to_vec();
+    drop(definition);
+    let graph = Arc::new(Graph::new());
+    graph.import(&bytes, &[]).map_err(|e| format!("with constants, {e}"))?;
+    drop(bytes);
+    RawSession::new(graph, config).map_err(|e| format!("TensorFlow refuses the graph with constants: {e}"))
+}
+
+/// Runs a graph once, on zeros, and returns it as TensorFlow has optimised it for that.
+fn optimise(
+    mut model: Model,
+    zeros: &[Tensor],
+    values: &[Tensor],
+    config: &ConfigProto,
+) -> Result<Model, String> {
+    let shapes = optimised::shapes(&model.definition);
+    let definition = std::mem::take(&mut model.definition);
+    let functions = definition.library.clone();
+    let session = open(definition, &with_lean_optimizer(config))?;
+    let held: Vec<Place> = model.held.iter().map(|held| (held.name.clone(), 0)).collect();
+    let held = held.iter().zip(model.held.iter().map(|held| &values[held.variable]));
+    let feeds = model.inputs.iter().zip(zeros).chain(held);
+    let metadata = run(&session, feeds, &model.outputs, RunOptions::HAND_OUT_GRAPHS)
+        .map_err(|e| format!("it does not run on zeros, which optimises it: {e}"))?;
+    let metadata: RunMetadata =
+        metadata.decode().map_err(|e| format!("the optimised graph cannot be read: {e}"))?;
+    let graphs = metadata.partition_graphs.len();
+    let only = metadata.partition_graphs.into_iter().next().filter(|_| graphs == 1);
+    let mut graph = only.ok_or_else(|| format!("it runs on {graphs} devices; this is done for one"))?;
+    // What TensorFlow hands out has no functions, even where calls are left.
+    graph.library = graph.library.filter(|library| !library.function.is_empty()).or(functions);
+    optimised::loadable(graph, &model, &shapes)
+}
+
+/// Runs a graph once, and returns what TensorFlow tells about that, a serialised `RunMetadata`.
+fn run<'a>(
+    session: &RawSession,
+    feeds: impl Iterator<Item = (&'a Place, &'a Tensor)>,
+    fetches: &[Place],
+    options: RunOptions,
+) -> Result<Buffer, String> {
+    let (places, values): (Vec<&Place>, Vec<&Tensor>) = feeds.unzip();
+    let feeds = Outputs::new(session.graph(), places).map_err(|e| e.message)?;
+    let fetches = Outputs::new(session.graph(), fetches).map_err(|e| e.message)?;
+    session.observe(&feeds, values, &fetches.all(), options).map_err(|e| e.to_string())
+}
+
+fn zeros(input: &Endpoint) -> Result<Tensor, String> {
+    let name = &input.name;
+    let datatype = input.datatype.ok_or_else(|| format!("its input '{name}' is {}", input.type_name))?;
+    let dims =
+        input.dims.as_ref().ok_or_else(|| format!("its input '{name}' has any number of dimensions"))?;
+    let size = |(index, &dim): (usize, &i64)| match index {
+        _ if dim >= 0 => dim,
+        0 => 1,
+        _ => OPEN_DIMENSION,
+    };
+    let dims: Vec<i64> = dims.iter().enumerate().map(size).collect();
+    let most_bytes = MOST_ELEMENTS * datatype.byte_size();
+    if byte_size(datatype, &dims).is_none_or(|bytes| bytes > most_bytes) {
+        return Err(format!("its input '{name}' is large"));
+    }
+    Tensor::zeroed(datatype, &dims).map_err(|e| e.message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_configurations_are_those_that_tensorflow_reads() {
+        // TensorFlow 2.20's ConfigProto.FromString reads these bytes as what is meant.
+        let lean: &[u8] = &[
+            0x52, 33, 0x52, 31, 0x08, 2, 0x20, 1, 0x48, 2, 0x68, 2, 0x78, 2, 0x90, 1, 2, 0xb0, 1, 2, 0xc0, 1,
+            2, 0x88, 1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1,
+        ];
+        let default = ConfigProto::default();
+        for (known, config) in [
+            (&[0x52, 5, 0x52, 3, 0x98, 1, 1][..], without_optimizer(&default)),
+            (&[0x52, 7, 0x30, 1, 0x52, 3, 0x98, 1, 1], only_to_read(&default)),
+            (lean, with_lean_optimizer(&default)),
+        ] {
+            assert_eq!(ConfigProto::decode(known).unwrap(), config);
+            assert_eq!(config.encode_to_vec().len(), known.len());
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! TensorFlow: the safe layer over `tensorflow-c-sys`. With [`crate::triton`] it is the only room with unsafe code.
+//!
+//! | file | what it has |
+//! |---|---|
+//! | [`library`] | finds TensorFlow's library and opens it, once |
+//! | [`math_mode`], [`process`] | what applies to the whole process |
+//! | [`session`] | a SavedModel that is ready to run: what the rest of the backend uses |
+//! | [`saved_model`], [`origin`] | loads a SavedModel, and explains why one cannot be loaded |
+//! | [`freeze`] | turns variables into constants at load |
+//! | [`inspect`] | what the operations of a graph may do besides computing |
+//! | [`settings`], [`run_options`] | how a session is opened, and how a run goes |
+//! | [`endpoint`] | the tensors of a signature |
+//! | [`tensor`], [`pool`], [`request_memory`] | values, in TensorFlow's memory or a request's |
+//! | [`raw_session`], [`graph`], [`operation`], [`buffer`], [`status`] | one type for each object of the C API |
+//! | [`types`], [`proto`] | numbers of element types, protobuf messages |
+//!
+//! Objects own what they point to and free it once. Graphs, sessions and tensors may be used on any thread. An operation
+//! lives as long as its graph, so whatever points to one keeps the graph alive.
+
+mod buffer;
+mod endpoint;
+mod freeze;
+mod graph;
+mod inspect;
+pub mod library;
+pub mod math_mode;
+mod operation;
+mod origin;
+mod pool;
+mod process;
+mod proto;
+mod raw_session;
+mod request_memory;
+mod run_options;
+mod saved_model;
+mod session;
+mod settings;
+mod status;
+mod tensor;
+#[cfg(test)]
+mod tests;
+mod types;
+
+pub use endpoint::Endpoint;
+pub use inspect::Objection;
+pub use pool::TensorPool;
+pub use run_options::RunOptions;
+pub use session::{Options, Output, Session};
+pub use tensor::{ALIGNMENT, Tensor, byte_size};

@@ -1,0 +1,63 @@
+//! Input tensors that are kept from one batch for the next of the same shape.
+//!
+//! A new tensor costs more than its memory: TensorFlow takes it from the system, and the kernel clears it page by page
+//! when the requests' bytes are written to it.
+
+use std::fmt;
+use std::sync::{Mutex, PoisonError};
+
+use super::tensor::{Blank, Tensor};
+use crate::triton::DataType;
+use crate::triton::Result;
+
+/// The bytes of the tensors that a model keeps, except for one tensor, which may be larger.
+const MOST_BYTES: usize = 64 << 20;
+/// How many tensors a model keeps: searching them must cost nothing beside a new one.
+const MOST_TENSORS: usize = 32;
+
+/// The tensors that no batch uses, oldest first.
+#[derive(Default)]
+pub struct TensorPool(Mutex<Vec<Blank>>);
+
+impl TensorPool {
+    /// A tensor to fill.
+    ///
+    /// # Errors
+    /// There is no memory for it.
+    pub fn take(&self, datatype: DataType, dims: &[i64]) -> Result<Blank> {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let fits = |blank: &Blank| blank.datatype() == datatype && blank.dims() == dims;
+        match kept.iter().rposition(fits) {
+            Some(index) => Ok(kept.remove(index)),
+            None => {
+                drop(kept);
+                Blank::new(datatype, dims)
+            }
+        }
+    }
+
+    /// Keeps the tensors of a batch that is over, and drops the oldest where these are too many. A tensor whose memory
+    /// is still used (the graph has stored it in a variable, or an output of the batch lives in it) is not kept, and
+    /// neither is one that borrows its memory.
+    pub fn give_back(&self, batch: impl IntoIterator<Item = Tensor>) {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.extend(batch.into_iter().filter_map(Tensor::reclaim));
+        let mut bytes = 0;
+        let fitting = kept.iter().rev().take(MOST_TENSORS).take_while(|blank| {
+            bytes += blank.byte_size();
+            bytes <= MOST_BYTES
+        });
+        let stays = fitting.count().max(1);
+        let excess = kept.len().saturating_sub(stays);
+        let excess: Vec<Blank> = kept.drain(..excess).collect();
+        // The memory is freed after the lock, so that nobody waits for that.
+        drop(kept);
+        drop(excess);
+    }
+}
+
+impl fmt::Debug for TensorPool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TensorPool").finish_non_exhaustive()
+    }
+}

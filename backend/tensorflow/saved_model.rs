@@ -1,0 +1,192 @@
+//! Loads a SavedModel: one of its graphs with its variables, and the tensors of one of its signatures.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::endpoint::{Endpoint, Place};
+use super::graph::Graph;
+use super::origin::Origin;
+use super::proto::config::ConfigProto;
+use super::proto::saved_model::{MetaGraphDef, SignatureDef, TensorInfo};
+use super::raw_session::RawSession;
+use super::tensor::MAX_RANK;
+use super::types;
+use crate::triton::{Code, Error, Result};
+
+/// The file of a SavedModel that has its graphs.
+const GRAPHS: &str = "saved_model.pb";
+/// The same as text.
+const GRAPHS_AS_TEXT: &str = "saved_model.pbtxt";
+/// The file of a SavedModel that lists the values of its variables.
+const VARIABLES_INDEX: &str = "variables/variables.index";
+
+/// A graph that can be run, and the tensors of a signature in it.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The session.
+    pub session: RawSession,
+    /// The signature's inputs, sorted by name.
+    pub inputs: Vec<Endpoint>,
+    /// The signature's outputs, sorted by name.
+    pub outputs: Vec<Endpoint>,
+    /// What wrote the SavedModel.
+    pub origin: Origin,
+}
+
+/// Whether the SavedModel in `folder` has values of variables.
+pub fn has_variables(folder: &Path) -> bool {
+    folder.join(VARIABLES_INDEX).is_file()
+}
+
+/// Checks that there is a SavedModel in `folder`.
+///
+/// # Errors
+/// There is none, or its file is empty.
+pub fn check(folder: &Path) -> Result<()> {
+    let place = folder.display();
+    let sizes = [GRAPHS, GRAPHS_AS_TEXT].map(|file| {
+        let found = folder.join(file).metadata().ok().filter(std::fs::Metadata::is_file);
+        found.map(|found| (file, found.len()))
+    });
+    match sizes.into_iter().flatten().next() {
+        None => Err(Error::new(
+            Code::NotFound,
+            format!(
+                "no SavedModel at {place}: expected a folder with a saved_model.pb, as `model.export()` or \
+                 `tf.saved_model.save()` write it (another name can be set with default_model_filename)"
+            ),
+        )),
+        Some((file, 0)) => Err(Error::invalid(format!(
+            "the SavedModel at {place} cannot be loaded: its {file} is empty (0 bytes). Copy the folder again, or export \
+             the model again"
+        ))),
+        Some(_) => Ok(()),
+    }
+}
+
+/// Loads the graph with these `tags` (separated by commas) of the SavedModel in `folder`, to open with `config`.
+///
+/// # Errors
+/// TensorFlow cannot load it; or there is no such graph or signature; or the signature does not fit the graph.
+pub fn load(folder: &Path, tags: &str, signature: &str, config: &ConfigProto) -> Result<Loaded> {
+    let split: Vec<&str> = tags.split(',').map(str::trim).collect();
+    let (session, meta_graph) = RawSession::load(folder, &split, config).map_err(|failure| {
+        Origin::of_file(&folder.join(GRAPHS), &split).not_loaded(folder, tags, &failure)
+    })?;
+    let place = folder.display();
+    let meta_graph: MetaGraphDef = meta_graph
+        .decode()
+        .map_err(|e| Error::internal(format!("the SavedModel at {place} cannot be read: {e}")))?;
+    check_variables(folder, session.graph())?;
+    let endpoints = || {
+        let signature = find_signature(&meta_graph, signature)?;
+        let inputs = endpoints(session.graph(), "input", &signature.inputs)?;
+        let outputs = endpoints(session.graph(), "output", &signature.outputs)?;
+        one_name_each(&inputs)?;
+        Ok((inputs, outputs))
+    };
+    let (inputs, outputs) =
+        endpoints().map_err(|e: Error| e.context(format!("the SavedModel at {place}")))?;
+    Ok(Loaded { session, inputs, outputs, origin: Origin::of(&meta_graph) })
+}
+
+/// TensorFlow loads a SavedModel without the values of its variables all the same, and then every run fails.
+fn check_variables(folder: &Path, graph: &Graph) -> Result<()> {
+    let variable =
+        graph.operations().find(|operation| ["VarHandleOp", "VariableV2"].contains(&&*operation.op_type()));
+    match variable {
+        Some(variable) if !has_variables(folder) => Err(Error::new(
+            Code::NotFound,
+            format!(
+                "the SavedModel at {} has variables ('{}' is one) but no {VARIABLES_INDEX} with their values. Copy the \
+                 whole folder, or export the model again",
+                folder.display(),
+                variable.name()
+            ),
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Two inputs of a signature may be one tensor of the graph, but that can be fed only once.
+fn one_name_each(inputs: &[Endpoint]) -> Result<()> {
+    for (index, input) in inputs.iter().enumerate() {
+        if let Some(other) = inputs[..index].iter().find(|other| other.place == input.place) {
+            return Err(Error::unsupported(format!(
+                "the signature's inputs '{}' and '{}' are one tensor of the graph ({}): export the model with one of \
+                 them",
+                other.name, input.name, input.place.0
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn find_signature<'m>(meta_graph: &'m MetaGraphDef, name: &str) -> Result<&'m SignatureDef> {
+    let signatures = &meta_graph.signature_def;
+    signatures.get(name).ok_or_else(|| {
+        // Names with two underscores are TensorFlow's own, such as __saved_model_init_op.
+        let names: Vec<&str> =
+            signatures.keys().map(String::as_str).filter(|name| !name.starts_with("__")).collect();
+        Error::new(
+            Code::NotFound,
+            format!(
+                "has no signature '{name}'; it has: {}. Choose one with the parameter TF_SIGNATURE_DEF",
+                names.join(", ")
+            ),
+        )
+    })
+}
+
+fn endpoints(graph: &Graph, kind: &str, infos: &BTreeMap<String, TensorInfo>) -> Result<Vec<Endpoint>> {
+    let endpoint = |(name, info): (&String, &TensorInfo)| {
+        endpoint(graph, name, info).map_err(|e| e.context(format!("{kind} '{name}' of the signature")))
+    };
+    infos.iter().map(endpoint).collect()
+}
+
+fn endpoint(graph: &Graph, name: &str, info: &TensorInfo) -> Result<Endpoint> {
+    let tensor = info.name.as_deref().filter(|tensor| !tensor.is_empty()).ok_or_else(|| {
+        Error::unsupported(
+            "a sparse or composite tensor; this backend takes dense ones: export the model with a signature of dense \
+             tensors",
+        )
+    })?;
+    let place = parse(tensor)?;
+    let broken =
+        |e: Error| e.context(format!("'{tensor}' is not in the graph")).context("export the model again");
+    let found = graph.type_of(&place).map_err(broken)?;
+    if types::of_values(found) != types::of_values(info.dtype) {
+        return Err(Error::invalid(format!(
+            "the signature says {}, but '{tensor}' of the graph is {}. Export the model again",
+            types::name(info.dtype),
+            types::name(found)
+        )));
+    }
+    let shape = info.tensor_shape.clone().unwrap_or_default();
+    if shape.dim.len() > MAX_RANK {
+        return Err(Error::unsupported(format!(
+            "has {} dimensions; TensorFlow's tensors have at most {MAX_RANK}",
+            shape.dim.len()
+        )));
+    }
+    let dims = shape.dim.iter().map(|dim| dim.size.max(-1)).collect();
+    Ok(Endpoint {
+        name: name.into(),
+        datatype: types::from_number(info.dtype),
+        type_name: types::name(info.dtype),
+        dims: (!shape.unknown_rank).then_some(dims),
+        place,
+    })
+}
+
+/// The place that `operation:index` names; without an index it is output 0.
+fn parse(tensor: &str) -> Result<Place> {
+    let Some((operation, index)) = tensor.split_once(':') else { return Ok((tensor.into(), 0)) };
+    match index.parse() {
+        Ok(index) => Ok((operation.into(), index)),
+        Err(_) => {
+            Err(Error::invalid(format!("expected operation:index, found '{tensor}'. Export the model again")))
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! A SavedModel that is ready to run.
+
+use std::ops::Deref;
+use std::path::Path;
+use std::time::Instant;
+
+use super::endpoint::Endpoint;
+use super::freeze;
+use super::graph::{Fetches, Outputs};
+use super::inspect::{self, Objection};
+use super::origin::Origin;
+use super::process;
+use super::proto::config::ConfigProto;
+use super::raw_session::RawSession;
+use super::run_options::RunOptions;
+use super::saved_model::{self, Loaded};
+use super::settings;
+use super::tensor::{RawTensor, Tensor};
+use crate::config::Threads;
+use crate::few::Few;
+use crate::triton::{Error, Result};
+
+/// What to open and how.
+pub struct Options<'a> {
+    /// The model's name, for the log.
+    pub model: &'a str,
+    /// Which of the SavedModel's graphs: its tags, separated by commas.
+    pub graph_tag: &'a str,
+    /// Which of its signatures.
+    pub signature: &'a str,
+    /// The thread counts.
+    pub threads: Threads,
+    /// Leave the machine's GPUs alone.
+    pub cpu_only: bool,
+    /// Compute FP32 in BF16 where the CPU can.
+    pub bf16: bool,
+    /// Turn variables into constants where that can be done.
+    pub freeze: bool,
+}
+
+/// A loaded SavedModel, ready to run; shared by all instances of a model.
+#[derive(Debug)]
+pub struct Session {
+    session: RawSession,
+    /// The signature's inputs, sorted by name.
+    pub inputs: Vec<Endpoint>,
+    /// The signature's outputs, sorted by name.
+    pub outputs: Vec<Endpoint>,
+    /// Why the model should not run when nobody has asked for it.
+    pub objection: Option<Objection>,
+    origin: Origin,
+    /// The tensors of [`Self::inputs`].
+    feeds: Outputs,
+    /// Where each of [`Self::outputs`] comes from.
+    sources: Vec<Source>,
+    /// The tensors that [`Source::Fetch`] counts.
+    fetches: Outputs,
+}
+
+/// Where an output comes from. TensorFlow does not fetch what it is fed.
+#[derive(Clone, Copy, Debug)]
+enum Source {
+    /// It is one of the inputs.
+    Input(usize),
+    /// It is one of the fetches.
+    Fetch(usize),
+}
+
+/// An output of a run. It may share its memory with an input (`Identity`, `Reshape`): where that memory is borrowed, it is
+/// given back once both are dropped.
+#[derive(Debug)]
+pub enum Output<'i> {
+    /// One of the run's inputs.
+    Input(&'i Tensor),
+    /// A tensor of the run.
+    Fetched(Tensor),
+}
+
+impl Deref for Output<'_> {
+    type Target = Tensor;
+
+    fn deref(&self) -> &Tensor {
+        match self {
+            Self::Input(tensor) => tensor,
+            Self::Fetched(tensor) => tensor,
+        }
+    }
+}
+
+impl Session {
+    /// Loads the SavedModel in `folder`.
+    ///
+    /// # Errors
+    /// It is not a SavedModel, or not one that this TensorFlow can load; it has no such graph or
+    /// signature.
+    pub fn open(folder: &Path, options: &Options<'_>) -> Result<Self> {
+        saved_model::check(folder)?;
+        let config =
+            settings::session_config(settings::choose(options.threads), options.cpu_only, options.bf16);
+        let load =
+            |config: &ConfigProto| saved_model::load(folder, options.graph_tag, options.signature, config);
+        let mut frozen = None;
+        if options.freeze && saved_model::has_variables(folder) {
+            frozen = self::frozen(&load(&freeze::only_to_read(&config))?, &config, options);
+        }
+        let loaded = match frozen {
+            Some(frozen) => frozen,
+            None => load(&config)?,
+        };
+        process::release_free_memory();
+        Self::new(loaded)
+    }
+
+    fn new(loaded: Loaded) -> Result<Self> {
+        let Loaded { session, inputs, outputs, origin } = loaded;
+        let objection = inspect::objection(session.graph(), &inputs, &outputs);
+        let feeds = Outputs::new(session.graph(), inputs.iter().map(|input| &input.place))?;
+        let mut fetched = Vec::new();
+        let source = |output: &Endpoint| match inputs.iter().position(|input| input.place == output.place) {
+            Some(input) => Source::Input(input),
+            None => {
+                fetched.push(output.place.clone());
+                Source::Fetch(fetched.len() - 1)
+            }
+        };
+        let sources = outputs.iter().map(source).collect();
+        let fetches = Outputs::new(session.graph(), &fetched)?;
+        Ok(Self { session, inputs, outputs, objection, origin, feeds, sources, fetches })
+    }
+
+    /// Whether no operation of the graph can keep what it is fed beyond the run, so that memory of somebody else's can be
+    /// fed. Operations that are not known, and loops, count as if they could.
+    pub fn keeps_nothing(&self) -> bool {
+        !matches!(self.objection, Some(Objection::Acts(_)))
+    }
+
+    /// Runs the model once: `inputs` in the order of [`Self::inputs`], `wanted` as indices into
+    /// [`Self::outputs`], and nothing but these is computed.
+    ///
+    /// # Errors
+    /// TensorFlow's own; or an output is not what the signature says.
+    ///
+    /// # Panics
+    /// There are not as many inputs as the session has, or `wanted` has an index that no output has.
+    pub fn run<'i>(
+        &self,
+        inputs: &'i [Tensor],
+        wanted: &[usize],
+        options: RunOptions,
+    ) -> Result<Few<Output<'i>>> {
+        let fetches = self.fetches_for(wanted);
+        let mut fetched = if fetches.raw().is_empty() {
+            Few::new()
+        } else {
+            let run = self.session.run(&self.feeds, inputs, &fetches, options);
+            run.map_err(|failure| self.origin.run_failed(&failure))?
+        }
+        .into_iter();
+        let mut outputs = Few::with_capacity(wanted.len());
+        for &index in wanted {
+            outputs.push(match self.sources[index] {
+                Source::Input(input) => Output::Input(&inputs[input]),
+                Source::Fetch(_) => {
+                    let endpoint = &self.outputs[index];
+                    let tensor = signed(fetched.next(), endpoint);
+                    Output::Fetched(tensor.map_err(|e| e.context(format!("output '{}'", endpoint.name)))?)
+                }
+            });
+        }
+        Ok(outputs)
+    }
+
+    fn fetches_for(&self, wanted: &[usize]) -> Fetches<'_> {
+        let of = |&index: &usize| match self.sources[index] {
+            Source::Fetch(fetch) => Some(fetch),
+            Source::Input(_) => None,
+        };
+        let all = 0..self.fetches.raw().len();
+        if wanted.iter().filter_map(of).eq(all) {
+            self.fetches.all()
+        } else {
+            self.fetches.some(wanted.iter().filter_map(of))
+        }
+    }
+}
+
+/// # Errors
+/// There is no tensor, or it is of another type than its endpoint.
+fn signed(fetched: Option<RawTensor>, endpoint: &Endpoint) -> Result<Tensor> {
+    let fetched = fetched.ok_or_else(|| Error::internal("TensorFlow returned no tensor"))?;
+    let tensor = Tensor::from_raw(fetched)?;
+    if endpoint.datatype == Some(tensor.datatype()) {
+        return Ok(tensor);
+    }
+    Err(Error::internal(format!(
+        "expected {} by the signature, but TensorFlow returned {}",
+        endpoint.type_name,
+        tensor.datatype()
+    )))
+}
+
+/// The model with constants in place of its variables, unless it has to be used as it is. The log says which.
+fn frozen(loaded: &Loaded, config: &ConfigProto, options: &Options<'_>) -> Option<Loaded> {
+    let model = options.model;
+    let start = Instant::now();
+    // The optimizer converts the weights of what it computes in BF16, too.
+    let hold = !options.bf16;
+    match freeze::freeze(loaded, config, hold) {
+        Ok(None) => None,
+        Ok(Some(frozen)) => {
+            let (variables, megabytes) = (frozen.variables, frozen.bytes as f64 / 1e6);
+            let seconds = start.elapsed().as_secs_f64();
+            log::info!(
+                "model '{model}': {variables} variables ({megabytes:.1} MB) turned into constants in {seconds:.2} s"
+            );
+            Some(frozen.loaded)
+        }
+        Err(reason) => {
+            log::info!("model '{model}': served as it is, its variables not turned into constants: {reason}");
+            None
+        }
+    }
+}

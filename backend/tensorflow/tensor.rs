@@ -1,0 +1,343 @@
+//! Tensors: elements as bytes, in TensorFlow's memory or in somebody else's.
+//!
+//! Who owns what, and until when:
+//!
+//! - [`Blank`] is TensorFlow's memory that nobody else knows, and the only kind that is written to. Once it is filled
+//!   it becomes a [`Tensor`], which is read only.
+//! - A [`Tensor`] shares its memory: a graph may store it in a variable or pass it through to an output without a copy,
+//!   so it can live longer than the `Tensor` that was fed.
+//! - [`Tensor::borrowing`] lends somebody else's memory to TensorFlow. It is given back (its [`ForeignMemory`] is
+//!   dropped) when the last tensor that uses it is gone: the `Tensor` that was fed, and each output that aliases it
+//!   (`Identity`, `Reshape`). Drop outputs as soon as they are written.
+
+use std::any::Any;
+use std::ffi::c_void;
+use std::mem::MaybeUninit;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr::{self, NonNull};
+use std::slice;
+
+use tensorflow_c_sys::{TF_DataType, TF_Tensor};
+
+use super::library::api;
+use super::types;
+use crate::few::Dims;
+use crate::triton::DataType;
+use crate::triton::{Error, Result};
+
+/// How memory that TensorFlow borrows must be aligned, in bytes (`EIGEN_MAX_ALIGN_BYTES`): it copies all other.
+pub const ALIGNMENT: usize = 64;
+/// The largest rank that TensorFlow has (`TensorShape::MaxDimensions`); it ends the process at a larger one.
+pub const MAX_RANK: usize = 254;
+
+/// The bytes of a tensor of this shape; nothing where TensorFlow cannot have it: it multiplies the dimensions and the
+/// element's size in signed 64 bits and ends the process when that overflows, even where a dimension of 0 follows.
+pub fn byte_size(datatype: DataType, dims: &[i64]) -> Option<usize> {
+    if dims.len() > MAX_RANK || dims.iter().any(|&dim| dim < 0) {
+        return None;
+    }
+    let element = datatype.byte_size() as i64;
+    let largest = dims.iter().try_fold(element, |bytes, &dim| bytes.checked_mul(dim.max(1)))?;
+    usize::try_from(if dims.contains(&0) { 0 } else { largest }).ok()
+}
+
+fn impossible(datatype: DataType, dims: &[i64]) -> Error {
+    Error::invalid(format!("a tensor of {datatype} {dims:?} is larger than TensorFlow's tensors can be"))
+}
+
+/// A `TF_Tensor` that is ours.
+#[derive(Debug)]
+pub struct RawTensor(NonNull<TF_Tensor>);
+
+// SAFETY: a TF_Tensor is a counted reference to memory; TensorFlow counts atomically, on any thread.
+unsafe impl Send for RawTensor {}
+// SAFETY: through a shared reference the tensor is only read.
+unsafe impl Sync for RawTensor {}
+
+impl RawTensor {
+    /// # Safety
+    /// `raw` is null or a tensor that nothing else owns.
+    pub unsafe fn own(raw: *mut TF_Tensor) -> Option<Self> {
+        NonNull::new(raw).map(Self)
+    }
+
+    /// For a call that does not keep it.
+    pub fn raw(&self) -> *mut TF_Tensor {
+        self.0.as_ptr()
+    }
+
+    /// TensorFlow's number of the element type.
+    pub fn type_number(&self) -> i32 {
+        // SAFETY: the tensor is alive.
+        unsafe { api().TF_TensorType(self.raw()) }.0 as i32
+    }
+}
+
+impl Drop for RawTensor {
+    fn drop(&mut self) {
+        // SAFETY: the tensor is ours, and nothing uses this reference any more.
+        unsafe { api().TF_DeleteTensor(self.raw()) }
+    }
+}
+
+/// A tensor with values. They are read only, because others may share them.
+#[derive(Debug)]
+pub struct Tensor {
+    raw: RawTensor,
+    datatype: DataType,
+    dims: Dims<i64>,
+    data: NonNull<u8>,
+    len: usize,
+}
+
+// SAFETY: `data` points into the memory of `raw`, which is `Send`, and is only read while the tensor is shared.
+unsafe impl Send for Tensor {}
+// SAFETY: as above.
+unsafe impl Sync for Tensor {}
+
+impl Tensor {
+    /// A tensor of zeros.
+    ///
+    /// # Errors
+    /// There is no memory for it, or there can be no tensor of that shape.
+    pub fn zeroed(datatype: DataType, dims: &[i64]) -> Result<Self> {
+        let blank = Blank::new(datatype, dims)?;
+        // SAFETY: a blank's memory is writable and its own, and zeros are values of every element type.
+        unsafe { ptr::write_bytes(blank.tensor.data.as_ptr(), 0, blank.tensor.len) };
+        Ok(blank.tensor)
+    }
+
+    /// A tensor over `memory`, which has its values. TensorFlow reads it in place, and `memory` is dropped once nothing
+    /// uses it any more: on any thread, at the earliest in this call, after the tensor is dropped at the latest if no
+    /// graph keeps it.
+    ///
+    /// # Errors
+    /// `memory` itself, where TensorFlow would copy it (it is not aligned to [`ALIGNMENT`] bytes), where a copy is
+    /// needed anyway (booleans, which clients send as any byte), where there is nothing to borrow, and where its
+    /// length is not that of the shape.
+    pub fn borrowing<M: ForeignMemory>(
+        datatype: DataType,
+        dims: &[i64],
+        memory: M,
+    ) -> std::result::Result<Self, M> {
+        let (data, len) = (memory.ptr(), memory.len());
+        let fits = byte_size(datatype, dims) == Some(len) && len > 0;
+        if !fits || datatype == DataType::Bool || !data.addr().is_multiple_of(ALIGNMENT) {
+            return Err(memory);
+        }
+        let owner = Box::into_raw(Box::new(memory));
+        // SAFETY: the shape is one that TensorFlow can have, and `len` its size. `memory` vouches for `len` bytes at
+        // `data` until it is dropped, which only `release` does: TensorFlow calls that once, when its last reference
+        // is gone. It does not write to memory that it does not own.
+        let raw = unsafe {
+            api().TF_NewTensor(
+                TF_DataType(types::number(datatype) as _),
+                dims.as_ptr(),
+                dims.len() as i32,
+                data.cast_mut().cast(),
+                len,
+                Some(release::<M>),
+                owner.cast(),
+            )
+        };
+        // SAFETY: the new tensor is ours.
+        let raw = unsafe { RawTensor::own(raw) }.expect("a tensor over memory as large as its shape");
+        Ok(Self::adopt(raw, datatype))
+    }
+
+    /// A tensor that TensorFlow returned.
+    ///
+    /// # Errors
+    /// This backend does not have its element type.
+    pub fn from_raw(raw: RawTensor) -> Result<Self> {
+        match types::from_number(raw.type_number()) {
+            Some(datatype) => Ok(Self::adopt(raw, datatype)),
+            None => {
+                let name = types::name(raw.type_number());
+                Err(Error::unsupported(format!("a tensor of {name}, which this backend does not take")))
+            }
+        }
+    }
+
+    fn adopt(raw: RawTensor, datatype: DataType) -> Self {
+        // SAFETY: the tensor is alive during these calls; the index is below its rank. Its memory stays where it is
+        // until the last reference is gone, and `raw` is one.
+        let (dims, len, data) = unsafe {
+            let rank = api().TF_NumDims(raw.raw());
+            let dims = (0..rank).map(|index| api().TF_Dim(raw.raw(), index)).collect();
+            (dims, api().TF_TensorByteSize(raw.raw()), api().TF_TensorData(raw.raw()))
+        };
+        // Of a tensor without elements TensorFlow may have no memory.
+        let data = NonNull::new(data.cast()).filter(|_| len > 0).unwrap_or(NonNull::dangling());
+        Self { raw, datatype, dims, data, len }
+    }
+
+    /// The element type.
+    pub fn datatype(&self) -> DataType {
+        self.datatype
+    }
+
+    /// The shape.
+    pub fn dims(&self) -> &[i64] {
+        &self.dims
+    }
+
+    /// The elements as they are in memory.
+    pub fn bytes(&self) -> &[u8] {
+        // SAFETY: `len` bytes at `data` live as long as `raw` and are initialised: by `Blank::finish`, by the operation
+        // that returned them, or by the owner of the foreign memory. While this reference to them exists, TensorFlow
+        // does not write to them: kernels write in place only where theirs is the only reference, and so do the
+        // operations that update variables. (For foreign memory, see [`ForeignMemory`].)
+        unsafe { slice::from_raw_parts(self.data.as_ptr(), self.len) }
+    }
+
+    /// For a run that is fed with it.
+    pub fn raw(&self) -> &RawTensor {
+        &self.raw
+    }
+
+    /// The memory, to be filled again; nothing where it is somebody else's or still used by others.
+    pub fn reclaim(self) -> Option<Blank> {
+        // SAFETY: the tensor is alive. The call returns its argument, untouched, where that is the only reference to
+        // memory of TensorFlow's, and null otherwise.
+        let only = !unsafe { api().TF_TensorMaybeMove(self.raw.raw()) }.is_null();
+        only.then_some(Blank { tensor: self, filled: 0 })
+    }
+}
+
+/// A tensor that is not filled yet: its bytes are appended one piece after the other.
+#[derive(Debug)]
+pub struct Blank {
+    /// Its memory is TensorFlow's, nobody else has it, and what is behind `filled` may not be initialised: so nothing
+    /// but `finish` may let the tensor out.
+    tensor: Tensor,
+    filled: usize,
+}
+
+impl Blank {
+    /// A tensor of any values.
+    ///
+    /// # Errors
+    /// There is no memory for it, or there can be no tensor of that shape.
+    pub fn new(datatype: DataType, dims: &[i64]) -> Result<Self> {
+        let len = byte_size(datatype, dims).ok_or_else(|| impossible(datatype, dims))?;
+        let number = TF_DataType(types::number(datatype) as _);
+        // SAFETY: the shape is one that TensorFlow can have, and `len` its size; the new tensor is ours.
+        let raw =
+            unsafe { RawTensor::own(api().TF_AllocateTensor(number, dims.as_ptr(), dims.len() as i32, len)) };
+        let no_memory =
+            || Error::internal(format!("no memory for a tensor of {datatype} {dims:?} ({len} bytes)"));
+        let raw = raw.ok_or_else(no_memory)?;
+        // SAFETY: the tensor is alive.
+        if len > 0 && unsafe { api().TF_TensorData(raw.raw()) }.is_null() {
+            return Err(no_memory());
+        }
+        Ok(Self { tensor: Tensor::adopt(raw, datatype), filled: 0 })
+    }
+
+    /// The element type.
+    pub fn datatype(&self) -> DataType {
+        self.tensor.datatype
+    }
+
+    /// The shape.
+    pub fn dims(&self) -> &[i64] {
+        &self.tensor.dims
+    }
+
+    /// The bytes of all elements.
+    pub fn byte_size(&self) -> usize {
+        self.tensor.len
+    }
+
+    /// Copies `source` behind what is there. A boolean that is neither 0 nor 1 becomes 1, which is what TensorFlow
+    /// takes it for.
+    ///
+    /// # Panics
+    /// There is no room for it.
+    pub fn append<S: Source + ?Sized>(&mut self, source: &S) {
+        let len = source.len();
+        let room = self.tensor.len - self.filled;
+        assert!(len <= room, "{len} bytes for a tensor that has room for {room}");
+        // SAFETY: these bytes are within the tensor's memory, which nobody else has (see `tensor`), and `self` is
+        // borrowed for as long as the slice lives.
+        let target: &mut [MaybeUninit<u8>] =
+            unsafe { slice::from_raw_parts_mut(self.tensor.data.as_ptr().add(self.filled).cast(), len) };
+        source.copy_to(target);
+        if self.tensor.datatype == DataType::Bool {
+            for byte in target {
+                // SAFETY: `copy_to` has initialised all of it.
+                byte.write(u8::from(unsafe { byte.assume_init() } != 0));
+            }
+        }
+        self.filled += len;
+    }
+
+    /// The tensor.
+    ///
+    /// # Errors
+    /// It is not full.
+    pub fn finish(self) -> Result<Tensor> {
+        let Self { tensor, filled } = self;
+        if filled == tensor.len {
+            Ok(tensor)
+        } else {
+            Err(Error::internal(format!(
+                "{filled} bytes for a tensor of {} {:?}, which has {}",
+                tensor.datatype, tensor.dims, tensor.len
+            )))
+        }
+    }
+}
+
+/// Bytes that can be copied into a tensor.
+///
+/// # Safety
+/// `len` returns the same number each time, and `copy_to` initialises all of a `target` of that length.
+pub unsafe trait Source {
+    /// How many bytes there are.
+    fn len(&self) -> usize;
+
+    /// Copies all of them to `target`, which is as long.
+    fn copy_to(&self, target: &mut [MaybeUninit<u8>]);
+}
+
+// SAFETY: a slice's length does not change while it is borrowed, and all of `target` is copied to.
+unsafe impl Source for [u8] {
+    fn len(&self) -> usize {
+        <[u8]>::len(self)
+    }
+
+    fn copy_to(&self, target: &mut [MaybeUninit<u8>]) {
+        assert_eq!(target.len(), <[u8]>::len(self), "bytes are copied whole");
+        // SAFETY: both are as long, and `target` is borrowed alone, so the two do not overlap.
+        unsafe { ptr::copy_nonoverlapping(self.as_ptr(), target.as_mut_ptr().cast(), target.len()) }
+    }
+}
+
+/// Memory of somebody else's that TensorFlow may read.
+///
+/// # Safety
+/// From the first call of `ptr` until the value is dropped, `len` bytes at `ptr` can be read from any thread, and this
+/// process writes to none of them. Both functions return the same each time, also after the value has moved. (Where
+/// the memory is shared with another process, that one may write to it, and the values that are read are then
+/// whatever it wrote.) Dropping the value does not panic.
+pub unsafe trait ForeignMemory: Send + 'static {
+    /// Where it begins.
+    fn ptr(&self) -> *const u8;
+
+    /// How many bytes there are.
+    fn len(&self) -> usize;
+}
+
+/// TensorFlow's last reference to foreign memory is gone.
+unsafe extern "C" fn release<M: ForeignMemory>(_data: *mut c_void, _len: usize, owner: *mut c_void) {
+    // SAFETY: `owner` is the box that `Tensor::borrowing` made for a tensor of `M`, and TensorFlow calls this once for
+    // that tensor. `M` is `Send`, so it may be dropped on this thread.
+    let owner = unsafe { Box::from_raw(owner.cast::<M>()) };
+    let dropped: std::result::Result<(), Box<dyn Any + Send>> =
+        catch_unwind(AssertUnwindSafe(|| drop(owner)));
+    if dropped.is_err() {
+        log::error!("a panic while the memory of a request was given back; please report this");
+    }
+}

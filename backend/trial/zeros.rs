@@ -1,0 +1,28 @@
+//! Inputs for runs at load, before there is a request.
+
+use crate::few::Dims;
+use crate::model::Model;
+use crate::tensorflow::{Tensor, byte_size};
+use crate::triton::{Error, Result};
+
+/// A tensor of zeros for each of the model's inputs, with so many rows and of at most `most_bytes` each.
+///
+/// # Errors
+/// The configuration leaves a dimension open, or an input would be larger.
+pub fn zeros(model: &Model, rows: usize, most_bytes: usize) -> Result<Vec<Tensor>> {
+    model
+        .inputs
+        .iter()
+        .map(|spec| {
+            if spec.dims.contains(&-1) {
+                return Err(Error::unsupported(format!("input '{}' has a dimension of any size", spec.name)));
+            }
+            let dims: Dims<i64> =
+                model.batching.then_some(rows as i64).into_iter().chain(spec.dims.iter().copied()).collect();
+            if byte_size(spec.datatype, &dims).is_none_or(|bytes| bytes > most_bytes) {
+                return Err(Error::unsupported(format!("input '{}' is large", spec.name)));
+            }
+            Tensor::zeroed(spec.datatype, &dims)
+        })
+        .collect()
+}

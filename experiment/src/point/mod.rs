@@ -1,0 +1,170 @@
+//! Measures one point: runs its load until the measurements have settled.
+
+mod summary;
+mod warnings;
+mod watch;
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use crate::load::{self, Pacing};
+use crate::plan::{Arrivals, Load, Plan, PointKey, duration};
+use crate::record::WindowRule;
+use crate::requests::Requests;
+use crate::results::{Point, SearchStep};
+use crate::samples::Sample;
+use crate::target::Target;
+use crate::{adherence, arrivals};
+use summary::summarise;
+pub use warnings::BUSY_CLIENT;
+use watch::{caught_up, statistics, watch};
+
+/// The search for the maximum throughput counts growth below this fraction as none.
+const WORTH_DOUBLING: f64 = 0.03;
+
+/// The search ends after so many doublings in a row without growth.
+const PATIENCE: usize = 2;
+
+/// Measures the point that `key` names; the model is already configured for it. A trace of `batching` is scaled to
+/// `capacity`, in inferences per second, and its single requests are returned as well.
+///
+/// # Errors
+/// The model rejects the requests, the server is gone, or the run was interrupted.
+pub fn measure(
+    target: &Target,
+    plan: &Plan,
+    key: &PointKey,
+    visit: usize,
+    capacity: Option<f64>,
+) -> Result<(Point, Vec<Sample>)> {
+    let without_samples = |point| (point, Vec::new());
+    match &key.load {
+        Load::Concurrency { concurrency } => {
+            measure_at(target, plan, key, visit, *concurrency).map(without_samples)
+        }
+        Load::MaxThroughput => search(target, plan, key, visit).map(without_samples),
+        Load::Rate { milli_requests_per_s, arrivals: spread } => {
+            let rate = *milli_requests_per_s as f64 / 1e3;
+            // The same for every configuration and batch size, different in each repeat.
+            let seed = plan.seed.wrapping_add(key.repeat.into());
+            let endless: Box<dyn Iterator<Item = Duration> + Send> = match spread {
+                Arrivals::Poisson => Box::new(arrivals::poisson(rate, seed)),
+                Arrivals::Constant => Box::new(arrivals::constant(rate)),
+            };
+            let end = duration(plan.max_time_s);
+            let pacing = Pacing::Open {
+                arrivals: match plan.is_replayed(&key.load) {
+                    true => Box::new(endless.take_while(move |due| *due < end)),
+                    false => endless,
+                },
+                max_connections: plan.max_connections,
+            };
+            measure_with(target, plan, key, visit, pacing, plan.max_connections)
+        }
+        Load::Trace { file } => replay(target, plan, key, visit, arrivals::read_trace(file.as_ref())?),
+        Load::Shaped { trace } => {
+            let batching = plan.batching.as_ref().context("the plan has no traces")?;
+            let trace = batching.trace(trace)?;
+            let capacity = capacity.context("the capacity was not measured")? / f64::from(key.batch);
+            let due = trace.due(capacity, plan.seed.wrapping_add(key.repeat.into()));
+            let (mut point, samples) = replay(target, plan, key, visit, due)?;
+            point.adherence = Some(adherence::judge(&samples, trace, batching.target_ns()));
+            Ok((point, samples))
+        }
+    }
+}
+
+fn replay(
+    target: &Target,
+    plan: &Plan,
+    key: &PointKey,
+    visit: usize,
+    due: Vec<Duration>,
+) -> Result<(Point, Vec<Sample>)> {
+    let pacing = Pacing::Open { arrivals: Box::new(due.into_iter()), max_connections: plan.max_connections };
+    measure_with(target, plan, key, visit, pacing, plan.max_connections)
+}
+
+/// Doubles the concurrency until throughput has not grown twice in a row. Once is not enough: a dynamic batcher runs one
+/// request while another waits, so batches grow only from the third request on.
+fn search(target: &Target, plan: &Plan, key: &PointKey, visit: usize) -> Result<Point> {
+    let mut search: Vec<SearchStep> = Vec::new();
+    let mut best: Option<Point> = None;
+    let mut without_growth = 0;
+    let mut concurrency = 1;
+    while concurrency <= plan.max_concurrency && without_growth < PATIENCE {
+        let point = measure_at(target, plan, key, visit, concurrency)?;
+        search.push(SearchStep {
+            concurrency,
+            inferences_per_s: point.inferences_per_s,
+            latency_p50_ns: point.client_latency.as_ref().map(|latency| latency.p50_ns),
+            warnings: point.warnings.clone(),
+        });
+        let reached = best.as_ref().map_or(0.0, |best| best.inferences_per_s);
+        let grows = point.inferences_per_s > reached * (1.0 + WORTH_DOUBLING);
+        without_growth = if grows { 0 } else { without_growth + 1 };
+        if best.is_none() || point.inferences_per_s > reached {
+            best = Some(point);
+        }
+        concurrency *= 2;
+    }
+    let mut best = best.context("--max-concurrency allows no measurement")?;
+    if without_growth == 0 {
+        best.warnings.push(warnings::still_growing(concurrency / 2, plan.max_concurrency));
+    }
+    best.search = search;
+    Ok(best)
+}
+
+fn measure_at(
+    target: &Target,
+    plan: &Plan,
+    key: &PointKey,
+    visit: usize,
+    concurrency: usize,
+) -> Result<Point> {
+    let pacing = Pacing::Closed { concurrency };
+    let (mut point, _) = measure_with(target, plan, key, visit, pacing, concurrency)?;
+    point.concurrency = Some(concurrency);
+    Ok(point)
+}
+
+fn measure_with(
+    target: &Target,
+    plan: &Plan,
+    key: &PointKey,
+    visit: usize,
+    pacing: Pacing,
+    slots: usize,
+) -> Result<(Point, Vec<Sample>)> {
+    let replayed = plan.is_replayed(&key.load);
+    let open_loop = matches!(pacing, Pacing::Open { .. });
+    let requests = Requests::make(target, plan, key.batch, slots)?;
+    let idle = statistics(target, plan);
+    requests.probe(target, plan)?;
+    let warm_up_requests = if replayed { warm_up(target, plan, &requests)? } else { 0 };
+    let before = caught_up(target, plan, idle, 1 + warm_up_requests);
+
+    let rule = WindowRule {
+        warm_up_ns: if replayed { 0 } else { duration(plan.warm_up_s).as_nanos() as u64 },
+        min_ns: if replayed { u64::MAX } else { duration(plan.window_s).as_nanos() as u64 },
+        min_requests: plan.window_requests,
+        late_ns: (plan.late_ms * 1e6) as u64,
+        keep_each: matches!(key.load, Load::Shaped { .. }),
+    };
+    let started = jiff::Timestamp::now().to_string();
+    let running = load::start(requests.workload(target, plan, pacing, rule)?)?;
+    let mut watched = watch(target, plan, &running, before, replayed, open_loop)?;
+    let samples = std::mem::take(&mut watched.totals.each);
+    Ok((summarise(target, plan, key, visit, started, &watched)?, samples))
+}
+
+/// Warms the server up before a replay, which is measured from its first request. Returns the number of responses.
+fn warm_up(target: &Target, plan: &Plan, requests: &Requests) -> Result<u64> {
+    let rule = WindowRule { warm_up_ns: 0, min_ns: u64::MAX, min_requests: 1, late_ns: 0, keep_each: false };
+    let running = load::start(requests.workload(target, plan, Pacing::Closed { concurrency: 1 }, rule)?)?;
+    target.rest(plan.warm_up_s)?;
+    running.stop();
+    Ok(running.ended(|| target.check())?.all.latency.count())
+}

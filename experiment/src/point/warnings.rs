@@ -1,0 +1,88 @@
+//! Warnings about the results of a point.
+
+use super::watch::Watched;
+use crate::plan::Plan;
+use crate::results::Point;
+use crate::settle::WINDOWS;
+
+/// A client that uses more than this fraction of the server's CPU time gets a warning.
+const BUSY_SHARE: f64 = 0.1;
+
+/// The beginning of that warning.
+pub const BUSY_CLIENT: &str = "this client used";
+
+/// What a reader has to know before trusting the numbers.
+pub fn warnings(plan: &Plan, point: &Point, watched: &Watched) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let failed: u64 = point.errors.iter().map(|error| error.count).sum();
+    if let Some(most) = point.errors.iter().max_by_key(|error| error.count) {
+        warnings.push(format!(
+            "{failed} of {} requests failed, most of them with {}: {}",
+            failed + point.requests,
+            most.kind,
+            most.first_message
+        ));
+    }
+    let failed_before_or_after = watched.totals.all.failed() - failed;
+    if failed_before_or_after > 0 {
+        warnings.push(format!("{failed_before_or_after} requests failed outside the measured part"));
+    }
+    if point.settled == Some(false) && point.requests > 0 {
+        let windows = watched.windows.len();
+        warnings.push(match windows < WINDOWS {
+            true => format!("did not settle: only {windows} windows in {} s", plan.max_time_s),
+            false => format!(
+                "did not settle within {} s: the last windows differ by more than {} % from their mean, or the server falls behind",
+                plan.max_time_s,
+                plan.tolerance * 100.0
+            ),
+        });
+        if watched.from_the_start {
+            warnings.push(
+                "measured from the start of the load, because there were too few responses after the warm-up"
+                    .to_owned(),
+            );
+        }
+    }
+    if let Some(reason) = &point.consumption.energy_missing {
+        warnings.push(format!("no energy: {reason}"));
+    }
+    let client = point.consumption.client_cpu_s;
+    if let Some(server) = point.consumption.server_cpu_s
+        && client > server * BUSY_SHARE
+    {
+        warnings.push(format!(
+            "{BUSY_CLIENT} {client:.3} CPU seconds, more than a tenth of the server's {server:.3}: on the same machine \
+             it affects the result"
+        ));
+    }
+    if let Some(pacing) = &point.pacing {
+        if pacing.late * 100 > pacing.scheduled {
+            warnings.push(format!(
+                "{} of {} requests were sent more than {} ms late; their latency counts from when they were due",
+                pacing.late, pacing.scheduled, plan.late_ms
+            ));
+        }
+        let answered = point.requests + failed;
+        if (answered as f64) < pacing.scheduled as f64 * (1.0 - plan.tolerance) {
+            warnings.push(format!(
+                "the server fell behind: {answered} of the {} requests that were due are done",
+                pacing.scheduled
+            ));
+        }
+    }
+    if let Some(statistics) = &point.statistics
+        && statistics.agrees == Some(false)
+    {
+        warnings.push(format!("the server's statistics do not agree: {}", statistics.agreement));
+    }
+    warnings
+}
+
+/// For a search that reached the highest allowed concurrency while throughput was still growing.
+pub fn still_growing(concurrency: usize, max_concurrency: usize) -> String {
+    format!(
+        "throughput was still growing at concurrency {concurrency}, the last that --max-concurrency {max_concurrency} \
+         allows: the maximum is higher"
+    )
+}

@@ -1,0 +1,115 @@
+//! Follows a load until it has settled or ends.
+
+use std::sync::mpsc::RecvTimeoutError;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+
+use crate::agreement;
+use crate::load::{Event, Running, Totals};
+use crate::plan::{Plan, duration};
+use crate::record::Window;
+use crate::results::Statistics;
+use crate::server::ModelStatistics;
+use crate::settle::{WINDOWS, is_settled};
+use crate::target::Target;
+
+/// Interval of the checks for interruption and for the server, while a window runs.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// How long the statistics may lag behind the last response: the server counts a request after sending its response.
+const STATISTICS_LAG: Duration = Duration::from_secs(2);
+
+/// What was observed of a load.
+pub struct Watched {
+    pub windows: Vec<Window>,
+    /// Index of the first window of the measured part.
+    pub measured_from: usize,
+    /// Whether the measured part begins with the load.
+    pub from_the_start: bool,
+    pub settled: Option<bool>,
+    pub open_loop: bool,
+    pub totals: Totals,
+    pub statistics: Option<Statistics>,
+}
+
+/// Follows the load until it has settled, its time is up, or its trace has ended.
+pub fn watch(
+    target: &Target,
+    plan: &Plan,
+    running: &Running,
+    before: Option<ModelStatistics>,
+    replayed: bool,
+    open_loop: bool,
+) -> Result<Watched> {
+    let start = Instant::now();
+    let mut windows: Vec<Window> = Vec::new();
+    // The statistics at the window boundaries. Without a warm-up the first window opens at once.
+    let mut edges = if plan.warm_up_s == 0.0 { vec![before.clone()] } else { Vec::new() };
+    let mut settled = false;
+    let mut stopping = false;
+    let totals = loop {
+        target.check()?;
+        match running.events().recv_timeout(LOOK) {
+            Ok(Event::Ended(totals)) => break *totals,
+            Ok(Event::Opened) => edges.push(statistics(target, plan)),
+            Ok(Event::Window(_)) if stopping => {}
+            Ok(Event::Window(window)) => {
+                edges.push(statistics(target, plan));
+                windows.push(*window);
+                settled = is_settled(&windows, open_loop, plan.tolerance);
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => bail!("the load ended without a result"),
+        }
+        if !replayed && !stopping && (settled || start.elapsed() >= duration(plan.max_time_s)) {
+            running.stop();
+            stopping = true;
+        }
+    };
+    let after = caught_up(target, plan, before.clone(), totals.all.latency.count());
+
+    let mut measured_from = windows.len().saturating_sub(WINDOWS);
+    let mut measured_statistics =
+        edges.get(measured_from).cloned().flatten().zip(edges.last().cloned().flatten());
+    let mut from_the_start = replayed;
+    if windows.is_empty() {
+        // A single response opens a window but closes none.
+        let rest = totals.rest.clone().filter(|rest| rest.latency.count() + rest.failed() > 0);
+        from_the_start |= rest.is_none();
+        windows.push(rest.unwrap_or_else(|| totals.all.clone()));
+        measured_statistics = before.clone().zip(after.clone());
+        measured_from = 0;
+    }
+    let statistics = before.zip(after).map(|(before, after)| {
+        let (agrees, agreement) = agreement::check(&totals.all, &after.growth(&before).0);
+        let (measured, executions_by_batch_size) =
+            measured_statistics.map(|(first, last)| last.growth(&first)).unwrap_or_default();
+        Statistics { measured, executions_by_batch_size, agrees: Some(agrees), agreement }
+    });
+    let settled = (!replayed).then_some(settled);
+    Ok(Watched { windows, measured_from, from_the_start, settled, open_loop, totals, statistics })
+}
+
+/// None if the server keeps none.
+pub fn statistics(target: &Target, plan: &Plan) -> Option<ModelStatistics> {
+    target.control().statistics(&plan.model, plan.version.as_deref()).ok()
+}
+
+/// The statistics, once they count all `answered` requests since `earlier`.
+pub fn caught_up(
+    target: &Target,
+    plan: &Plan,
+    earlier: Option<ModelStatistics>,
+    answered: u64,
+) -> Option<ModelStatistics> {
+    let earlier = earlier?;
+    let deadline = Instant::now() + STATISTICS_LAG;
+    loop {
+        let now = statistics(target, plan)?;
+        if now.growth(&earlier).0.success_count >= answered || Instant::now() > deadline {
+            return Some(now);
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}

@@ -1,0 +1,58 @@
+//! Consumption in a period: energy, power, CPU time.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// How energy was measured.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct PowerSource {
+    /// "nvml", "rapl", "metrics", "cpu-time" or "none".
+    pub name: String,
+    /// What is measured and how, in a sentence or two for the report: devices, counter or sampled power, interval,
+    /// limits.
+    pub description: String,
+    /// The devices or domains that are summed.
+    pub devices: Vec<String>,
+    /// Whether it measures energy. "cpu-time" and "none" do not.
+    pub has_energy: bool,
+    /// Seconds between two readings.
+    pub interval_s: f64,
+}
+
+/// Consumption in a period.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Consumption {
+    /// Length of the period.
+    pub seconds: f64,
+    /// Energy, from the power source.
+    pub energy_j: Option<f64>,
+    /// Energy over time.
+    pub average_power_w: Option<f64>,
+    /// Why energy is absent although the power source measures it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub energy_missing: Option<String>,
+    /// User and system CPU time of the server's process and its children, if it runs on this machine.
+    pub server_cpu_s: Option<f64>,
+    /// CPU time of this tool.
+    pub client_cpu_s: f64,
+    /// The state of the devices.
+    pub device: Option<DeviceState>,
+}
+
+/// The state of the devices in a period. With several devices: the highest temperature, the lowest clocks.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct DeviceState {
+    /// Mean of the samples.
+    pub temperature_mean_c: Option<f64>,
+    /// The highest sample.
+    pub temperature_max_c: Option<f64>,
+    /// Mean clock of the cores (NVML: SM clock).
+    pub clock_mean_mhz: Option<f64>,
+    /// The lowest sample.
+    pub clock_min_mhz: Option<f64>,
+    /// Mean clock of the memory.
+    pub memory_clock_mean_mhz: Option<f64>,
+    /// Reasons for throttled clocks, with the fraction of samples (0 to 1) that showed each. Idling is not a reason.
+    pub throttle_reasons: BTreeMap<String, f64>,
+}
