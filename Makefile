@@ -67,13 +67,15 @@ serve: build $(INCEPTION) ## runs a server until Ctrl-C; ARGS="--http-port 8000"
 accuracy: build $(INCEPTION) ## compares answers in BF16 with those in FP32; INPUTS="a.jpg b.png", ARGS="--least-agreement 99"
 	@$(VENV)/bin/python tools/accuracy.py $(ARGS) $(INPUTS)
 
-# The integration tests run twice: first with adaptive batching for every model that does not choose its own way.
+# The integration tests come last and run twice, first with adaptive batching for every model that does not choose its own
+# way. So the output ends with their summary.
 test: build $(INCEPTION) $(TEST_MODELS) ## runs all tests against a real server
 	@echo "Testing"
 	@cargo test --release --workspace --doc $(ARGS)
 	@cargo test --release --workspace --exclude tensorflow_latency --lib --bins --tests $(ARGS)
+	@cargo test --release --lib --test structure $(ARGS)
 	@TL_BATCHING=adaptive cargo test --release --test integration $(ARGS)
-	@cargo test --release $(ARGS)
+	@cargo test --release --test integration $(ARGS)
 
 # Each run has a folder of its own, named after the time, so results are never overwritten.
 experiment: experiment-tool ## sweeps Inception-v3 over the batch size (3 minutes); ARGS="--batch 1,4" and the like
