@@ -74,7 +74,10 @@ fn sums_equal_the_statistics_for_inception_under_load() {
     let reference = inception_reference();
     let server = shared_server();
     let model = "inception_sums";
-    server.load(&inception_config(model).dynamic_batching(30_000), SavedModel::Inception);
+    // As it is: this test is about times. A frozen one differs from the reference by a little over 1e-5 for some images
+    // where the reference was computed by another TensorFlow.
+    let config = inception_config(model).parameter("TF_FREEZE", "false").dynamic_batching(30_000);
+    server.load(&config, SavedModel::Inception);
 
     // The first run of each batch size is slower; it need not take part.
     let before = server.client().statistics(model);
