@@ -74,17 +74,25 @@ fn inputs(declared: &[TensorConfig], signature: &[Endpoint], batching: bool) -> 
     if let Some(unknown) = declared.iter().find(|tensor| find(signature, &tensor.name).is_none()) {
         return Err(unknown_name("input", &unknown.name, signature));
     }
+    // Declaring such an input would not help, so these come first, and all at once.
+    let reasons: Vec<_> = signature
+        .iter()
+        .filter_map(|endpoint| {
+            let reason = unservable("input", endpoint, batching)?;
+            Some(format!("input '{}' of the SavedModel cannot be served: {reason}", endpoint.name))
+        })
+        .collect();
+    if !reasons.is_empty() {
+        return Err(Error::unsupported(reasons.join("; ")));
+    }
     signature
         .iter()
         .map(|endpoint| {
             let tensor = declared.iter().find(|tensor| tensor.name == endpoint.name).ok_or_else(|| {
-                let reason = unservable("input", endpoint, batching);
-                let reason = reason.map(|reason| format!(", and it cannot be served: {reason}"));
                 Error::invalid(format!(
-                    "config.pbtxt has no input '{}', which the SavedModel's signature needs ({}){}",
+                    "config.pbtxt has no input '{}', which the SavedModel's signature needs ({})",
                     endpoint.name,
-                    describe(endpoint),
-                    reason.unwrap_or_default()
+                    describe(endpoint)
                 ))
             })?;
             agree("input", tensor, endpoint, batching)

@@ -17,8 +17,9 @@ unsafe impl Source for InputBuffer<'_> {
 }
 
 // SAFETY: the server keeps the memory of a request readable, and where it is, until the request is released, which
-// `LentBuffer` puts off until it is dropped. Neither the server nor this backend writes to the inputs of a request.
-// Dropping it makes one call of the server's and logs its error.
+// `LentBuffer` puts off until it is dropped. The server does not write to the inputs of a request, and this
+// backend does so only if the client puts an output where its input is: then after the run, through `ptr::copy`, which allows
+// for that. Dropping it makes one call of the server's and logs its error.
 unsafe impl ForeignMemory for LentBuffer {
     fn ptr(&self) -> *const u8 {
         self.as_ptr()

@@ -50,20 +50,14 @@ fn a_configuration_is_not_completed_with_inputs_that_cannot_be_served() {
 fn a_declared_input_that_cannot_be_served_is_refused_with_the_reason() {
     let server = shared_server();
     let x = |name: &str| ModelConfig::new(name, 0).input("x", "FP32", &[-1, 4]).output("y", "FP32", &[-1, 4]);
-    // Each is the first that is wrong, in the order of their names.
+    // All of them are told at once, whether they are declared or not.
     let number = x("number_declared").input("number", "FP32", &[1]);
-    assert_refused(&server, &number, "unservable", &["'number'", "scalar"], &[]);
+    let all = ["'number'", "scalar", "'quantised'", "QINT8", "'text'", "STRING", "export the model"];
+    assert_refused(&server, &number, "unservable", &all, &["config.pbtxt has no input"]);
     let text = ModelConfig::new("text_declared", 8).input("x", "STRING", &[1]).output("y", "STRING", &[1]);
     assert_refused(&server, &text, "text", &["'x'", "STRING", "export the model"], &[]);
-    // One that was not written is told with the reason why writing it would not help.
-    let missing = x("number_missing");
-    assert_refused(
-        &server,
-        &missing,
-        "unservable",
-        &["no input 'number'", "scalar", "export the model"],
-        &[],
-    );
+    // Writing them down would not help, so it is not asked for.
+    assert_refused(&server, &x("all_missing"), "unservable", &all, &["config.pbtxt has no input"]);
 }
 
 /// As many rows come out as are found.
