@@ -37,7 +37,7 @@ mod triton;
 
 use std::sync::Arc;
 
-use batching::Worker;
+use batching::{ModelQueue, Worker};
 use config::BackendOptions;
 use execute::Executor;
 use few::Few;
@@ -87,7 +87,7 @@ impl Backend for TensorFlowBackend {
 
     fn start_instance(model: &Arc<ServedModel>) -> Result<Instance> {
         let executor = Arc::clone(&model.executor);
-        let start = |queue: &Arc<_>| Worker::start(Arc::clone(&executor), Arc::clone(queue));
+        let start = |of_model: &ModelQueue| Worker::start(Arc::clone(&executor), Arc::clone(&of_model.queue));
         let worker = model.queue.as_ref().map(start).transpose()?;
         Ok(Instance { executor, worker })
     }

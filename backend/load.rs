@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::batching::{Families, Queue};
+use crate::batching::{Families, Loading, ModelQueue};
 use crate::config::{BackendOptions, Batching, MathMode, ModelConfig};
 use crate::execute::Executor;
 use crate::model::{Model, autocomplete};
@@ -16,7 +16,7 @@ pub struct ServedModel {
     /// The model, with what it takes to execute it.
     pub executor: Arc<Executor>,
     /// Where requests wait, if this backend makes the batches.
-    pub queue: Option<Arc<Queue>>,
+    pub queue: Option<ModelQueue>,
 }
 
 impl ServedModel {
@@ -30,6 +30,7 @@ impl ServedModel {
         families: Option<&Families>,
     ) -> Result<Self> {
         let (name, version) = (handle.name()?, handle.version()?);
+        let _loading = Loading::of(&name);
         load(handle, options, families, &name, version)
             .map_err(|e| e.context(format!("model '{name}', version {version}")))
     }
@@ -72,7 +73,7 @@ fn load(
         Batching::Triton => None,
         Batching::Adaptive(adaptive) => {
             let service = trial::calibrate(&executor);
-            Some(Arc::new(Queue::new(&executor.model, version, adaptive, service, families)))
+            Some(ModelQueue::start(&executor.model, version, adaptive, service, families)?)
         }
     };
     Ok(ServedModel { executor: Arc::new(executor), queue })

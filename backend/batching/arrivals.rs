@@ -11,6 +11,12 @@ const LONG: Span = Span { requests: 64.0, seconds: 4.0 };
 const SHORT: Span = Span { requests: 8.0, seconds: 0.5 };
 /// By so many standard deviations the windows have to differ.
 const SURE: f64 = 3.0;
+/// Requests have stopped when a gap is so many times as long as any of the last ones,
+const LONGER: f64 = 2.0;
+/// and so many were expected in it.
+const MISSED: f64 = 9.0;
+/// How much of the longest gap is left with each further request, so that it is one of the last some 64.
+const GAP_KEPT: f64 = 1.0 - 1.0 / 64.0;
 
 /// The rate at which rows come.
 #[derive(Default)]
@@ -18,6 +24,8 @@ pub struct Arrivals {
     long: Window,
     short: Window,
     last: Option<u64>,
+    /// The longest of the last gaps between requests, in seconds.
+    longest_gap: f64,
 }
 
 /// So many requests or so many seconds, whichever takes longer. The seconds keep requests that come
@@ -36,25 +44,72 @@ struct Window {
 }
 
 impl Arrivals {
-    /// A request with so many rows has come, at a time in ns. Times do not go back.
-    pub fn observe(&mut self, now: u64, rows: usize) {
+    /// A request with so many rows has come, at a time in ns; the last answer left at another. Returns whether requests
+    /// had stopped before it, so that nothing of what was before counts any more.
+    pub fn observe(&mut self, now: u64, rows: usize, answered: u64) -> bool {
         // Nothing is known of the time before the first request: it starts the clock.
+        let mut stopped = false;
         if let Some(last) = self.last {
-            let seconds = seconds(last, now);
+            let seconds = seconds_between(last, now);
+            stopped = self.has_stopped(self.silent(now).min(seconds_between(answered, now)));
+            if stopped {
+                (self.long, self.short, self.longest_gap) = Default::default();
+            }
             self.long.add(rows, seconds, &LONG);
             self.short.add(rows, seconds, &SHORT);
+            self.longest_gap = seconds.max(self.longest_gap * GAP_KEPT);
             if self.has_changed(0.0) {
                 self.long = self.short;
             }
         }
-        self.last = Some(now);
+        self.last = Some(self.last.map_or(now, |last| last.max(now)));
+        stopped
     }
 
-    /// Rows in a second, seen from a time in ns; 0 before the second request.
-    pub fn rate(&self, now: u64) -> f64 {
-        let silent = self.last.map_or(0.0, |last| seconds(last, now));
-        let window = if self.has_changed(silent) { &self.short } else { &self.long };
+    /// Rows in a second, seen from a time in ns; 0 before the second request. After so long a silence that requests have
+    /// stopped it is one request in that time; while none was answered they may only be waiting for that.
+    pub fn rate(&self, now: u64, answered: u64) -> f64 {
+        let silent = self.silent(now);
+        if self.has_stopped(silent.min(seconds_between(answered, now))) {
+            return per_second(self.rows_of_a_request(), silent);
+        }
+        let window = self.window(silent);
         per_second(window.rows, window.seconds + silent)
+    }
+
+    /// Requests in a second, as they came last.
+    pub fn request_rate(&self) -> f64 {
+        let window = self.window(0.0);
+        per_second(window.requests, window.seconds)
+    }
+
+    /// The rate that there is at least, as far as so few requests tell. It is 0 before the third request.
+    pub fn least_rate(&self, now: u64, answered: u64) -> f64 {
+        let silent = self.silent(now);
+        if self.has_stopped(silent.min(seconds_between(answered, now))) {
+            return 0.0;
+        }
+        let window = self.window(silent);
+        let sure = 1.0 - 1.0 / window.requests.max(1.0).sqrt();
+        sure * per_second(window.rows, window.seconds + silent)
+    }
+
+    fn silent(&self, now: u64) -> f64 {
+        self.last.map_or(0.0, |last| seconds_between(last, now))
+    }
+
+    fn window(&self, silent: f64) -> &Window {
+        if self.has_changed(silent) { &self.short } else { &self.long }
+    }
+
+    fn rows_of_a_request(&self) -> f64 {
+        if self.long.requests > 0.0 { self.long.rows / self.long.requests } else { 0.0 }
+    }
+
+    /// Whether a silence of so many seconds is the end of what was, rather than one of its gaps.
+    fn has_stopped(&self, silent: f64) -> bool {
+        let missed = |window: &Window| silent * window.requests > MISSED * window.seconds;
+        silent > LONGER * self.longest_gap && missed(&self.long) && missed(&self.short)
     }
 
     /// Whether the short window has other requests than the long one makes expect, beyond what chance
@@ -80,7 +135,7 @@ impl Window {
     }
 }
 
-fn seconds(from: u64, to: u64) -> f64 {
+fn seconds_between(from: u64, to: u64) -> f64 {
     to.saturating_sub(from) as f64 / 1e9
 }
 

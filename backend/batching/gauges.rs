@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::service_times::ServiceTimes;
+use super::scheduler::Seen;
+use super::sizes::doubling;
 use crate::triton::Result;
 use crate::triton::metrics::{Gauge, GaugeFamily};
 
@@ -39,17 +40,6 @@ impl Families {
     }
 }
 
-/// What the gauges show, but for the service times.
-#[derive(Clone, Copy, Debug)]
-pub struct Seen {
-    /// Rows in a second.
-    pub rate: f64,
-    /// In rows.
-    pub target_size: usize,
-    /// Rows in the queue.
-    pub rows: usize,
-}
-
 /// The gauges of one model.
 pub struct Gauges {
     target_size: Gauge,
@@ -67,7 +57,7 @@ impl Gauges {
     pub fn new(families: &Families, model: &str, version: u64, max_batch_size: usize) -> Result<Self> {
         let version = version.to_string();
         let labels = [("model", model), ("version", version.as_str())];
-        let service_times = sizes(max_batch_size)
+        let service_times = doubling(max_batch_size)
             .map(|size| {
                 let text = size.to_string();
                 let [model, version] = labels;
@@ -84,20 +74,14 @@ impl Gauges {
     }
 
     /// Shows what is now.
-    pub fn set(&self, seen: &Seen, service: &ServiceTimes) {
+    pub fn set(&self, seen: &Seen, times: &dyn Fn(usize) -> Option<f64>) {
         self.target_size.set(seen.target_size as f64);
         self.rate.set(seen.rate);
         self.queue.set(seen.rows as f64);
         for (size, gauge) in &self.service_times {
-            if let Some(ns) = service.estimate(*size) {
+            if let Some(ns) = times(*size) {
                 gauge.set(ns / 1e9);
             }
         }
     }
-}
-
-/// 1, 2, 4 and so on, and the largest.
-pub fn sizes(max_batch_size: usize) -> impl Iterator<Item = usize> {
-    let doubled = std::iter::successors(Some(1), |size| Some(size * 2));
-    doubled.take_while(move |&size| size < max_batch_size).chain([max_batch_size])
 }

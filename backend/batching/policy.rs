@@ -1,10 +1,12 @@
 //! When a free worker runs how many of the requests that wait.
 //!
-//! Without a target, whatever waits runs at once. With one, a batch waits for more rows as long as they
-//! make it cheaper and the target allows it, and a backlog is cut into batches so that the fewest requests
-//! are late. Requests never overtake one another.
+//! Without a target, whatever waits runs at once. With one, a batch waits for more rows as long as they are likely to come,
+//! make it cheaper and the target allows it, and a backlog is cut into batches so that the fewest requests are late.
+//! Requests never overtake one another.
 
-use super::service_times::ServiceTimes;
+use super::company::Arriving;
+use super::line::{Front, Next, Waiting};
+use super::services::Estimates;
 use crate::config::Target;
 
 /// Of the late batches that the percentile allows, a batch of n requests may take so much times n: when a
@@ -25,14 +27,18 @@ const CROWDED: f64 = 0.9;
 /// A backlog of more batches is not cut with care: the fewest are late if it is worked off fast.
 const CUT_BATCHES: usize = 4;
 
-/// What the policy is told of a request in the queue.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Waiting {
-    /// When it came, in ns of `CLOCK_MONOTONIC`.
-    pub arrival: u64,
-    /// Its rows: the rows of its inputs.
-    pub rows: usize,
-}
+/// A backlog of more requests is not cut either: it would take longer than it is worth.
+const CUT_REQUESTS: usize = 256;
+/// Waiting for clients who come again when they are answered ends after a silence of so many times what they take to.
+const CLOSED_PATIENCE: f64 = 2.0;
+/// Of the clients somebody is missing.
+const SOMEBODY: f64 = 0.5;
+/// They come again soon, if that takes no more than such a part of the batch's time.
+const SOON: f64 = 0.25;
+/// So much of what those who are missing save may those who wait lose.
+const FAIR: f64 = 0.5;
+/// The least that is waited: timers tell no less apart.
+const SHORTEST_WAIT_NS: u64 = 20_000;
 
 /// What the operator asked for.
 #[derive(Clone, Copy, Debug)]
@@ -41,23 +47,48 @@ pub struct Goal {
     pub max_batch_size: usize,
     /// None: no request waits for others to come.
     pub target: Option<Target>,
+    /// No request waits for others any longer, in ns.
+    pub max_wait_ns: u64,
+}
+
+/// The load as far as it is known.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Load {
+    /// Rows that come in a second.
+    pub rate: f64,
+    /// Rows that come in a second at least.
+    pub least_rate: f64,
+    /// Requests that come in a second.
+    pub request_rate: f64,
+    /// Who comes while others wait.
+    pub arriving: Arriving,
+    /// When a request last came or was answered.
+    pub quiet_since: u64,
+    /// By what part of the target to be early, in view of the answers that were late.
+    pub margin: f64,
 }
 
 /// The queue as a worker sees it that has nothing to do.
+#[derive(Clone, Copy)]
 pub struct View<'a> {
     /// In ns of `CLOCK_MONOTONIC`; not before any arrival.
     pub now: u64,
-    /// Requests that may share a batch, oldest first.
-    pub waiting: &'a [Waiting],
-    /// Whether nothing that comes can join them: the next request has another shape, or the model is
-    /// being unloaded.
-    pub complete: bool,
-    /// Rows that come in a second.
-    pub rate: f64,
+    /// When the oldest request came.
+    pub oldest: u64,
+    /// The requests at the front that fit into a batch.
+    pub front: Front,
+    /// Whether nothing is to be waited for: the model or an instance goes.
+    pub closing: bool,
+    /// When a batch has to start, or a request expires that would not need to.
+    pub start_by: Option<u64>,
+    /// What comes.
+    pub load: Load,
+    /// How late a worker may wake up that waits, in ns.
+    pub room: f64,
     /// The workers that take from this queue, busy ones too; 1 at least.
     pub workers: usize,
     /// What is known of the time that a batch takes.
-    pub service: &'a ServiceTimes,
+    pub service: Estimates<'a>,
     /// What is asked for.
     pub goal: &'a Goal,
 }
@@ -73,38 +104,71 @@ pub enum Decision {
     Idle,
 }
 
-/// What the free worker does now.
-pub fn decide(view: &View<'_>) -> Decision {
-    let Some(oldest) = view.waiting.first() else { return Decision::Idle };
-    let max_batch_size = view.goal.max_batch_size;
-    let (count, rows) = fill(view.waiting, max_batch_size);
-    let Some(pace) = Pace::new(view.rate, view.workers, view.service, view.goal, count) else {
+/// What the free worker does now. `alike` are the requests that can share batches with the oldest one, oldest first.
+pub fn decide<'w>(view: &View<'_>, alike: impl Iterator<Item = &'w Waiting> + Clone) -> Decision {
+    let Front { count, rows, next } = view.front;
+    if count == 0 {
+        return Decision::Idle;
+    }
+    let Some(pace) = Pace::new(&view.load, view.workers, view.service, view.goal, count) else {
         return Decision::Run(count);
     };
-    let age = age(view.now, oldest);
-    let can_grow = !view.complete && count == view.waiting.len() && rows < pace.target_size();
-    if can_grow {
-        let wait = pace.latest_start(rows + 1) - age;
-        // A ns is the least that a clock can tell.
-        if wait >= 1.0 {
-            return Decision::LookAgain(view.now + wait as u64);
+    if next == Next::Nobody && !view.closing && rows < pace.target_size() {
+        let at = wait_until(view, &pace);
+        if at > view.now + SHORTEST_WAIT_NS {
+            return Decision::LookAgain(at);
         }
     }
-    if count < view.waiting.len() {
-        return Decision::Run(fewest_late(view, &pace, count));
+    let mut members = alike.map(Member::of);
+    let mut count = count;
+    if next != Next::Alike {
+        // The other workers take their part of what waits, unless it is little.
+        let share = pace.sustained_size().max(rows.div_ceil(view.workers));
+        let part = if rows <= share { (count, rows) } else { fill(members.clone(), share) };
+        if age(view.now, view.oldest) <= pace.latest_start(part.1) {
+            return Decision::Run(part.0);
+        }
+        count = part.0;
     }
-    // The other workers take their part of what waits, unless it is little.
-    let share = pace.sustained_size().max(rows.div_ceil(view.workers));
-    let (count, rows) = fill(view.waiting, share);
-    let in_time = age <= pace.latest_start(rows);
-    Decision::Run(if in_time { count } else { fewest_late(view, &pace, count) })
+    let backlog: Vec<Member> = members.by_ref().take(CUT_REQUESTS).collect();
+    let whole = members.next().is_none();
+    Decision::Run(if whole { fewest_late(view, &pace, &backlog, count) } else { count })
+}
+
+/// Until when the requests at the front wait for company, unless it comes; now or before if they do not.
+fn wait_until(view: &View<'_>, pace: &Pace<'_>) -> u64 {
+    let rows = view.front.rows;
+    let allowed = pace.latest_start(rows + 1) - view.room - pace.early;
+    let latest = (view.oldest + (allowed.max(0.0) as u64).min(view.goal.max_wait_ns))
+        .min(view.start_by.map_or(u64::MAX, |start_by| start_by.saturating_sub(view.room as u64)));
+    let (from, gap, patience) = match view.load.arriving {
+        Arriving::Unknown => return view.now,
+        // Clients who come again only when they are answered are not to be slowed down: those who wait are answered later, and
+        // those who are missing sooner by what would be left of the batch.
+        Arriving::Closed { missing, returns_in } => {
+            let time = pace.time(rows);
+            let fair = view.front.count as f64 * returns_in <= FAIR * missing * time;
+            if missing < SOMEBODY || !fair || returns_in > SOON * time {
+                return view.now;
+            }
+            (view.load.quiet_since, returns_in, CLOSED_PATIENCE)
+        }
+        // More likely than not, another request comes in time.
+        Arriving::Open { patience } => {
+            if allowed * view.load.least_rate < std::f64::consts::LN_2 * 1e9 {
+                return view.now;
+            }
+            (view.now, 1e9 / view.load.request_rate, patience)
+        }
+    };
+    latest.min(from.saturating_add((patience * gap) as u64))
 }
 
 /// The rows that a batch is to have at this rate: as many as make it cheap, as come in time, and as leave
 /// room for those that come while it runs. Without a target or before the first batch it is 1: nothing is
 /// waited for.
-pub fn target_size(rate: f64, workers: usize, service: &ServiceTimes, goal: &Goal) -> usize {
-    Pace::new(rate, workers, service, goal, 1).map_or(1, |pace| pace.target_size())
+pub fn target_size(load: &Load, workers: usize, service: Estimates<'_>, goal: &Goal) -> usize {
+    Pace::new(load, workers, service, goal, 1).map_or(1, |pace| pace.target_size())
 }
 
 /// How many rows may wait so that the last of them can still be in time, when rows come at this rate and the
@@ -114,42 +178,56 @@ pub fn target_size(rate: f64, workers: usize, service: &ServiceTimes, goal: &Goa
 /// no queue is short enough then, and refusing would help nobody. A single request may have more rows
 /// than this: one that finds the queue empty has to be let in.
 pub fn longest_queue(
-    rate: f64,
+    load: &Load,
     free_in: u64,
     workers: usize,
-    service: &ServiceTimes,
+    service: Estimates<'_>,
     goal: &Goal,
 ) -> Option<usize> {
-    let pace = Pace::new(rate, workers, service, goal, A_FEW)?;
+    let pace = Pace::new(load, workers, service, goal, A_FEW)?;
     if pace.latest_start(1) < 0.0 {
         return None;
     }
     let size = pace.sustained_size();
     let slow = |rows: usize| pace.latency - pace.latest_start(rows);
-    let crowded = ((pace.load() - CROWDED) / (1.0 - CROWDED)).clamp(0.0, 1.0);
-    let left = pace.latency - (free_in as f64 * pace.margin).max(crowded * pace.time(size));
+    // Where arrivals follow answers there are no more of them than clients.
+    let crowded = if pace.closed { 0.0 } else { ((pace.load() - CROWDED) / (1.0 - CROWDED)).clamp(0.0, 1.0) };
+    let left = pace.latency - pace.early - (free_in as f64 * pace.margin).max(crowded * pace.time(size));
     let batches = (left / slow(size)).max(0.0).floor();
     let rest = (left - batches * slow(size)) * (1.0 - crowded);
     let rows = batches as usize * size + largest(size, |rows| slow(rows) <= rest);
     Some(rows.max(1) * workers)
 }
 
-/// The requests from the front that fit into a batch, and their rows. One request always does: the server
-/// hands over none that is larger than a batch.
-fn fill(waiting: &[Waiting], max_batch_size: usize) -> (usize, usize) {
+/// What the cut of a backlog goes by.
+#[derive(Clone, Copy)]
+struct Member {
+    arrival: u64,
+    rows: usize,
+}
+
+impl Member {
+    fn of(waiting: &Waiting) -> Self {
+        Self { arrival: waiting.arrival, rows: waiting.rows }
+    }
+}
+
+/// The first requests that fit into a batch, and their rows. One request always does: the server hands over none that is
+/// larger than a batch.
+fn fill(members: impl IntoIterator<Item = Member>, most: usize) -> (usize, usize) {
     let (mut count, mut rows) = (0, 0);
-    for request in waiting {
-        if count > 0 && rows + request.rows > max_batch_size {
+    for member in members {
+        if count > 0 && rows + member.rows > most {
             break;
         }
         count += 1;
-        rows += request.rows;
+        rows += member.rows;
     }
     (count, rows)
 }
 
-fn age(now: u64, request: &Waiting) -> f64 {
-    now.saturating_sub(request.arrival) as f64
+fn age(now: u64, arrival: u64) -> f64 {
+    now.saturating_sub(arrival) as f64
 }
 
 /// How many of the first `count` requests to run so that the fewest of all that wait are late; of equally
@@ -157,28 +235,28 @@ fn age(now: u64, request: &Waiting) -> f64 {
 ///
 /// What remains is taken to run in batches as large as they may be. A request that is late in any case counts
 /// the same wherever it runs, so that those behind it decide.
-fn fewest_late(view: &View<'_>, pace: &Pace<'_>, count: usize) -> usize {
+fn fewest_late(view: &View<'_>, pace: &Pace<'_>, waiting: &[Member], count: usize) -> usize {
     let max_batch_size = view.goal.max_batch_size;
-    let late = |requests: &[Waiting], start: f64, rows: usize| {
+    let late = |requests: &[Member], start: f64, rows: usize| {
         let latest = pace.latest_start(rows) - start;
-        requests.partition_point(|request| age(view.now, request) > latest)
+        requests.partition_point(|request| age(view.now, request.arrival) > latest)
     };
     let mut seen = 0;
     for _ in 0..CUT_BATCHES {
-        seen += fill(&view.waiting[seen..], max_batch_size).0;
+        seen += fill(waiting[seen..].iter().copied(), max_batch_size).0;
     }
-    if seen < view.waiting.len() {
+    if seen < waiting.len() {
         return count;
     }
-    let hopeless = late(view.waiting, 0.0, 1);
-    let mut rows: usize = view.waiting[..count].iter().map(|request| request.rows).sum();
+    let hopeless = late(waiting, 0.0, 1);
+    let mut rows: usize = waiting[..count].iter().map(|request| request.rows).sum();
     let mut best = (usize::MAX, count);
     for first in (1..=count).rev() {
-        let mut all_late = late(&view.waiting[..first], 0.0, rows);
+        let mut all_late = late(&waiting[..first], 0.0, rows);
         let mut start = pace.until_next(rows);
-        let mut rest = &view.waiting[first..];
+        let mut rest = &waiting[first..];
         while !rest.is_empty() {
-            let (next, rows) = fill(rest, max_batch_size);
+            let (next, rows) = fill(rest.iter().copied(), max_batch_size);
             all_late += late(&rest[..next], start, rows);
             start += pace.until_next(rows);
             rest = &rest[next..];
@@ -189,29 +267,34 @@ fn fewest_late(view: &View<'_>, pace: &Pace<'_>, count: usize) -> usize {
         if all_late <= hopeless {
             break;
         }
-        rows -= view.waiting[first - 1].rows;
+        rows -= waiting[first - 1].rows;
     }
     best.1
 }
 
 /// Times and rates in view of a target, in ns.
 struct Pace<'a> {
-    service: &'a ServiceTimes,
+    service: Estimates<'a>,
     max_batch_size: usize,
     latency: f64,
+    /// By how much to be early, in view of the answers that were late.
+    early: f64,
+    max_wait: f64,
     /// The factor from a batch's usual time to the one that is reckoned with.
     margin: f64,
     /// Rows that come in a ns.
     rate: f64,
+    /// Whether arrivals follow answers.
+    closed: bool,
     workers: f64,
 }
 
 impl<'a> Pace<'a> {
     /// For a batch of so many requests. None without a target, and before the first batch.
     fn new(
-        rate: f64,
+        load: &Load,
         workers: usize,
-        service: &'a ServiceTimes,
+        service: Estimates<'a>,
         goal: &Goal,
         requests: usize,
     ) -> Option<Self> {
@@ -222,8 +305,11 @@ impl<'a> Pace<'a> {
             service,
             max_batch_size: goal.max_batch_size,
             latency: target.latency_ns as f64,
+            early: target.latency_ns as f64 * load.margin,
+            max_wait: goal.max_wait_ns as f64,
             margin: service.spread(100.0 - late),
-            rate: rate / 1e9,
+            rate: load.rate / 1e9,
+            closed: matches!(load.arriving, Arriving::Closed { .. }),
             workers: workers as f64,
         })
     }
@@ -243,12 +329,15 @@ impl<'a> Pace<'a> {
     }
 
     fn target_size(&self) -> usize {
+        let most = self.service.cheap_size().min(self.max_batch_size);
+        if self.closed {
+            // While those run that wait now, only the others can come, and they are known to have had room.
+            return most.min(self.sustained_size());
+        }
         // More likely than not, a second request comes while the first can wait.
-        let company = self.rate * self.latest_start(2) >= std::f64::consts::LN_2;
-        if !company {
+        if self.rate * self.latest_start(2).min(self.max_wait) < std::f64::consts::LN_2 {
             return 1;
         }
-        let most = self.service.cheap_size().min(self.max_batch_size);
         let reserve = self.reserve();
         largest(most, |rows| self.leaves_room(rows, reserve)).max(1)
     }

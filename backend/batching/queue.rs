@@ -1,399 +1,402 @@
-//! The queue of a model: requests come in from the server's threads, the workers take batches out.
+//! The queue of a model: a lock around the [`scheduler`](super::scheduler), and threads that sleep until it has something
+//! for them to do.
+//!
+//! Requests come in from the server's threads. Workers take batches out; one of those that are idle watches the clock if a
+//! batch waits for company, the others sleep for good. One more thread keeps the time of what does not concern workers:
+//! timeouts and cancellations take effect while all of them run. It sleeps for good while nothing waits.
+//! Answering, asking for cancellations and telling what is seen happen outside of the lock.
 
-use std::collections::VecDeque;
-use std::fmt;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use super::line::Id;
+use super::policy::Decision;
+use super::scheduler::{Arrival, Batch, Full, Next, Running, Scheduler, Seen, Took};
+use super::sync::{Condvar, Mutex, MutexGuard, lock, sleep};
+use crate::few::Few;
 
-use super::alone::Alone;
-use super::arrivals::Arrivals;
-use super::gauges::{Families, Gauges, Seen};
-use super::policy::{self, Decision, Goal, View, Waiting};
-use super::service_times::ServiceTimes;
-use crate::config::Adaptive;
-use crate::execute::Executed;
-use crate::few::{Dims, Few};
-use crate::model::Model;
-use crate::triton::clock::now_ns;
-use crate::triton::request::Request;
-use crate::triton::{Code, Error};
+/// How often those who wait are asked whether they were cancelled: twice as often as they are promised to be.
+const ASK_NS: u64 = 20_000_000;
+/// So many are asked before the lock is taken again.
+const ASKED_AT_ONCE: usize = 64;
+/// Before requests are refused for a full queue, those who wait are asked as well, if that takes no more of the time than
+/// one part in so many.
+const ASKING_SHARE: u64 = 10;
+/// How often is told what is seen, while requests come and while none does.
+const TELL_NS: u64 = 100_000_000;
+const TELL_SELDOM_NS: u64 = 1_000_000_000;
 
-/// The longest queue where the operator sets none and there is no target, in batches of the largest size. Far
-/// more than anyone waits for, and an end to the memory that requests without an answer take.
-const LONGEST_QUEUE: usize = 100;
-/// How often the gauges are set while requests come.
-const SHOW_NS: u64 = 100_000_000;
-/// How often they are set when none comes, until the rate has fallen to nothing.
-const SHOW_IDLE: Duration = Duration::from_secs(1);
+/// What the queue needs of the server's world.
+pub trait Host {
+    /// What waits.
+    type Request;
+    /// What tells whether a request was cancelled, also when it is being answered meanwhile.
+    type Probe;
 
-/// The requests that wait, and what the policy goes by.
-pub struct Queue {
-    /// The model's, for messages.
-    name: String,
-    goal: Goal,
-    max_queue_size: Option<usize>,
-    state: Mutex<State>,
-    /// Something has changed for a worker that waits.
-    changed: Condvar,
-    gauges: Option<Gauges>,
+    /// Ns of `CLOCK_MONOTONIC`.
+    fn now(&self) -> u64;
+
+    /// Whether anybody knows of cancellations.
+    fn knows_cancelled(&self) -> bool;
+
+    /// What is to be asked whether the request was cancelled.
+    fn probe(&self, request: &Self::Request) -> Self::Probe;
+
+    /// Whether it was cancelled.
+    fn is_cancelled(&self, probe: &Self::Probe) -> bool;
+
+    /// Answers a request that is not run.
+    fn refuse(&self, request: Self::Request, why: Refusal);
+
+    /// Whether [`Self::tell`] does something.
+    fn is_told(&self) -> bool;
+
+    /// What is seen of the queue, and what batches of a size take in ns. From time to time while requests come.
+    fn tell(&self, seen: &Seen, times: &dyn Fn(usize) -> Option<f64>);
 }
 
-struct State {
-    /// What the policy is told of each request in `requests`.
-    waiting: Vec<Waiting>,
-    requests: VecDeque<Accepted>,
-    /// Rows of all of them.
-    rows: usize,
-    arrivals: Arrivals,
-    service: ServiceTimes,
-    workers: usize,
-    /// Workers that wait for something to do.
+/// Why a request is not run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// So many rows of so many possible ones wait.
+    Full {
+        /// The rows that wait.
+        rows: usize,
+        /// The rows that may wait.
+        longest: usize,
+    },
+    /// It has waited for as long as its client allows.
+    Expired,
+    /// Its client has cancelled it.
+    Cancelled,
+}
+
+/// The queue.
+pub struct Queue<H: Host> {
+    pub(super) host: H,
+    state: Mutex<State<H::Request>>,
+    /// Something to do for a worker that sleeps for good.
+    idle: Condvar,
+    /// Something to do for the worker that watches the clock.
+    watch: Condvar,
+    /// Something to do for the thread that keeps the time.
+    time: Condvar,
+}
+
+struct State<R> {
+    scheduler: Scheduler<R>,
+    /// Workers that sleep for good.
     idle: usize,
-    /// Batches that are being executed; no more than there are workers, whatever thread they run in.
-    running: Few<Running>,
-    alone: Alone,
-    /// Instances that get no further requests.
-    finishing: usize,
-    shown_at: u64,
-    target_size: usize,
+    /// Until when a worker sleeps that watches the clock.
+    watching: Option<u64>,
+    /// When the thread that keeps the time wakes up next; in no time (`u64::MAX`) if nothing waits.
+    keeper_wakes: u64,
+    keeper_ends: bool,
+    /// Not before then those who wait are asked for cancellations because the queue is full.
+    ask_from: u64,
 }
 
-/// Requests to execute together; [`Queue::done`] has to follow.
-pub struct Batch {
-    /// Oldest first.
-    pub requests: Few<Request>,
-    /// What the queue goes by meanwhile.
-    pub running: Running,
-}
+type Guard<'a, H> = MutexGuard<'a, State<<H as Host>::Request>>;
 
-/// A batch that is being executed.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Running {
-    /// In ns of `CLOCK_MONOTONIC`.
-    start: u64,
-    rows: usize,
-}
-
-struct Accepted {
-    request: Request,
-    shape: Shape,
-}
-
-/// The sizes, behind the batch dimension, of a request's inputs; empty where the model has no sizes open.
-type Shape = Dims<i64>;
-
-impl Queue {
-    /// The empty queue of a model whose service times are known as far as `service` knows them.
-    pub fn new(
-        model: &Model,
-        version: u64,
-        adaptive: Adaptive,
-        service: ServiceTimes,
-        families: Option<&Families>,
-    ) -> Self {
-        let (name, max_batch_size) = (model.name.clone(), model.max_batch_size);
-        let gauges = families.and_then(|families| {
-            Gauges::new(families, &name, version, max_batch_size)
-                .inspect_err(|e| log::warn!("model '{name}': no metrics of its adaptive batching: {e}"))
-                .ok()
-        });
+impl<H: Host> Queue<H> {
+    /// A queue that nobody takes from yet.
+    pub fn new(host: H, scheduler: Scheduler<H::Request>) -> Self {
         Self {
-            name,
-            goal: Goal { max_batch_size, target: adaptive.target },
-            max_queue_size: adaptive.max_queue_size.map(|rows| rows as usize),
+            host,
             state: Mutex::new(State {
-                waiting: Vec::new(),
-                requests: VecDeque::new(),
-                rows: 0,
-                arrivals: Arrivals::default(),
-                service,
-                workers: 0,
+                scheduler,
                 idle: 0,
-                running: Few::new(),
-                alone: Alone::new(now_ns()),
-                finishing: 0,
-                shown_at: 0,
-                target_size: 0,
+                watching: None,
+                keeper_wakes: u64::MAX,
+                keeper_ends: false,
+                ask_from: 0,
             }),
-            changed: Condvar::new(),
-            gauges,
+            idle: Condvar::new(),
+            watch: Condvar::new(),
+            time: Condvar::new(),
         }
     }
 
-    /// Takes requests in; those that find the queue full are refused at once. What is returned is for the
-    /// calling thread to execute; [`Self::done_here`] has to follow.
+    /// Takes requests in; those that find the queue full are refused at once. What is returned is for the calling
+    /// thread to execute; [`Self::done_here`] has to follow.
     #[must_use]
-    pub fn accept(&self, model: &Model, requests: Few<Request>) -> Option<Batch> {
-        let alone = requests.len() == 1;
-        let described: Few<_> = requests
-            .into_iter()
-            .map(|request| {
-                let (rows, shape) = describe(model, &request);
-                let waiting = Waiting { arrival: self.arrival(&request), rows };
-                (waiting, Accepted { request, shape })
-            })
-            .collect();
-        let mut refused = Few::new();
-        let mut state = self.lock();
-        let now = now_ns();
-        let alone = alone && state.running.is_empty() && state.requests.is_empty();
-        for (waiting, accepted) in described {
-            state.arrivals.observe(waiting.arrival, waiting.rows);
-            let longest = self.longest(&mut state, now);
-            // An empty queue takes any request, or one of many rows would never be answered.
-            if state.rows > 0 && state.rows + waiting.rows > longest {
-                refused.push((accepted, state.rows, longest));
-            } else {
-                state.push(waiting, accepted);
-            }
+    pub fn accept(&self, arrivals: Few<Arrival<H::Request>>) -> Option<Batch<H::Request>> {
+        let mut state = lock(&self.state);
+        let now = self.host.now();
+        let alone = arrivals.len() == 1 && state.scheduler.is_idle();
+        let expired = state.take_expired(now);
+        let mut full = Few::new();
+        for arrival in arrivals {
+            full.extend(state.scheduler.arrived(now, arrival).err());
         }
-        let here = state.alone.may_run(now, alone).then(|| state.next(&self.goal, now).ok()).flatten();
-        self.wake(state);
-        for (accepted, rows, longest) in refused {
-            let text = format!("model '{}': queue full ({rows} of {longest} rows); retry later", self.name);
-            accepted.request.fail(Error::new(Code::Unavailable, text));
+        let here = state.scheduler.next_here(now, alone);
+        self.wake(state, now);
+        self.refuse_all(expired, Refusal::Expired);
+        if !full.is_empty() {
+            self.refuse_unless_places_are_free(full);
         }
         here
     }
 
-    /// When the policy is to take a request as come. A client that waits for less than the target has an
-    /// earlier deadline, and so it counts as come earlier.
-    fn arrival(&self, request: &Request) -> u64 {
-        let arrival = request.arrival();
-        match (&self.goal.target, request.timeout()) {
-            (Some(target), Some(timeout)) => {
-                arrival.saturating_sub(target.latency_ns.saturating_sub(timeout))
-            }
-            _ => arrival,
-        }
-    }
-
-    fn longest(&self, state: &mut State, now: u64) -> usize {
-        let for_target = |state: &mut State| {
-            let (rate, free_in) = (state.arrivals.rate(now), state.free_in(now));
-            policy::longest_queue(rate, free_in, state.workers, &state.service, &self.goal)
-        };
-        self.max_queue_size.or_else(|| for_target(state)).unwrap_or(LONGEST_QUEUE * self.goal.max_batch_size)
-    }
-
-    /// Waits until there is a batch to execute, nothing when `stop` says so. [`Self::done`] has to follow.
-    pub fn next(&self, stop: impl Fn() -> bool) -> Option<Batch> {
-        let mut state = self.lock();
+    /// Waits until there is a batch to execute; none when `stop` says so. [`Self::done`] has to follow.
+    pub fn next(&self, stop: impl Fn() -> bool) -> Option<Batch<H::Request>> {
+        let mut state = lock(&self.state);
         while !stop() {
-            let now = now_ns();
-            match state.next(&self.goal, now) {
-                Ok(batch) => {
-                    self.wake(state);
+            let now = self.host.now();
+            let expired = state.take_expired(now);
+            if !expired.is_empty() {
+                drop(state);
+                self.refuse_all(expired, Refusal::Expired);
+                state = lock(&self.state);
+                continue;
+            }
+            state = match state.scheduler.next(now) {
+                Next::Run(batch) => {
+                    self.wake(state, now);
                     return Some(batch);
                 }
-                Err(wait) => {
-                    state = self.show(state, now);
-                    state = self.wait(state, wait);
-                }
-            }
+                Next::Wait(until) => self.watch(state, now, until),
+                Next::Idle => self.rest(state, now),
+            };
         }
         None
     }
 
-    /// Wakes a worker if there is something for it to decide.
-    fn wake(&self, state: MutexGuard<'_, State>) {
-        let wake = state.idle > 0 && state.running.len() < state.workers && !state.waiting.is_empty();
-        drop(state);
-        if wake {
-            self.changed.notify_one();
-        }
-    }
-
-    fn wait<'q>(&'q self, mut state: MutexGuard<'q, State>, wait: Option<Duration>) -> MutexGuard<'q, State> {
-        let wait = wait.or_else(|| (self.gauges.is_some() && state.shown_at > 0).then_some(SHOW_IDLE));
-        state.idle += 1;
-        let mut state = match wait {
-            Some(time) => self.changed.wait_timeout(state, time).unwrap_or_else(PoisonError::into_inner).0,
-            None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
-        };
-        state.idle -= 1;
-        state
-    }
-
     /// As [`Self::done`], of a batch that [`Self::accept`] returned.
-    pub fn done_here(&self, running: Running, executed: Option<Executed>) {
-        self.lock().alone.ended_here(now_ns());
-        self.done(running, executed);
+    pub fn done_here(&self, running: Running, took: Option<Took>) {
+        lock(&self.state).scheduler.executed_here(self.host.now());
+        self.done(running, took);
     }
 
-    /// A batch is over; the queue learns from it if it was computed.
-    pub fn done(&self, running: Running, executed: Option<Executed>) {
-        let mut state = self.lock();
-        // Of two that are equal it does not matter which.
-        if let Some(index) = state.running.iter().position(|other| *other == running) {
-            state.running.swap_remove(index);
-        }
-        if let Some(Executed { rows, ns }) = executed {
-            state.service.observe(rows, ns);
-            state.alone.observe(ns);
-        }
-        let state = self.show(state, now_ns());
-        self.wake(state);
-    }
-
-    /// Sets the gauges and tells the log, from time to time.
-    fn show<'q>(&'q self, mut state: MutexGuard<'q, State>, now: u64) -> MutexGuard<'q, State> {
-        if now < state.shown_at + SHOW_NS {
-            return state;
-        }
-        let rate = state.arrivals.rate(now);
-        let target_size = policy::target_size(rate, state.workers, &state.service, &self.goal);
-        // 0: nothing more to tell until requests come.
-        state.shown_at = if rate < 0.01 && state.rows == 0 { 0 } else { now };
-        let changed = std::mem::replace(&mut state.target_size, target_size) != target_size;
-        let seen = Seen { rate, target_size, rows: state.rows };
-        if changed {
-            log::debug!("model '{}': {}", self.name, describe_change(&seen, &state.service));
-        }
-        if let Some(gauges) = &self.gauges {
-            gauges.set(&seen, &state.service);
-        }
-        state
+    /// A batch is over, computed or not.
+    pub fn done(&self, running: Running, took: Option<Took>) {
+        let mut state = lock(&self.state);
+        let now = self.host.now();
+        state.scheduler.executed(now, running, took);
+        self.wake(state, now);
     }
 
     /// A worker starts.
     pub fn join(&self) {
-        self.lock().workers += 1;
+        lock(&self.state).scheduler.join();
     }
 
-    /// A worker could not be started after all.
-    pub fn missing(&self) {
-        self.lock().workers -= 1;
-    }
-
-    /// A worker ends whose instance has finished; `stop`, which makes [`Self::next`] return, is called in
-    /// between.
+    /// A worker ends; `stop`, which makes [`Self::next`] return, is called in between.
     pub fn leave(&self, stop: impl FnOnce()) {
-        let mut state = self.lock();
-        state.workers -= 1;
-        state.finishing = state.finishing.saturating_sub(1);
+        let mut state = lock(&self.state);
+        state.scheduler.leave();
         stop();
-        drop(state);
-        self.changed.notify_all();
+        self.wake_all(state);
     }
 
-    /// An instance gets no further requests: nothing waits for others any more until it has left.
-    pub fn finish(&self) {
-        self.lock().finishing += 1;
-        self.changed.notify_all();
+    /// An instance gets no further requests: nothing waits for company until its worker has left.
+    pub fn close(&self) {
+        let mut state = lock(&self.state);
+        state.scheduler.close();
+        self.wake_all(state);
     }
 
-    /// Gives up what waits: each request is answered with the error of one that was dropped.
+    /// Nothing waits for company until then.
+    pub fn hurry(&self, until: u64) {
+        let mut state = lock(&self.state);
+        state.scheduler.hurry(until);
+        self.wake_all(state);
+    }
+
+    /// Gives up what waits: each request is dropped.
     pub fn give_up(&self) {
-        let mut state = self.lock();
-        let count = state.requests.len();
-        let requests = state.take(count);
-        drop(state);
+        let requests = lock(&self.state).scheduler.clear(self.host.now());
         drop(requests);
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl fmt::Debug for Queue {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Queue").field("name", &self.name).field("goal", &self.goal).finish_non_exhaustive()
-    }
-}
-
-impl State {
-    fn push(&mut self, waiting: Waiting, accepted: Accepted) {
-        // Nobody overtakes: those before an urgent request are as urgent as it is.
-        for earlier in self.waiting.iter_mut().rev() {
-            if earlier.arrival <= waiting.arrival {
-                break;
-            }
-            earlier.arrival = waiting.arrival;
-        }
-        self.rows += waiting.rows;
-        self.waiting.push(waiting);
-        self.requests.push_back(accepted);
-    }
-
-    /// A batch to execute now, or how long nothing is to be done unless something changes.
-    fn next(&mut self, goal: &Goal, now: u64) -> Result<Batch, Option<Duration>> {
-        if self.running.len() >= self.workers {
-            return Err(None);
-        }
-        match self.decide(goal, now) {
-            Decision::Run(count) => {
-                let rows = self.waiting[..count].iter().map(|waiting| waiting.rows).sum();
-                let running = Running { start: now, rows };
-                self.running.push(running);
-                Ok(Batch { requests: self.take(count), running })
-            }
-            Decision::LookAgain(at) => Err(Some(Duration::from_nanos(at.saturating_sub(now)))),
-            Decision::Idle => Err(None),
-        }
-    }
-
-    /// In how many ns the next worker is free, as batches usually take.
-    fn free_in(&self, now: u64) -> u64 {
-        if self.running.len() < self.workers {
-            return 0;
-        }
-        let left = |batch: &Running| {
-            let time = self.service.estimate(batch.rows).unwrap_or(0.0) as u64;
-            (batch.start + time).saturating_sub(now)
-        };
-        self.running.iter().map(left).min().unwrap_or(0)
-    }
-
-    fn decide(&mut self, goal: &Goal, now: u64) -> Decision {
-        let alike = match self.requests.front() {
-            Some(first) => self.requests.iter().take_while(|next| next.shape == first.shape).count(),
-            None => 0,
-        };
-        policy::decide(&View {
-            now,
-            waiting: &self.waiting[..alike],
-            complete: self.finishing > 0 || alike < self.waiting.len(),
-            rate: self.arrivals.rate(now),
-            workers: self.workers,
-            service: &self.service,
-            goal,
-        })
-    }
-
-    fn take(&mut self, count: usize) -> Few<Request> {
-        self.rows -= self.waiting.drain(..count).map(|waiting| waiting.rows).sum::<usize>();
-        self.requests.drain(..count).map(|accepted| accepted.request).collect()
-    }
-}
-
-fn describe_change(seen: &Seen, service: &ServiceTimes) -> String {
-    let Seen { rate, target_size, rows } = seen;
-    let time = service
-        .estimate(*target_size)
-        .map_or_else(|| "of unknown time".into(), |ns| format!("of {:.3} ms", ns / 1e6));
-    format!("batches of up to {target_size} rows {time}, at {rate:.1} rows/s, with {rows} waiting")
-}
-
-/// A request's rows and shape. What is wrong with a request is found, and answered, when it is executed.
-fn describe(model: &Model, request: &Request) -> (usize, Shape) {
-    let mut rows = 1;
-    let mut shape = Shape::new();
-    if model.batching {
-        for (index, spec) in model.inputs.iter().enumerate() {
-            let open = spec.dims.contains(&-1);
-            if index > 0 && !open {
+    /// Refuses what has expired or was cancelled, and tells what is seen, until [`Self::end_time`] is called.
+    pub fn keep_time(&self) {
+        let (mut came, mut ask_at, mut telling) = (0, 0, Telling::default());
+        let mut state = lock(&self.state);
+        while !state.keeper_ends {
+            let now = self.host.now();
+            let expired = state.take_expired(now);
+            let ask = state.scheduler.waiting() > 0 && now >= ask_at;
+            let tell = self.host.is_told() && telling.is_due(now, state.scheduler.came());
+            if !expired.is_empty() || ask || tell {
+                let seen = tell.then(|| telling.told(now, &state.scheduler));
+                self.wake(state, now);
+                self.refuse_all(expired, Refusal::Expired);
+                if ask {
+                    self.refuse_cancelled();
+                    ask_at = now + ASK_NS;
+                }
+                if let Some(seen) = seen {
+                    self.tell(seen);
+                }
+                state = lock(&self.state);
                 continue;
             }
-            let Ok(input) = request.input(&spec.c_name) else { continue };
-            if index == 0 {
-                rows = input.shape.first().map_or(1, |&rows| rows.max(1) as usize);
+            // While requests come one after the other it is cheaper to look than to be woken for each of them.
+            let busy = state.scheduler.waiting() > 0 || state.scheduler.came() > came;
+            came = state.scheduler.came();
+            state.keeper_wakes = match telling.next {
+                _ if busy => (now + ASK_NS).min(state.scheduler.next_expiry().unwrap_or(u64::MAX)),
+                Some(next) => next,
+                None => u64::MAX,
+            };
+            let until = state.keeper_wakes;
+            state = sleep(&self.time, state, now, (until < u64::MAX).then_some(until));
+        }
+    }
+
+    /// Makes [`Self::keep_time`] return.
+    pub fn end_time(&self) {
+        lock(&self.state).keeper_ends = true;
+        self.time.notify_all();
+    }
+
+    /// Wakes whom what has changed concerns.
+    fn wake(&self, mut state: Guard<'_, H>, now: u64) {
+        let (sleeps, watching) = (state.idle > 0, state.watching);
+        let worker = match watching {
+            None if !sleeps => None,
+            _ => match (state.scheduler.asks_for_worker(now), watching) {
+                (Decision::Idle, _) => None,
+                // The one who watches wakes up in time.
+                (Decision::LookAgain(at), Some(until)) if until <= at => None,
+                (_, Some(_)) => Some(&self.watch),
+                (_, None) => Some(&self.idle),
+            },
+        };
+        let mut keeper = false;
+        if state.scheduler.waiting() > 0 {
+            let wanted = (now + ASK_NS).min(state.scheduler.next_expiry().unwrap_or(u64::MAX));
+            keeper = wanted < state.keeper_wakes;
+            state.keeper_wakes = state.keeper_wakes.min(wanted);
+        }
+        drop(state);
+        if let Some(worker) = worker {
+            worker.notify_one();
+        }
+        if keeper {
+            self.time.notify_one();
+        }
+    }
+
+    fn wake_all(&self, state: Guard<'_, H>) {
+        drop(state);
+        self.idle.notify_all();
+        self.watch.notify_all();
+    }
+
+    fn watch<'q>(&'q self, mut state: Guard<'q, H>, now: u64, until: u64) -> Guard<'q, H> {
+        match state.watching {
+            Some(other) => {
+                if until < other {
+                    self.watch.notify_one();
+                }
+                self.rest(state, now)
             }
-            if open {
-                shape.extend(input.shape.iter().skip(1).copied());
+            None => {
+                state.watching = Some(until);
+                let mut state = sleep(&self.watch, state, now, Some(until));
+                state.watching = None;
+                let now = self.host.now();
+                if now >= until {
+                    state.scheduler.woke(until, now);
+                }
+                state
             }
         }
     }
-    (rows, shape)
+
+    fn rest<'q>(&'q self, mut state: Guard<'q, H>, now: u64) -> Guard<'q, H> {
+        state.idle += 1;
+        let mut state = sleep(&self.idle, state, now, None);
+        state.idle -= 1;
+        state
+    }
+
+    fn refuse_all(&self, requests: Few<H::Request>, why: Refusal) {
+        requests.into_iter().for_each(|request| self.host.refuse(request, why));
+    }
+
+    fn refuse_unless_places_are_free(&self, full: Few<Full<H::Request>>) {
+        let from = self.host.now();
+        let ask = from >= lock(&self.state).ask_from;
+        if ask {
+            self.refuse_cancelled();
+            let to = self.host.now();
+            lock(&self.state).ask_from = to + (to - from) * ASKING_SHARE;
+        }
+        for Full { arrival, rows, longest } in full {
+            let again = if ask {
+                let mut state = lock(&self.state);
+                let now = self.host.now();
+                let again = state.scheduler.arrived_again(now, arrival);
+                self.wake(state, now);
+                again
+            } else {
+                Err(Full { arrival, rows, longest })
+            };
+            if let Err(Full { arrival, rows, longest }) = again {
+                self.host.refuse(arrival.request, Refusal::Full { rows, longest });
+            }
+        }
+    }
+
+    /// Asks all who wait whether they were cancelled.
+    fn refuse_cancelled(&self) {
+        let mut from = self.host.knows_cancelled().then_some(Id::FIRST);
+        while let Some(first) = from {
+            let state = lock(&self.state);
+            let probe = |id, request: &H::Request| (id, self.host.probe(request));
+            let (probes, next) = state.scheduler.portion(first, ASKED_AT_ONCE, probe);
+            drop(state);
+            let is_cancelled = |(id, probe): (Id, H::Probe)| self.host.is_cancelled(&probe).then_some(id);
+            let cancelled: Few<Id> = probes.into_iter().filter_map(is_cancelled).collect();
+            if !cancelled.is_empty() {
+                let mut state = lock(&self.state);
+                let now = self.host.now();
+                let requests =
+                    cancelled.into_iter().filter_map(|id| state.scheduler.cancelled(now, id)).collect();
+                self.wake(state, now);
+                self.refuse_all(requests, Refusal::Cancelled);
+            }
+            from = next;
+        }
+    }
+
+    fn tell(&self, seen: Seen) {
+        let time = |rows| lock(&self.state).scheduler.service_time(rows);
+        self.host.tell(&seen, &time);
+    }
+}
+
+/// When it is told what is seen: often while requests come, seldom while none does, and no more once it was told that they
+/// have stopped.
+#[derive(Default)]
+struct Telling {
+    next: Option<u64>,
+    /// The requests that had come when it was told last.
+    came: u64,
+    stopped: bool,
+}
+
+impl Telling {
+    fn is_due(&self, now: u64, came: u64) -> bool {
+        self.next.map_or(came > self.came, |next| now >= next)
+    }
+
+    fn told<R>(&mut self, now: u64, scheduler: &Scheduler<R>) -> Seen {
+        let seen = scheduler.seen(now);
+        let quiet = std::mem::replace(&mut self.came, scheduler.came()) == scheduler.came();
+        let stopped = quiet && !scheduler.comes(now);
+        if stopped && self.stopped {
+            *self = Self { came: self.came, ..Self::default() };
+            return Seen { rate: 0.0, ..seen };
+        }
+        self.stopped = stopped;
+        self.next = Some(now + if quiet { TELL_SELDOM_NS } else { TELL_NS });
+        seen
+    }
+}
+
+impl<R> State<R> {
+    fn take_expired(&mut self, now: u64) -> Few<R> {
+        std::iter::from_fn(|| self.scheduler.expired(now)).collect()
+    }
 }

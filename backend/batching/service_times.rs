@@ -6,6 +6,7 @@
 //! it is the median of what the last few batches took, compared with the shape. One batch that took five
 //! times as long is no median; half of the machine gone is, after [`RECENT`]/2 batches.
 
+use super::sizes;
 use super::spread::Spread;
 
 /// Batches whose median is the speed.
@@ -29,9 +30,10 @@ const AS_CHEAP: f64 = 1.02;
 /// The time of a batch, from the moment that a worker takes it to the end of its execution, in nanoseconds,
 /// as a function of its rows.
 pub struct ServiceTimes {
-    /// For 1, 2, 3... rows; empty of meaning before the first batch.
+    /// For the sizes of [`sizes`], ascending; empty of meaning before the first batch.
     estimates: Box<[f64]>,
     sizes: Box<[Size]>,
+    max_batch_size: usize,
     line: Line,
     recent: Recent,
     spread: Spread,
@@ -49,10 +51,12 @@ struct Size {
 impl ServiceTimes {
     /// Nothing known yet of batches of 1 to `max_batch_size` rows.
     pub fn new(max_batch_size: usize) -> Self {
-        let largest = max_batch_size.max(1);
+        let max_batch_size = max_batch_size.max(1);
+        let count = sizes::index(max_batch_size) + 1;
         Self {
-            estimates: vec![0.0; largest].into(),
-            sizes: vec![Size { ratio: 1.0, weight: 0.0 }; largest].into(),
+            estimates: vec![0.0; count].into(),
+            sizes: vec![Size { ratio: 1.0, weight: 0.0 }; count].into(),
+            max_batch_size,
             line: Line::default(),
             recent: Recent::default(),
             spread: Spread::default(),
@@ -62,7 +66,7 @@ impl ServiceTimes {
 
     /// Learns from a batch of so many rows that took so long.
     pub fn observe(&mut self, rows: usize, ns: u64) {
-        let rows = rows.clamp(1, self.sizes.len());
+        let rows = rows.clamp(1, self.max_batch_size);
         let ns = ns.max(1) as f64;
         self.recent.push(rows, ns);
         self.learn_shape(rows, ns / self.speed_of_line());
@@ -76,8 +80,23 @@ impl ServiceTimes {
 
     /// What a batch of so many rows takes as a rule, in ns; None before the first batch.
     pub fn estimate(&self, rows: usize) -> Option<f64> {
-        let known = self.line.weight > 0.0;
-        known.then(|| self.estimates[rows.clamp(1, self.estimates.len()) - 1])
+        if self.line.weight <= 0.0 {
+            return None;
+        }
+        let rows = rows.clamp(1, self.max_batch_size);
+        let index = sizes::index(rows);
+        let above = self.estimates[index];
+        let (size, size_below) = (self.size(index), if index > 0 { self.size(index - 1) } else { 0 });
+        if rows == size {
+            return Some(above);
+        }
+        let below = self.estimates[index - 1];
+        Some(below + (above - below) * (rows - size_below) as f64 / (size - size_below) as f64)
+    }
+
+    /// The rows of an entry of the tables.
+    fn size(&self, index: usize) -> usize {
+        sizes::size(index).min(self.max_batch_size)
     }
 
     /// The factor on the estimate within which so much of the batches stay (0 to 100 percent); never below 1.
@@ -103,7 +122,7 @@ impl ServiceTimes {
 
     /// The time of so many rows at the speed 1.
     fn shape(&self, rows: usize) -> f64 {
-        let size = self.sizes[rows - 1];
+        let size = self.sizes[sizes::index(rows)];
         let ratio = (size.ratio * size.weight + LINE_WEIGHT) / (size.weight + LINE_WEIGHT);
         self.line.at(rows as f64) * ratio
     }
@@ -111,7 +130,7 @@ impl ServiceTimes {
     fn learn_shape(&mut self, rows: usize, ns: f64) {
         self.line.observe(rows as f64, ns);
         let ratio = ns / self.line.at(rows as f64);
-        let size = &mut self.sizes[rows - 1];
+        let size = &mut self.sizes[sizes::index(rows)];
         size.weight = (size.weight + 1.0).min(MOST_WEIGHT);
         size.ratio += (ratio.clamp(*BELIEVABLE.start(), *BELIEVABLE.end()) - size.ratio) / size.weight;
     }
@@ -120,14 +139,15 @@ impl ServiceTimes {
         let mut longest = 0.0_f64;
         let mut cheapest = f64::INFINITY;
         for index in 0..self.estimates.len() {
-            let rows = index + 1;
+            let rows = self.size(index);
             // More rows never take less time: what looks so is noise.
             longest = longest.max(self.shape(rows) * speed);
             self.estimates[index] = longest;
             cheapest = cheapest.min(longest / rows as f64);
         }
-        let costs = self.estimates.iter().zip(1..).map(|(ns, rows)| ns / rows as f64);
-        self.cheap = 1 + costs.take_while(|&cost| cost > cheapest * AS_CHEAP).count();
+        let cheap = (0..self.estimates.len())
+            .find(|&index| self.estimates[index] <= cheapest * AS_CHEAP * self.size(index) as f64);
+        self.cheap = cheap.map_or(1, |index| self.size(index));
     }
 }
 

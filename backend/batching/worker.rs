@@ -4,17 +4,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 
-use super::queue::Queue;
+use super::model_queue::{ServerHost, describe};
+use super::queue::{Host, Queue, Refusal};
+use super::scheduler::Took;
 use crate::execute::{Executed, Executor};
 use crate::few::Few;
-use crate::triton::clock::now_ns;
 use crate::triton::request::Request;
-use crate::triton::{Code, Error, Result, guard};
+use crate::triton::{Error, Result, guard};
 
 /// The thread of an instance; dropping ends it.
 pub struct Worker {
     executor: Arc<Executor>,
-    queue: Arc<Queue>,
+    queue: Arc<Queue<ServerHost>>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -24,7 +25,7 @@ impl Worker {
     ///
     /// # Errors
     /// The system has no thread left.
-    pub fn start(executor: Arc<Executor>, queue: Arc<Queue>) -> Result<Self> {
+    pub fn start(executor: Arc<Executor>, queue: Arc<Queue<ServerHost>>) -> Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let of_thread = (Arc::clone(&executor), Arc::clone(&queue), Arc::clone(&stop));
         queue.join();
@@ -37,21 +38,22 @@ impl Worker {
             }
         });
         let thread = spawned
-            .inspect_err(|_| queue.missing())
+            .inspect_err(|_| queue.leave(|| ()))
             .map_err(|e| Error::internal(format!("the system starts no thread for an instance: {e}")))?;
         Ok(Self { executor, queue, stop, thread: Some(thread) })
     }
 
     /// Takes requests into the queue.
     pub fn accept(&self, requests: Few<Request>) {
-        if let Some(batch) = self.queue.accept(&self.executor.model, requests) {
-            self.queue.done_here(batch.running, execute(&self.executor, batch.requests));
+        let arrivals = requests.into_iter().map(|request| describe(&self.executor.model, request)).collect();
+        if let Some(batch) = self.queue.accept(arrivals) {
+            self.queue.done_here(batch.running, execute(&self.executor, &self.queue, batch.requests));
         }
     }
 
     /// The instance gets no further requests: what waits is run without waiting for others.
     pub fn finish(&self) {
-        self.queue.finish();
+        self.queue.close();
     }
 }
 
@@ -65,43 +67,24 @@ impl Drop for Worker {
     }
 }
 
-fn work(executor: &Executor, queue: &Queue, stop: &AtomicBool) -> Result<()> {
+fn work(executor: &Executor, queue: &Queue<ServerHost>, stop: &AtomicBool) -> Result<()> {
     while let Some(batch) = queue.next(|| stop.load(Ordering::Relaxed)) {
-        queue.done(batch.running, execute(executor, batch.requests));
+        queue.done(batch.running, execute(executor, queue, batch.requests));
     }
     Ok(())
 }
 
-/// Executes a batch out of the queue.
-fn execute(executor: &Executor, batch: Few<Request>) -> Option<Executed> {
-    let wanted = |batch| still_wanted(&executor.model.name, batch);
+/// Executes a batch out of the queue. Returns what it took if it was computed.
+fn execute(executor: &Executor, queue: &Queue<ServerHost>, batch: Few<Request>) -> Option<Took> {
+    let wanted = |request: Request| {
+        if !request.is_cancelled() {
+            return Some(request);
+        }
+        queue.host.refuse(request, Refusal::Cancelled);
+        None
+    };
+    let batch = batch.into_iter().filter_map(wanted).collect();
     // A panic here was logged by the hook, and reached the clients as their requests were dropped.
-    guard(|| Ok(executor.execute_batch(wanted(batch)))).ok().flatten()
-}
-
-/// Answers the requests whose clients no longer wait for them, and keeps the others.
-fn still_wanted(model: &str, requests: Few<Request>) -> Few<Request> {
-    let now = now_ns();
-    let unwanted = |request: &Request| {
-        if request.is_cancelled() {
-            let text = format!("model '{model}': the request was cancelled before it ran");
-            return Some(Error::new(Code::Cancelled, text));
-        }
-        let waited = now.saturating_sub(request.arrival());
-        let timeout = request.timeout().filter(|&timeout| waited > timeout)?;
-        let text = format!(
-            "model '{model}': the request was not run: its timeout is {} us, and it waited {} us in the queue",
-            timeout / 1000,
-            waited / 1000
-        );
-        Some(Error::new(Code::Unavailable, text))
-    };
-    let wanted = |request: Request| match unwanted(&request) {
-        Some(error) => {
-            request.fail(error);
-            None
-        }
-        None => Some(request),
-    };
-    requests.into_iter().filter_map(wanted).collect()
+    let executed = guard(|| Ok(executor.execute_batch(batch))).ok().flatten();
+    executed.map(|Executed { rows, ns }| Took { rows, ns })
 }

@@ -15,12 +15,20 @@ pub enum Batching {
 }
 
 /// What adaptive batching is to reach.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Adaptive {
     /// `latency_target_ms` and `latency_percentile`; without, no request waits for others.
     pub target: Option<Target>,
     /// `max_queue_size`: the rows that may wait; more are refused.
     pub max_queue_size: Option<u32>,
+    /// `max_wait_ms`: no request waits for others for longer, in ns.
+    pub max_wait_ns: u64,
+}
+
+impl Default for Adaptive {
+    fn default() -> Self {
+        Self { target: None, max_queue_size: None, max_wait_ns: (DEFAULT_MAX_WAIT_MS * 1e6) as u64 }
+    }
 }
 
 /// The latency that a share of the requests is to keep, from arrival to the end of the execution.
@@ -35,6 +43,9 @@ pub struct Target {
 /// A latency target in milliseconds is below this: ten minutes are beyond all sense, and far from where sums of
 /// nanoseconds overflow.
 const LARGEST_TARGET_MS: f64 = 600_000.0;
+/// The longest wait for others where none is given: a server that is told to end does not say so to its backends, and
+/// gives them 30 s as a rule.
+const DEFAULT_MAX_WAIT_MS: f64 = 1_000.0;
 /// The percentile where only a target is given.
 const DEFAULT_PERCENTILE: f64 = 99.0;
 
@@ -45,6 +56,7 @@ pub struct BatchingParameters {
     target_ms: Option<f64>,
     percentile: Option<f64>,
     max_queue_size: Option<u32>,
+    max_wait_ms: Option<f64>,
 }
 
 impl BatchingParameters {
@@ -79,17 +91,25 @@ impl BatchingParameters {
         Ok(())
     }
 
+    /// `max_wait_ms`
+    pub fn set_max_wait(&mut self, setting: &Setting<'_>) -> Result<()> {
+        let expected = format!("milliseconds, above 0 and below {LARGEST_TARGET_MS}");
+        self.max_wait_ms = Some(setting.number_below(LARGEST_TARGET_MS, &expected)?);
+        Ok(())
+    }
+
     /// What they say together, beside a configuration that has `dynamic_batching` or not.
     ///
     /// # Errors
     /// A parameter lacks the one that it belongs to, or both the server and this backend are to make the batches.
     pub fn read(&self, dynamic_batching: bool) -> Result<Batching> {
-        let Self { adaptive, target_ms, percentile, max_queue_size } = *self;
+        let Self { adaptive, target_ms, percentile, max_queue_size, max_wait_ms } = *self;
         if !adaptive {
             let stray = [
                 ("latency_target_ms", target_ms.is_some()),
                 ("latency_percentile", percentile.is_some()),
                 ("max_queue_size", max_queue_size.is_some()),
+                ("max_wait_ms", max_wait_ms.is_some()),
             ];
             return match stray.iter().find(|(_, is_set)| *is_set) {
                 Some((name, _)) => Err(Error::invalid(format!(
@@ -108,9 +128,15 @@ impl BatchingParameters {
         if percentile.is_some() && target_ms.is_none() {
             return Err(Error::invalid("the parameter latency_percentile needs a latency_target_ms"));
         }
+        if max_wait_ms.is_some() && target_ms.is_none() {
+            return Err(Error::invalid(
+                "the parameter max_wait_ms needs a latency_target_ms: without, no request waits for others",
+            ));
+        }
         let percentile = percentile.unwrap_or(DEFAULT_PERCENTILE);
         let target = target_ms.map(|ms| Target { latency_ns: (ms * 1e6) as u64, percentile });
-        Ok(Batching::Adaptive(Adaptive { target, max_queue_size }))
+        let max_wait_ns = (max_wait_ms.unwrap_or(DEFAULT_MAX_WAIT_MS) * 1e6) as u64;
+        Ok(Batching::Adaptive(Adaptive { target, max_queue_size, max_wait_ns }))
     }
 }
 
@@ -127,6 +153,7 @@ mod tests {
                 "latency_target_ms" => parameters.set_target(&setting)?,
                 "latency_percentile" => parameters.set_percentile(&setting)?,
                 "max_queue_size" => parameters.set_max_queue_size(&setting)?,
+                "max_wait_ms" => parameters.set_max_wait(&setting)?,
                 other => panic!("no parameter of batching: {other}"),
             }
         }
@@ -141,8 +168,18 @@ mod tests {
         let target = Target { latency_ns: 62_500_000, percentile: 99.0 };
         assert_eq!(
             read(&[("batching", "adaptive"), ("latency_target_ms", "62.5"), ("max_queue_size", "7")]),
-            Ok(Batching::Adaptive(Adaptive { target: Some(target), max_queue_size: Some(7) }))
+            Ok(Batching::Adaptive(Adaptive {
+                target: Some(target),
+                max_queue_size: Some(7),
+                max_wait_ns: 1_000_000_000
+            }))
         );
+        let Ok(Batching::Adaptive(adaptive)) =
+            read(&[("batching", "adaptive"), ("latency_target_ms", "5"), ("max_wait_ms", "2.5")])
+        else {
+            panic!("both are right")
+        };
+        assert_eq!(adaptive.max_wait_ns, 2_500_000);
     }
 
     #[test]
@@ -156,6 +193,8 @@ mod tests {
                 &[("batching", "adaptive"), ("latency_target_ms", "5"), ("latency_percentile", "100")],
                 "'latency_percentile'",
             ),
+            (&[("batching", "adaptive"), ("max_wait_ms", "5")], "max_wait_ms needs a latency_target_ms"),
+            (&[("max_wait_ms", "5")], "max_wait_ms of config.pbtxt has a meaning only with"),
             (&[("batching", "adaptive"), ("max_queue_size", "0")], "1 or more, found '0'"),
             (&[("latency_target_ms", "5")], "latency_target_ms of config.pbtxt has a meaning only with"),
             (&[("batching", "triton"), ("max_queue_size", "5")], "max_queue_size of config.pbtxt"),

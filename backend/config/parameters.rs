@@ -40,12 +40,13 @@ impl Default for Parameters {
 type Set = fn(&mut Parameters, &Setting<'_>) -> Result<()>;
 
 /// Every parameter there is, by name. docs/configuration.md describes them to users.
-const PARAMETERS: [(&str, Set); 12] = [
+const PARAMETERS: [(&str, Set); 13] = [
     (LATENCY_PARAMETERS, |to, setting| setting.boolean().map(|on| to.latency_parameters = Some(on))),
     ("batching", |to, setting| to.batching.set_batching(setting)),
     ("latency_target_ms", |to, setting| to.batching.set_target(setting)),
     ("latency_percentile", |to, setting| to.batching.set_percentile(setting)),
     ("max_queue_size", |to, setting| to.batching.set_max_queue_size(setting)),
+    ("max_wait_ms", |to, setting| to.batching.set_max_wait(setting)),
     ("TF_GRAPH_TAG", |to, setting| {
         to.graph_tag = setting.value.into();
         Ok(())

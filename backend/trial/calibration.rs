@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::zeros::zeros;
-use crate::batching::{ServiceTimes, sizes};
+use crate::batching::{ServiceTimes, doubling};
 use crate::execute::Executor;
 use crate::tensorflow::Objection;
 use crate::triton::{Error, Result};
@@ -44,7 +44,7 @@ fn run(executor: &Executor, service: &mut ServiceTimes, figures: &mut Vec<String
     }
     let start = Instant::now();
     let mut last = Duration::ZERO;
-    for size in sizes(model.max_batch_size) {
+    for size in doubling(model.max_batch_size) {
         // The next size takes at most twice as long, and some more in its first run.
         if start.elapsed() + last * 2 * (RUNS + 2) > BUDGET {
             break;

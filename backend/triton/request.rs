@@ -78,7 +78,7 @@ pub(super) struct Accepted {
     instance: *mut TRITONBACKEND_ModelInstance,
     arrival: u64,
     unreleased: Arc<Unreleased>,
-    /// Set when memory of the request is lent for the first time.
+    /// Set when something of the request is lent for the first time.
     shared: OnceCell<Arc<Release>>,
 }
 
@@ -98,6 +98,11 @@ impl Accepted {
         // SAFETY: the request is ours (see `Request::new`); the result is written to our variable.
         check(unsafe { api().TRITONBACKEND_ResponseNew(&mut response, self.raw) })?;
         Ok(response)
+    }
+
+    /// Keeps the request from being released.
+    fn share(&self) -> Arc<Release> {
+        Arc::clone(self.shared.get_or_init(|| Arc::new(self.release())))
     }
 
     fn release(&self) -> Release {
@@ -160,14 +165,14 @@ impl Request {
 
     /// Whether the client has cancelled it. Servers before 23.10 do not tell.
     pub fn is_cancelled(&self) -> bool {
-        let mut cancelled = false;
-        if let Ok(is_cancelled) = &api().TRITONBACKEND_RequestIsCancelled {
-            // SAFETY: the request is ours; the answer is written to our variable.
-            if let Err(error) = check(unsafe { is_cancelled(self.raw(), &mut cancelled) }) {
-                log::debug!("the server does not say whether a request was cancelled: {error}");
-            }
-        }
-        cancelled
+        // SAFETY: the request is ours, and so not released.
+        unsafe { is_cancelled(self.raw()) }
+    }
+
+    /// What tells whether the client has cancelled it, beside whoever answers it. The server has the request back only when
+    /// this is gone, too.
+    pub fn probe(&self) -> Probe {
+        Probe(self.accepted().share())
     }
 
     /// The timeout that the client set, in nanoseconds. Servers before 23.12 do not tell.
@@ -405,9 +410,7 @@ impl InputBuffer<'_> {
     /// Lends its memory beyond the life of the request: the server has the request back only when the loan is over,
     /// too.
     pub fn lend(&self) -> LentBuffer {
-        let accepted = self.request.accepted();
-        let release = accepted.shared.get_or_init(|| Arc::new(accepted.release()));
-        LentBuffer { base: self.base, size: self.size, _release: Arc::clone(release) }
+        LentBuffer { base: self.base, size: self.size, _release: self.request.accepted().share() }
     }
 }
 
@@ -432,6 +435,36 @@ impl LentBuffer {
     pub fn len(&self) -> usize {
         self.size
     }
+}
+
+/// Tells whether the client has cancelled a request, which is not released while this exists.
+pub struct Probe(Arc<Release>);
+
+impl Probe {
+    /// Whether the server tells at all: since 23.10.
+    pub fn knows_cancelled() -> bool {
+        api().TRITONBACKEND_RequestIsCancelled.is_ok()
+    }
+
+    /// Whether the client has cancelled it.
+    pub fn is_cancelled(&self) -> bool {
+        // SAFETY: `Release` is dropped after this, so that the request is still ours. The server reads a flag that its front
+        // ends set from threads of their own: that another thread answers the request meanwhile does not matter.
+        unsafe { is_cancelled(self.0.raw) }
+    }
+}
+
+/// # Safety
+/// The request is not released before this returns.
+unsafe fn is_cancelled(request: *mut TRITONBACKEND_Request) -> bool {
+    let mut cancelled = false;
+    if let Ok(is_cancelled) = &api().TRITONBACKEND_RequestIsCancelled {
+        // SAFETY: the caller vouches for the request; the answer is written to our variable.
+        if let Err(error) = check(unsafe { is_cancelled(request, &mut cancelled) }) {
+            log::debug!("the server does not say whether a request was cancelled: {error}");
+        }
+    }
+    cancelled
 }
 
 /// # Safety

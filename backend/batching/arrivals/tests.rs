@@ -13,8 +13,8 @@ fn off(rate: f64, seconds: u64, most: f64) -> f64 {
     let rates: Vec<f64> = poisson(&mut random(1), 0..seconds * SECOND, rate)
         .into_iter()
         .map(|request| {
-            arrivals.observe(request.arrival, request.rows);
-            arrivals.rate(request.arrival)
+            arrivals.observe(request.arrival, request.rows, 0);
+            arrivals.rate(request.arrival, 0)
         })
         .skip(100)
         .collect();
@@ -38,14 +38,14 @@ fn follows_in(from: f64, to: f64) -> f64 {
             let mut arrivals = Arrivals::default();
             let change = 40 * SECOND;
             for request in poisson(&mut random, 0..change, from) {
-                arrivals.observe(request.arrival, 1);
+                arrivals.observe(request.arrival, 1, 0);
             }
             let followed =
                 poisson(&mut random, change..change + 30 * SECOND, to).into_iter().find(|request| {
-                    arrivals.observe(request.arrival, 1);
-                    (arrivals.rate(request.arrival) / to - 1.0).abs() < 0.25
+                    arrivals.observe(request.arrival, 1, 0);
+                    (arrivals.rate(request.arrival, 0) / to - 1.0).abs() < 0.25
                 });
-            seconds(change, followed.expect("it never follows").arrival)
+            seconds_between(change, followed.expect("it never follows").arrival)
         })
         .collect();
     times.sort_unstable_by(f64::total_cmp);
@@ -65,13 +65,13 @@ fn a_change_is_followed_within_seconds() {
 fn the_rate_falls_when_nothing_comes() {
     let mut arrivals = Arrivals::default();
     for number in 0..200 {
-        arrivals.observe(number * 50 * MS, 1);
+        arrivals.observe(number * 50 * MS, 1, 0);
     }
     let last = 199 * 50 * MS;
-    assert!((arrivals.rate(last) - 20.0).abs() < 0.1, "{}", arrivals.rate(last));
-    assert!(arrivals.rate(last + 2 * SECOND) < 5.0, "{}", arrivals.rate(last + 2 * SECOND));
-    assert!(arrivals.rate(last + 60 * SECOND) < 0.2, "{}", arrivals.rate(last + 60 * SECOND));
-    assert!(arrivals.rate(last + 3_600 * SECOND) < 0.01);
+    assert!((arrivals.rate(last, 0) - 20.0).abs() < 0.1, "{}", arrivals.rate(last, 0));
+    assert!(arrivals.rate(last + 2 * SECOND, 0) < 5.0, "{}", arrivals.rate(last + 2 * SECOND, 0));
+    assert!(arrivals.rate(last + 60 * SECOND, 0) < 0.2, "{}", arrivals.rate(last + 60 * SECOND, 0));
+    assert!(arrivals.rate(last + 3_600 * SECOND, 0) < 0.01);
 }
 
 #[test]
@@ -79,9 +79,9 @@ fn requests_that_come_together_are_no_high_rate() {
     let mut arrivals = Arrivals::default();
     for number in 0..400 {
         // Ten at once, twice a second.
-        arrivals.observe(number / 10 * 500 * MS, 1);
+        arrivals.observe(number / 10 * 500 * MS, 1, 0);
         if number > 100 {
-            let rate = arrivals.rate(number / 10 * 500 * MS);
+            let rate = arrivals.rate(number / 10 * 500 * MS, 0);
             assert!((10.0..45.0).contains(&rate), "{rate}");
         }
     }
@@ -90,10 +90,10 @@ fn requests_that_come_together_are_no_high_rate() {
 #[test]
 fn rows_are_counted_and_not_requests() {
     let mut arrivals = Arrivals::default();
-    assert_eq!(arrivals.rate(5 * SECOND), 0.0);
+    assert_eq!(arrivals.rate(5 * SECOND, 0), 0.0);
     for number in 0..100 {
-        arrivals.observe(number * 100 * MS, 3);
+        arrivals.observe(number * 100 * MS, 3, 0);
     }
-    let rate = arrivals.rate(99 * 100 * MS);
+    let rate = arrivals.rate(99 * 100 * MS, 0);
     assert!((rate - 30.0).abs() < 0.1, "{rate}");
 }

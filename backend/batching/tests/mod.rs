@@ -1,6 +1,8 @@
-//! What holds for the policy, over histories of requests ([`properties`]) and against fixed settings ([`tables`]), in
-//! simulated time ([`simulation`]).
+//! What holds for the scheduler: what it promises ([`promises`]), over any history ([`properties`]), and against fixed settings
+//! ([`tables`]), in simulated time ([`simulation`]). And for the [`policy`] on its own.
 
+mod policy;
+mod promises;
 mod properties;
 pub mod simulation;
 mod tables;

@@ -1,49 +1,249 @@
-//! What holds for every history of requests.
+//! What holds for every history of events.
+
+use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use super::super::policy::*;
+use super::super::line::Id;
+use super::super::policy::Goal;
+use super::super::scheduler::{Arrival, Next, Running, Scheduler, Took};
 use super::super::service_times::ServiceTimes;
 use super::simulation::*;
 use crate::config::Target;
 
-const INCEPTION: Model = Model { fixed_ms: 18.0, each_ms: 40.0 };
-/// Rows make little difference to it.
-const OVERHEAD: Model = Model { fixed_ms: 20.0, each_ms: 2.0 };
-
-/// Requests from the gaps between them, in ms.
-fn requests(gaps: &[(u64, usize)]) -> Vec<Waiting> {
-    let mut arrival = 0;
-    let request = |&(gap, rows): &(u64, usize)| {
-        arrival += gap * MS;
-        Waiting { arrival, rows }
-    };
-    gaps.iter().map(request).collect()
+/// Something that happens, after some time.
+#[derive(Clone, Debug)]
+enum Event {
+    Comes {
+        rows: usize,
+        shape: Option<i64>,
+        timeout_ms: Option<u64>,
+    },
+    /// A worker asks for something to do.
+    Asks,
+    /// The oldest of the batches that run is over, computed or not.
+    Ends {
+        computed: bool,
+    },
+    /// The nth of those that wait was cancelled.
+    Cancelled(usize),
+    Joins,
+    Leaves,
+    Hurries(u64),
+    /// The worker that waits until a time wakes up.
+    Wakes,
+    GivesUp,
 }
 
-/// Bursts, steady streams and long silences, of requests of up to `rows` rows.
-fn histories(rows: usize) -> impl Strategy<Value = Vec<Waiting>> {
-    let gap = prop_oneof![4 => 0..20_u64, 4 => 0..150_u64, 1 => 0..3_000_u64];
-    prop::collection::vec((gap, 1..=rows), 1..200).prop_map(|gaps| requests(&gaps))
+fn event() -> impl Strategy<Value = Event> {
+    let comes = (1..=6_usize, prop::option::of(1..4_i64), prop::option::weighted(0.2, 0..400_u64))
+        .prop_map(|(rows, shape, timeout_ms)| Event::Comes { rows, shape, timeout_ms });
+    let single = Just(Event::Comes { rows: 1, shape: None, timeout_ms: None });
+    prop_oneof![
+        6 => single,
+        3 => comes,
+        6 => Just(Event::Asks),
+        5 => any::<bool>().prop_map(|computed| Event::Ends { computed }),
+        1 => (0..8_usize).prop_map(Event::Cancelled),
+        1 => Just(Event::Joins),
+        1 => Just(Event::Leaves),
+        1 => (0..2_000_u64).prop_map(Event::Hurries),
+        3 => Just(Event::Wakes),
+        1 => Just(Event::GivesUp),
+    ]
+}
+
+fn gap_us() -> impl Strategy<Value = u64> {
+    prop_oneof![3 => Just(0), 4 => 0..2_000_u64, 4 => 0..50_000_u64, 1 => 0..5_000_000_u64]
+}
+
+fn goals() -> impl Strategy<Value = (Goal, Option<usize>)> {
+    (
+        1..=20_usize,
+        prop::option::of((1..=1_000_u64, 50.0..99.9_f64)),
+        1..=2_000_u64,
+        prop::option::of(1..40_usize),
+    )
+        .prop_map(|(max_batch_size, target, max_wait_ms, max_queue_size)| {
+            let target = target.map(|(ms, percentile)| Target { latency_ns: ms * MS, percentile });
+            (Goal { max_batch_size, target, max_wait_ns: max_wait_ms * MS }, max_queue_size)
+        })
 }
 
 fn models() -> impl Strategy<Value = Model> {
     (0.0..50.0_f64, 0.1..50.0_f64).prop_map(|(fixed_ms, each_ms)| Model { fixed_ms, each_ms })
 }
 
-fn setups() -> impl Strategy<Value = Setup> {
-    (1..=20_usize, prop::option::of(1..=1_000_u64), 1..=3_usize, any::<bool>()).prop_map(
-        |(max_batch_size, target_ms, workers, refuses)| {
-            let mut setup = Setup { workers, refuses, ..Setup::new(max_batch_size, 1) };
-            setup.goal.target = target_ms.map(|ms| Target { latency_ns: ms * MS, percentile: 99.0 });
-            setup
-        },
-    )
+/// The scheduler, with what has to be true of it.
+struct Checked {
+    scheduler: Scheduler<usize>,
+    goal: Goal,
+    max_queue_size: Option<usize>,
+    now: u64,
+    /// Those who wait, oldest first, with their rows, shapes, and when they expire.
+    waiting: BTreeMap<usize, (usize, Option<i64>, Option<u64>)>,
+    running: Vec<(Running, usize)>,
+    workers: usize,
+    came: usize,
+    answered: usize,
+    wakes: Option<u64>,
+}
+
+impl Checked {
+    fn new(goal: Goal, max_queue_size: Option<usize>, service: ServiceTimes) -> Self {
+        let start = 3_000 * SECOND;
+        let mut scheduler = Scheduler::new(goal, max_queue_size, service, start);
+        scheduler.join();
+        Self {
+            scheduler,
+            goal,
+            max_queue_size,
+            now: start,
+            waiting: BTreeMap::new(),
+            running: Vec::new(),
+            workers: 1,
+            came: 0,
+            answered: 0,
+            wakes: None,
+        }
+    }
+
+    fn happens(&mut self, event: &Event, model: Model) {
+        let now = self.now;
+        while let Some(number) = self.scheduler.expired(now) {
+            let (_, _, expires) = self.waiting.remove(&number).expect("it waited");
+            assert!(expires.is_some_and(|expires| expires <= now), "{number} has not expired");
+            self.answered += 1;
+        }
+        assert!(self.scheduler.next_expiry().is_none_or(|next| next > now));
+        match *event {
+            Event::Comes { rows, shape, timeout_ms } => {
+                let (number, rows) = (self.came, rows.min(self.goal.max_batch_size));
+                self.came += 1;
+                let timeout = timeout_ms.map(|ms| ms * MS);
+                let arrival =
+                    Arrival { request: number, at: now, rows, shape: shape.into_iter().collect(), timeout };
+                match self.scheduler.arrived(now, arrival) {
+                    Ok(()) => {
+                        self.waiting.insert(number, (rows, shape, timeout.map(|timeout| now + timeout)));
+                        assert!(
+                            self.max_queue_size
+                                .is_none_or(|most| self.rows() <= most || self.waiting.len() == 1)
+                        );
+                    }
+                    Err(full) => {
+                        assert!(!self.waiting.is_empty(), "an empty queue takes any request");
+                        assert_eq!((full.arrival.request, full.rows), (number, self.rows()));
+                        assert!(
+                            self.max_queue_size
+                                .is_none_or(|most| full.rows + rows > most && full.longest == most)
+                        );
+                        self.answered += 1;
+                    }
+                }
+            }
+            Event::Asks => self.asks(),
+            Event::Wakes => {
+                if let Some(at) = self.wakes.take() {
+                    self.now = self.now.max(at);
+                    self.scheduler.woke(at, self.now);
+                    self.happens(&Event::Asks, model);
+                }
+            }
+            Event::Ends { computed } => {
+                if !self.running.is_empty() {
+                    let (running, rows) = self.running.remove(0);
+                    let took = computed.then(|| Took { rows, ns: model.exact(rows) });
+                    self.scheduler.executed(now, running, took);
+                }
+            }
+            Event::Cancelled(nth) => {
+                let (ids, _) = self.scheduler.portion(Id::FIRST, nth + 1, |id, &number| (id, number));
+                if let Some(&(id, number)) = ids.get(nth) {
+                    assert_eq!(self.waiting.keys().nth(nth), Some(&number));
+                    assert_eq!(self.scheduler.cancelled(now, id), Some(number));
+                    assert_eq!(self.scheduler.cancelled(now, id), None);
+                    self.waiting.remove(&number);
+                    self.answered += 1;
+                }
+            }
+            Event::Joins => {
+                self.scheduler.join();
+                self.workers += 1;
+            }
+            Event::Leaves => {
+                if self.workers > 1 {
+                    self.scheduler.close();
+                    self.scheduler.leave();
+                    self.workers -= 1;
+                }
+            }
+            Event::Hurries(ms) => self.scheduler.hurry(now + ms * MS),
+            Event::GivesUp => {
+                let left: Vec<usize> = self.scheduler.clear(now).to_vec();
+                assert_eq!(left, self.waiting.keys().copied().collect::<Vec<_>>());
+                self.answered += left.len();
+                self.waiting.clear();
+            }
+        }
+        assert_eq!(self.scheduler.waiting(), self.waiting.len());
+        assert_eq!(self.scheduler.seen(self.now).rows, self.rows());
+        let next = self.waiting.values().filter_map(|(_, _, expires)| *expires).min();
+        assert_eq!(self.scheduler.next_expiry(), next);
+    }
+
+    fn asks(&mut self) {
+        let now = self.now;
+        match self.scheduler.next(now) {
+            Next::Run(batch) => {
+                assert!(self.running.len() < self.workers, "more batches than workers");
+                let mut rows = 0;
+                let mut shapes = Vec::new();
+                for &number in &batch.requests {
+                    // The oldest first, and nobody in between is passed over.
+                    let (first, (of_request, shape, _)) = self.waiting.pop_first().expect("it waited");
+                    assert_eq!(first, number);
+                    rows += of_request;
+                    shapes.push(shape);
+                }
+                assert!(!shapes.is_empty() && shapes.iter().all(|shape| *shape == shapes[0]), "{shapes:?}");
+                assert!(rows <= self.goal.max_batch_size, "{rows} rows");
+                self.answered += shapes.len();
+                self.running.push((batch.running, rows));
+            }
+            Next::Wait(at) => {
+                assert!(at > now && self.running.len() < self.workers);
+                let target = self.goal.target.expect("nobody waits without a target");
+                let oldest = self.waiting.values().next().expect("somebody waits");
+                assert!(oldest.2.is_none_or(|expires| at <= expires.max(now + 1)), "it would expire");
+                assert!(at <= now + target.latency_ns.min(self.goal.max_wait_ns));
+                self.wakes = Some(at);
+            }
+            Next::Idle => assert!(self.waiting.is_empty() || self.running.len() >= self.workers),
+        }
+    }
+
+    fn rows(&self) -> usize {
+        self.waiting.values().map(|(rows, _, _)| rows).sum()
+    }
+}
+
+/// Bursts, steady streams and long silences, of requests of up to `rows` rows.
+fn histories(rows: usize) -> impl Strategy<Value = Vec<Request>> {
+    let gap = prop_oneof![4 => 0..20_u64, 4 => 0..150_u64, 1 => 0..3_000_u64];
+    prop::collection::vec((gap, 1..=rows), 1..200).prop_map(|gaps| {
+        let mut arrival = 0;
+        let request = |(gap, rows)| {
+            arrival += gap * MS;
+            Request { rows, ..Request::at(arrival) }
+        };
+        gaps.into_iter().map(request).collect()
+    })
 }
 
 /// Those of the requests before which not yet `most` came in the same span of time.
-fn thinned(requests: Vec<Waiting>, most: usize, span: u64) -> Vec<Waiting> {
-    let mut kept: Vec<Waiting> = Vec::new();
+fn thinned(requests: Vec<Request>, most: usize, span: u64) -> Vec<Request> {
+    let mut kept: Vec<Request> = Vec::new();
     for request in requests {
         let nth_before = kept.len().checked_sub(most).map(|index| kept[index].arrival);
         if nth_before.is_none_or(|arrival| request.arrival - arrival > span) {
@@ -53,69 +253,45 @@ fn thinned(requests: Vec<Waiting>, most: usize, span: u64) -> Vec<Waiting> {
     kept
 }
 
-/// A view of one worker, for decisions on their own.
-fn view<'a>(now_ms: u64, waiting: &'a [Waiting], service: &'a ServiceTimes, goal: &'a Goal) -> View<'a> {
-    View { now: now_ms * MS, waiting, complete: false, rate: 10.0, workers: 1, service, goal }
-}
-
-fn singles(arrivals_ms: &[u64]) -> Vec<Waiting> {
-    arrivals_ms.iter().map(|ms| Waiting { arrival: ms * MS, rows: 1 }).collect()
-}
-
 proptest! {
-    /// Beside what the simulation itself asserts: nobody is left behind, no waiting for the past.
+    /// `make check-deep` tries a million histories.
     #[test]
-    fn every_request_runs_once_in_its_turn_and_no_batch_is_too_large(
-        setup in setups(),
-        arrivals in histories(1),
+    fn each_request_leaves_once_in_its_turn_whatever_happens(
+        (goal, max_queue_size) in goals(),
+        events in prop::collection::vec((gap_us(), event()), 1..80),
         model in models(),
-        seed: u64,
+        known: bool,
     ) {
-        let mut random = fastrand::Rng::with_seed(seed);
-        let max_batch_size = setup.goal.max_batch_size;
-        let takes = |_, rows| model.scattered(&mut random, rows);
-        let outcome = simulate(setup, &arrivals, ServiceTimes::new(max_batch_size), takes, decide);
-        prop_assert_eq!(outcome.requests.len() + outcome.refused, arrivals.len());
-        let mut next = 0;
-        for batch in &outcome.batches {
-            prop_assert_eq!(batch.requests.start, next);
-            prop_assert!(batch.rows <= max_batch_size, "{} rows", batch.rows);
-            next = batch.requests.end;
+        let most = goal.max_batch_size;
+        let service = if known { model.known(most) } else { ServiceTimes::new(most) };
+        let mut checked = Checked::new(goal, max_queue_size, service);
+        for (gap_us, event) in &events {
+            checked.now += gap_us * US;
+            checked.happens(event, model);
         }
-        prop_assert_eq!(next, outcome.requests.len());
-    }
-
-    #[test]
-    fn requests_of_several_rows_stay_whole(
-        setup in setups(),
-        gaps in prop::collection::vec((0..200_u64, 0.0..1.0_f64), 1..200),
-        model in models(),
-    ) {
-        let max_batch_size = setup.goal.max_batch_size;
-        let rows = |part: f64| 1 + (part * max_batch_size as f64) as usize;
-        let gaps: Vec<_> = gaps.into_iter().map(|(gap, part)| (gap, rows(part))).collect();
-        let known = model.known(max_batch_size);
-        let outcome = simulate(setup, &requests(&gaps), known, |_, rows| model.exact(rows), decide);
-        for batch in &outcome.batches {
-            prop_assert!(batch.rows <= max_batch_size, "{} rows", batch.rows);
-            let rows: usize = outcome.requests[batch.requests.clone()].iter().map(|one| one.rows).sum();
-            prop_assert_eq!(rows, batch.rows);
+        // Whoever is left is answered as soon as there are workers for it, and nobody waits for ever.
+        let mut asked = 0;
+        while !checked.waiting.is_empty() || !checked.running.is_empty() {
+            checked.happens(&Event::Ends { computed: true }, model);
+            checked.happens(&Event::Asks, model);
+            checked.happens(&Event::Wakes, model);
+            asked += 1;
+            prop_assert!(asked <= 4 * events.len() + 8, "{} are left", checked.waiting.len());
         }
+        prop_assert_eq!(checked.answered, checked.came);
     }
 
     /// A worker asks when a request comes, when a batch ends and when it said it would, and no more.
     #[test]
-    fn no_worker_is_kept_busy_with_asking(setup in setups(), arrivals in histories(1), model in models()) {
-        let max_batch_size = setup.goal.max_batch_size;
-        let takes = |_, rows| model.exact(rows);
-        let outcome = simulate(setup, &arrivals, ServiceTimes::new(max_batch_size), takes, decide);
-        let events = arrivals.len() + 2 * outcome.batches.len();
-        let most = events + outcome.batches.len();
-        prop_assert!(outcome.decisions <= most, "{} decisions for {events} events", outcome.decisions);
+    fn no_worker_is_kept_busy_with_asking(arrivals in histories(1), model in models(), target_ms in 1..=1_000_u64) {
+        let setup = Setup::new(20, target_ms);
+        let outcome = simulate(setup, scheduler(setup, ServiceTimes::new(20)), &arrivals, None, |_, rows| model.exact(rows));
+        let most = 2 * arrivals.len() + 4 * outcome.batches.len();
+        prop_assert!(outcome.decisions <= most, "{} decisions, {most} events", outcome.decisions);
     }
 
-    /// Where a batch of all that come within the target can follow another such batch in time, nobody is
-    /// late: waiting never costs a request its target, however the requests come.
+    /// Where a batch of all that come within the target can follow another such batch in time, nobody is late: waiting never
+    /// costs a request its target, however the requests come.
     #[test]
     fn who_can_be_in_time_is_in_time(
         arrivals in histories(1),
@@ -129,170 +305,10 @@ proptest! {
         let most = most.min(max_batch_size);
         let twice = model.exact(most) as f64 * (1.0 + known.spread(99.0)) * 1.01;
         let target_ms = twice as u64 / MS + 1 + slack_ms;
-        let setup = Setup { workers, ..Setup::new(max_batch_size, target_ms) };
+        let setup = Setup { workers, ..Setup::new(max_batch_size, target_ms) }.unbounded();
         let arrivals = thinned(arrivals, most, target_ms * MS);
-        let outcome = simulate(setup, &arrivals, known, |_, rows| model.exact(rows), decide);
+        let outcome = simulate(setup, scheduler(setup, known), &arrivals, None, |_, rows| model.exact(rows));
         let slowest = outcome.latencies().map(|(_, latency)| latency).max().unwrap_or(0);
         prop_assert!(slowest <= target_ms * MS, "{slowest} ns, the target is {target_ms} ms");
     }
-
-    /// While a worker waits, all who wait are still in time at the end of it.
-    #[test]
-    fn waiting_ends_before_it_makes_anyone_late(
-        ages in prop::collection::vec(0..1_000_u64, 1..20),
-        model in models(),
-        target_ms in 1..=1_000_u64,
-        rate in 0.0..1_000.0_f64,
-        workers in 1..=3_usize,
-    ) {
-        let mut arrivals: Vec<u64> = ages.iter().map(|age| 1_000 - age).collect();
-        arrivals.sort_unstable();
-        let waiting = singles(&arrivals);
-        let known = model.known(20);
-        let setup = Setup::new(20, target_ms);
-        let view = View { rate, workers, ..view(1_000, &waiting, &known, &setup.goal) };
-        if let Decision::LookAgain(at) = decide(&view) {
-            prop_assert!(at > view.now);
-            let end = at + model.exact(waiting.len());
-            prop_assert!(end <= waiting[0].arrival + target_ms * MS, "ends at {end} ns");
-        }
-    }
-
-    /// No other number of requests to run now leaves fewer of them late. Only before a backlog of more than
-    /// four batches the worker takes what it can.
-    #[test]
-    fn a_backlog_is_cut_so_that_the_fewest_are_late(
-        ages in prop::collection::vec(0..1_000_u64, 1..60),
-        model in models(),
-        max_batch_size in 1..=20_usize,
-        target_ms in 1..=1_000_u64,
-    ) {
-        let mut arrivals: Vec<u64> = ages.iter().map(|age| 1_000 - age).collect();
-        arrivals.sort_unstable();
-        let waiting = singles(&arrivals);
-        let known = model.known(max_batch_size);
-        let setup = Setup::new(max_batch_size, target_ms);
-        let view = View { complete: true, ..view(1_000, &waiting, &known, &setup.goal) };
-        let Decision::Run(count) = decide(&view) else { panic!("it cannot wait") };
-        let fit = waiting.len().min(max_batch_size);
-        let margin = known.spread(100.0 - (0.5 * fit as f64).max(1.0));
-        let late = |first: usize| {
-            let (mut late, mut start, mut from, mut size) = (0, 0.0, 0, first);
-            while from < waiting.len() {
-                let time = known.estimate(size).unwrap();
-                let is_late = |one: &&Waiting| {
-                    (view.now - one.arrival) as f64 > (target_ms * MS) as f64 - time * margin - start
-                };
-                late += waiting[from..from + size].iter().filter(is_late).count();
-                start += time;
-                from += size;
-                size = (waiting.len() - from).min(max_batch_size);
-            }
-            late
-        };
-        if waiting.len() > 4 * max_batch_size {
-            prop_assert_eq!(count, fit);
-            return Ok(());
-        }
-        let fewest = (1..=fit).map(late).min().unwrap();
-        prop_assert_eq!(late(count), fewest, "with {} of {}", count, fit);
-    }
-}
-
-#[test]
-fn without_a_target_nobody_waits() {
-    let known = INCEPTION.known(16);
-    let goal = Goal { max_batch_size: 4, target: None };
-    assert_eq!(decide(&view(0, &[], &known, &goal)), Decision::Idle);
-    assert_eq!(decide(&view(0, &singles(&[0]), &known, &goal)), Decision::Run(1));
-    assert_eq!(decide(&view(0, &singles(&[0; 9]), &known, &goal)), Decision::Run(4));
-}
-
-#[test]
-fn nobody_waits_for_a_model_that_has_not_run_yet() {
-    let unknown = ServiceTimes::new(16);
-    assert_eq!(decide(&view(0, &singles(&[0]), &unknown, &Setup::new(16, 600).goal)), Decision::Run(1));
-}
-
-#[test]
-fn a_batch_waits_for_company_as_long_as_the_oldest_can() {
-    let known = INCEPTION.known(16);
-    let goal = Setup::new(16, 600).goal;
-    let waiting = singles(&[1_000]);
-    let Decision::LookAgain(at) = decide(&view(1_000, &waiting, &known, &goal)) else { panic!("runs") };
-    // Two rows take 98 ms, and the margin is a few percent of that.
-    assert!((1_450 * MS..1_502 * MS).contains(&at), "{at}");
-    assert_eq!(decide(&view(1_502, &waiting, &known, &goal)), Decision::Run(1), "it is time");
-    let alone = View { rate: 1.0, ..view(1_000, &waiting, &known, &goal) };
-    assert_eq!(decide(&alone), Decision::Run(1), "nobody is expected in half a second");
-    let complete = View { complete: true, ..view(1_000, &waiting, &known, &goal) };
-    assert_eq!(decide(&complete), Decision::Run(1), "nobody can join");
-    let many = singles(&[1_000; 12]);
-    assert_eq!(decide(&view(1_000, &many, &known, &goal)), Decision::Run(12), "one more is hardly cheaper");
-}
-
-#[test]
-fn nobody_waits_where_more_rows_are_no_cheaper() {
-    let flat = Model { fixed_ms: 0.5, each_ms: 50.0 };
-    let known = flat.known(16);
-    assert_eq!(decide(&view(0, &singles(&[0]), &known, &Setup::new(16, 600).goal)), Decision::Run(1));
-}
-
-#[test]
-fn the_target_size_falls_when_the_workers_have_much_to_do() {
-    let known = INCEPTION.known(16);
-    let goal = Setup::new(16, 600).goal;
-    let size = |rate| target_size(rate, 1, &known, &goal);
-    assert_eq!(size(0.5), 1, "nobody to wait for");
-    assert!((5..=10).contains(&size(5.0)), "{}", size(5.0));
-    assert!(size(18.0) < size(10.0), "{} and {}", size(18.0), size(10.0));
-    assert_eq!(size(24.0), 1, "no time to lose");
-    assert_eq!(target_size(5.0, 1, &known, &Goal { max_batch_size: 16, target: None }), 1);
-    // A second worker takes the half of it.
-    assert!(target_size(18.0, 2, &known, &goal) > size(18.0));
-}
-
-#[test]
-fn a_backlog_is_cut_behind_those_that_can_be_in_time() {
-    let known = INCEPTION.known(16);
-    let goal = Setup::new(16, 250).goal;
-    // All six take 258 ms, so that all were late. Three take 138, which the older ones have.
-    let waiting = singles(&[900, 900, 900, 1_000, 1_000, 1_000]);
-    assert_eq!(decide(&view(1_000, &waiting, &known, &goal)), Decision::Run(3));
-    // The first is late in any case. Five take 218 ms, which the four behind it have.
-    let waiting = singles(&[600, 1_000, 1_000, 1_000, 1_000, 1_000]);
-    assert_eq!(decide(&view(1_000, &waiting, &known, &goal)), Decision::Run(5));
-    // All are late: the largest batch is done with them soonest.
-    assert_eq!(decide(&view(2_000, &waiting, &known, &goal)), Decision::Run(6));
-}
-
-#[test]
-fn a_target_below_a_batch_of_one_means_no_waiting_and_no_refusing() {
-    let known = INCEPTION.known(16);
-    let goal = Setup::new(16, 30).goal;
-    assert_eq!(decide(&view(0, &singles(&[0; 3]), &known, &goal)), Decision::Run(3));
-    assert_eq!(longest_queue(0.0, 0, 1, &known, &goal), None);
-}
-
-#[test]
-fn the_longest_queue_is_what_can_still_be_in_time() {
-    let inception = INCEPTION.known(16);
-    let goal = Setup::new(16, 600).goal;
-    // 6 rows take 258 ms, and 6 more can follow in 600; 7 take 298, which leaves no margin. With a free worker, one
-    // row more has time.
-    let longest = |rate, free_ms| longest_queue(rate, free_ms * MS, 1, &inception, &goal);
-    assert_eq!(longest(0.0, 0), Some(13));
-    assert_eq!(longest(0.0, 258), Some(7));
-    assert_eq!(longest(0.0, 400), Some(4));
-    assert_eq!(longest(0.0, 599), Some(1), "one may wait in any case");
-    // At full load, as if a batch had just begun.
-    let full = INCEPTION.capacity(6);
-    assert_eq!(longest(full, 0), Some(6));
-    assert_eq!(longest(2.0 * full, 258), Some(6));
-    assert_eq!(longest_queue(2.0 * full, 0, 2, &inception, &goal), Some(12));
-    // 16 rows take 52 ms: two batches more in 200 ms.
-    let overhead = OVERHEAD.known(16);
-    let crowd = 2.0 * OVERHEAD.capacity(16);
-    assert_eq!(longest_queue(crowd, 0, 1, &overhead, &Setup::new(16, 200).goal), Some(32));
-    assert_eq!(longest_queue(0.0, 0, 1, &ServiceTimes::new(16), &goal), None);
 }

@@ -3,7 +3,6 @@
 
 use std::ops::Range;
 
-use super::super::policy::{Decision, View, Waiting, decide};
 use super::super::service_times::ServiceTimes;
 use super::simulation::*;
 
@@ -27,24 +26,16 @@ impl std::fmt::Display for Row {
     }
 }
 
-fn run(
-    name: String,
-    setup: Setup,
-    model: Model,
-    arrivals: &[Waiting],
-    decide: impl Fn(&View<'_>) -> Decision,
-) -> Row {
+fn run(name: String, setup: Setup, model: Model, arrivals: &[Request], batcher: impl Batcher) -> Row {
     let mut random = fastrand::Rng::with_seed(7);
     let takes = |_, rows| model.scattered(&mut random, rows);
-    let service = ServiceTimes::new(setup.goal.max_batch_size);
-    let outcome = simulate(setup, arrivals, service, takes, decide);
+    let outcome = simulate(setup, batcher, arrivals, None, takes);
     let target = setup.goal.target.expect("a target").latency_ns;
-    Row {
-        name,
-        late: outcome.late(target, ALL),
-        refused: outcome.refused as f64 / arrivals.len() as f64,
-        cost: outcome.cost(ALL),
-    }
+    Row { name, late: outcome.late(target, ALL), refused: outcome.refused(), cost: outcome.cost(ALL) }
+}
+
+fn unknown(setup: Setup) -> impl Batcher {
+    scheduler(setup, ServiceTimes::new(setup.goal.max_batch_size))
 }
 
 /// Preferred batch sizes times delays, these in parts of the target.
@@ -60,7 +51,7 @@ fn fixed_settings(setup: Setup) -> impl Iterator<Item = (String, usize, u64)> {
     })
 }
 
-fn arrivals(setup: Setup, model: Model, load: f64) -> Vec<Waiting> {
+fn arrivals(setup: Setup, model: Model, load: f64) -> Vec<Request> {
     let rate = model.capacity(setup.goal.max_batch_size) * setup.workers as f64 * load;
     println!("{:4.0} % {rate:8.1}/s", load * 100.0);
     poisson(&mut fastrand::Rng::with_seed(42), 0..((20_000.0 / rate).max(5.0) * SECOND as f64) as u64, rate)
@@ -72,11 +63,11 @@ fn compare(setup: Setup, model: Model, load: f64) -> [Row; 3] {
     let arrivals = arrivals(setup, model, load);
     let order = |row: &Row| if row.late <= 0.01 { (0.0, row.cost) } else { (row.late, 0.0) };
     let fixed = fixed_settings(setup)
-        .map(|(name, size, delay)| run(name, setup, model, &arrivals, fixed(size, delay)))
+        .map(|(name, size, delay)| run(name, setup, model, &arrivals, Fixed::new(setup, size, delay)))
         .min_by(|a, b| order(a).partial_cmp(&order(b)).expect("numbers"))
         .expect("settings");
-    let adaptive = run("adaptive".into(), setup, model, &arrivals, decide);
-    let bounded = run("bounded".into(), Setup { refuses: true, ..setup }, model, &arrivals, decide);
+    let adaptive = run("adaptive".into(), setup, model, &arrivals, unknown(setup.unbounded()));
+    let bounded = run("bounded".into(), setup, model, &arrivals, unknown(setup));
     println!("    {adaptive}\n    {bounded}\n    {fixed}");
     [adaptive, bounded, fixed]
 }
@@ -120,7 +111,7 @@ fn under_overload_those_let_in_are_in_time_and_the_workers_stay_busy() {
     for (setup, model) in setups() {
         for load in [0.95, 1.5, 3.0] {
             let arrivals = arrivals(setup, model, load);
-            let bounded = run("bounded".into(), Setup { refuses: true, ..setup }, model, &arrivals, decide);
+            let bounded = run("bounded".into(), setup, model, &arrivals, unknown(setup));
             println!("    {bounded}");
             assert!(bounded.late <= if load < 2.0 { 0.01 } else { 0.02 }, "{bounded}");
             let served = (1.0 - bounded.refused) * load;
@@ -132,7 +123,7 @@ fn under_overload_those_let_in_are_in_time_and_the_workers_stay_busy() {
 /// Twenty times from 20 to 80 percent and back.
 #[test]
 fn a_step_of_the_rate_is_settled_within_seconds() {
-    let setup = Setup { refuses: true, ..Setup::new(16, 600) };
+    let setup = Setup::new(16, 600);
     let capacity = INCEPTION.capacity(16);
     let mut random = fastrand::Rng::with_seed(5);
     let mut arrivals = Vec::new();
@@ -144,9 +135,8 @@ fn a_step_of_the_rate_is_settled_within_seconds() {
         spans[step as usize % 2].push(start..settled);
         spans[2 + step as usize % 2].push(settled..end);
     }
-    let service = ServiceTimes::new(16);
     let takes = |_, rows| INCEPTION.scattered(&mut random, rows);
-    let outcome = simulate(setup, &arrivals, service, takes, decide);
+    let outcome = simulate(setup, unknown(setup), &arrivals, None, takes);
     let [to_low, to_high, low, high] = spans.map(|spans| {
         let mean = |of: &dyn Fn(Range<u64>) -> f64| spans.iter().cloned().map(of).sum::<f64>() / 20.0;
         (mean(&|span| outcome.late(600 * MS, span)), mean(&|span| outcome.cost(span)))
