@@ -55,7 +55,7 @@ pub struct Company {
     outstanding_seconds: f64,
     /// By the number of outstanding requests, the arrivals that were to be expected while there were as many, since the last
     /// one that came then.
-    vain: [Vain; MOST_CLIENTS + 1],
+    vain: Box<[Vain]>,
 }
 
 /// Arrivals that were to be expected.
@@ -75,7 +75,7 @@ impl Default for Company {
             arrivals: 0,
             seconds: 0.0,
             outstanding_seconds: 0.0,
-            vain: [Vain::default(); MOST_CLIENTS + 1],
+            vain: vec![Vain::default(); MOST_CLIENTS + 1].into(),
         }
     }
 }

@@ -248,6 +248,13 @@ impl<H: Host> Queue<H> {
         self.time.notify_all();
     }
 
+    /// Time has passed, which sleeping threads do not notice by themselves in loom's models.
+    #[cfg(all(loom, test))]
+    pub fn time_passes(&self) {
+        self.wake_all(lock(&self.state));
+        self.time.notify_all();
+    }
+
     /// Wakes whom what has changed concerns.
     fn wake(&self, mut state: Guard<'_, H>, now: u64) {
         let (sleeps, watching) = (state.idle > 0, state.watching);

@@ -18,7 +18,7 @@ const ASSUMED_RATIO: f64 = 1.25;
 
 /// A histogram, that forgets, of ratios of what was to what was expected.
 pub struct Spread {
-    weights: [f64; CLASSES],
+    weights: Box<[f64]>,
     total: f64,
     /// What the next observation weighs. It grows, in place of all the others' becoming less.
     next: f64,
@@ -38,7 +38,7 @@ fn class(ratio: f64) -> usize {
 impl Spread {
     /// Nothing seen yet; until there is, one in so many is taken to be this far off.
     pub fn assuming(ratio: f64) -> Self {
-        let mut weights = [0.0; CLASSES];
+        let mut weights: Box<[f64]> = vec![0.0; CLASSES].into();
         weights[class(1.0)] = ASSUMED - ASSUMED_LATE;
         weights[class(ratio)] += ASSUMED_LATE;
         Self { weights, total: ASSUMED, next: 1.0 }

@@ -1,9 +1,9 @@
 //! Locks and sleeping: the standard library's, or loom's, which tries all orders of what threads do.
 
-#[cfg(not(loom))]
+#[cfg(not(all(loom, test)))]
 pub use std::sync::{Condvar, Mutex, MutexGuard};
 
-#[cfg(loom)]
+#[cfg(all(loom, test))]
 pub use loom::sync::{Condvar, Mutex, MutexGuard};
 
 use std::sync::PoisonError;
@@ -22,7 +22,7 @@ pub fn sleep<'a, T>(
 ) -> MutexGuard<'a, T> {
     match until {
         // loom knows no time: its tests let it pass, and signal that.
-        #[cfg(not(loom))]
+        #[cfg(not(all(loom, test)))]
         Some(until) => {
             let time = std::time::Duration::from_nanos(until.saturating_sub(now));
             signal.wait_timeout(guard, time).unwrap_or_else(PoisonError::into_inner).0
