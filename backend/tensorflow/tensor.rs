@@ -33,12 +33,18 @@ pub const MAX_RANK: usize = 254;
 /// The bytes of a tensor of this shape; nothing where TensorFlow cannot have it: it multiplies the dimensions and the
 /// element's size in signed 64 bits and ends the process when that overflows, even where a dimension of 0 follows.
 pub fn byte_size(datatype: DataType, dims: &[i64]) -> Option<usize> {
-    if dims.len() > MAX_RANK || dims.iter().any(|&dim| dim < 0) {
+    if dims.len() > MAX_RANK {
         return None;
     }
-    let element = datatype.byte_size() as i64;
-    let largest = dims.iter().try_fold(element, |bytes, &dim| bytes.checked_mul(dim.max(1)))?;
-    usize::try_from(if dims.contains(&0) { 0 } else { largest }).ok()
+    let (mut largest, mut is_empty) = (datatype.byte_size() as i64, false);
+    for &dim in dims {
+        if dim < 0 {
+            return None;
+        }
+        is_empty |= dim == 0;
+        largest = largest.checked_mul(dim.max(1))?;
+    }
+    usize::try_from(if is_empty { 0 } else { largest }).ok()
 }
 
 fn impossible(datatype: DataType, dims: &[i64]) -> Error {

@@ -91,11 +91,7 @@ impl Response {
             ))?;
         }
         if memory == TRITONSERVER_MemoryType::TRITONSERVER_MEMORY_GPU {
-            return Err(Error::unsupported(format!(
-                "output '{}' is wanted in the memory of GPU {device}; this backend writes to system \
-                 memory, so ask for the data itself or use system shared memory",
-                name.to_string_lossy()
-            )));
+            return Err(wanted_in_gpu(name, device));
         }
         Ok(OutputBuffer { base: base.cast(), size: byte_size, _response: PhantomData })
     }
@@ -114,6 +110,16 @@ impl Drop for Response {
             drop(Request::from_accepted(accepted));
         }
     }
+}
+
+#[cold]
+#[inline(never)]
+fn wanted_in_gpu(name: &CStr, device: i64) -> Error {
+    Error::unsupported(format!(
+        "output '{}' is wanted in the memory of GPU {device}; this backend writes to system memory, so ask for the data \
+         itself or use system shared memory",
+        name.to_string_lossy()
+    ))
 }
 
 fn delete(response: *mut TRITONBACKEND_Response) {
