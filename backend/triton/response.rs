@@ -6,7 +6,7 @@ use std::ptr;
 
 use triton_sys::{TRITONBACKEND_Response, TRITONSERVER_DataType, TRITONSERVER_MemoryType};
 
-use super::api::api;
+use super::api::{api, frequent};
 use super::error::{Error, Result, check};
 use super::request::{Accepted, Answered, Request, send};
 use super::statistics::Stamps;
@@ -74,7 +74,7 @@ impl Response {
         // SAFETY: the response is ours; name and shape outlive the call, which copies them. The output
         // belongs to the response.
         unsafe {
-            check(api().TRITONBACKEND_ResponseOutput(
+            check((frequent().TRITONBACKEND_ResponseOutput)(
                 self.raw,
                 &mut output,
                 name.as_ptr(),
@@ -82,7 +82,7 @@ impl Response {
                 shape.as_ptr(),
                 shape.len() as u32,
             ))?;
-            check(api().TRITONBACKEND_OutputBuffer(
+            check((frequent().TRITONBACKEND_OutputBuffer)(
                 output,
                 &mut base,
                 byte_size as u64,
