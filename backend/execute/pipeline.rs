@@ -1,6 +1,6 @@
 //! What happens to the requests of one execution, from end to end.
 
-use super::gather::{Gathered, gather};
+use super::gather::gather;
 use super::inline::InlineRows;
 use super::scatter::{self, Computed, Share};
 use super::timing::{self, BatchTimes};
@@ -67,18 +67,19 @@ fn execute<F: Fault>(executor: &Executor, mut requests: Few<Request>) -> Option<
     let Executor { model, pool, .. } = executor;
     F::at(executor, Step::Execute, &requests);
 
-    let Gathered { tensors, shares, refused, total_rows: rows } = gather(model, pool, &requests);
+    let gathered = gather(model, pool, &requests);
     F::at(executor, Step::Gather, &requests);
-    if !refused.is_empty() {
-        requests = refuse(requests, refused);
+    if !gathered.refused.is_empty() {
+        requests = refuse(requests, gathered.refused);
     }
     if requests.is_empty() {
         return None;
     }
-    let outputs = scatter::to_compute(model, &shares);
+    let rows = gathered.total_rows;
+    let outputs = scatter::to_compute(model, &gathered.shares);
 
     let compute_start = now_ns();
-    let result = match &tensors {
+    let result = match &gathered.tensors {
         Ok(inputs) => model.session.run(inputs, &outputs, executor.inline.run_options(rows)),
         Err(error) => Err(error.clone()),
     };
@@ -88,13 +89,13 @@ fn execute<F: Fault>(executor: &Executor, mut requests: Few<Request>) -> Option<
     let (answered, executed) = match &result {
         Ok(tensors) => {
             let computed = Computed { outputs: &outputs, tensors, rows };
-            answer_all::<F>(executor, &computed, &times, requests, &shares)
+            answer_all::<F>(executor, &computed, &times, requests, &gathered.shares)
         }
         Err(error) => (fail_all(model, error, requests), None),
     };
     // The outputs go first: one may be an input. Then a lent buffer goes back to its request.
     drop(result);
-    pool.give_back(tensors.into_iter().flatten());
+    pool.give_back(gathered.tensors.into_iter().flatten());
     // Each request's statistics and its release, after every answer has left.
     drop(answered);
     executed
