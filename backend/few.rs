@@ -6,4 +6,4 @@ use smallvec::SmallVec;
 pub type Few<T> = SmallVec<[T; 2]>;
 
 /// A shape, of a picture's rank or less.
-pub type Dims<T> = SmallVec<[T; 6]>;
+pub type Dims<T> = SmallVec<[T; 4]>;

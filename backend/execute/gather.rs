@@ -8,6 +8,7 @@
 
 use smallvec::SmallVec;
 
+use super::scatter::{Share, Wanted};
 use crate::few::{Dims, Few};
 use crate::model::{Model, TensorSpec};
 use crate::tensorflow::{ALIGNMENT, Tensor, TensorPool, byte_size};
@@ -19,9 +20,11 @@ pub struct Gathered {
     /// One tensor for each input of the model, the requests' rows one after the other; or why none of the requests can
     /// run.
     pub tensors: Result<Few<Tensor>>,
-    /// For each request how many rows it has in the batch, or why it cannot be part of it.
-    pub rows: Few<Result<usize>>,
-    /// The rows of all of them.
+    /// What each request has of the batch, without those that cannot be part of it.
+    pub shares: Few<Share>,
+    /// Where in the list those are, in order, and why.
+    pub refused: Vec<(usize, Error)>,
+    /// The rows of the batch.
     pub total_rows: usize,
 }
 
@@ -39,18 +42,24 @@ type Parts<'r> = SmallVec<[Part<'r>; 2]>;
 /// Gathers the inputs. A request that does not fit gets an error, and the others their batch.
 pub fn gather(model: &Model, pool: &TensorPool, requests: &[Request]) -> Gathered {
     let mut parts = Parts::new();
-    let mut rows = Few::with_capacity(requests.len());
+    let mut shares = Few::with_capacity(requests.len());
+    let mut refused = Vec::new();
     let mut total_rows = 0;
-    for request in requests {
+    for (index, request) in requests.iter().enumerate() {
         let start = parts.len();
-        let own = add(model, request, total_rows, &mut parts);
-        match own {
-            Ok(own) => total_rows += own,
-            Err(_) => parts.truncate(start),
+        let rows = add(model, request, total_rows, &mut parts);
+        match rows.and_then(|rows| Ok((rows, Wanted::by(request, model)?))) {
+            Ok((rows, wanted)) => {
+                shares.push(Share { rows: total_rows..total_rows + rows, wanted });
+                total_rows += rows;
+            }
+            Err(error) => {
+                parts.truncate(start);
+                refused.push((index, error));
+            }
         }
-        rows.push(own);
     }
-    Gathered { tensors: tensors(model, pool, &parts, total_rows), rows, total_rows }
+    Gathered { tensors: tensors(model, pool, &parts, total_rows), shares, refused, total_rows }
 }
 
 /// Checks the inputs of a request and adds them to those of the others, which have `total` rows. Returns its rows.
@@ -116,11 +125,14 @@ fn tensors(model: &Model, pool: &TensorPool, parts: &[Part<'_>], total_rows: usi
             tensors.push(tensor);
             continue;
         }
-        let mut shape = Dims::from_slice(first.shape);
-        if model.batching {
-            shape[0] = total_rows as i64;
-        }
-        let mut blank = pool.take(spec.datatype, &shape)?;
+        let of_all;
+        let shape = if alone {
+            first.shape
+        } else {
+            of_all = batch_shape(first.shape, total_rows);
+            &of_all
+        };
+        let mut blank = pool.take(spec.datatype, shape)?;
         for part in parts[index..].iter().step_by(count) {
             blank.append(&part.first);
             part.others.iter().for_each(|buffer| blank.append(buffer));

@@ -1,18 +1,16 @@
 //! What happens to the requests of one execution, from end to end.
 
-use std::ops::Range;
-
 use super::gather::gather;
 use super::inline::InlineRows;
-use super::scatter::{self, Computed, Wanted};
+use super::scatter::{self, Computed, Share};
 use super::timing::{self, BatchTimes};
 use crate::config::Step;
 use crate::few::Few;
 use crate::model::Model;
 use crate::tensorflow::TensorPool;
+use crate::triton::Error;
 use crate::triton::clock::now_ns;
 use crate::triton::request::{Answered, Request};
-use crate::triton::{Error, Result};
 
 /// A model with what it takes to execute batches of it.
 #[derive(Debug)]
@@ -36,14 +34,6 @@ pub struct Executed {
     pub rows: usize,
     /// From its start to the end of its last request, in nanoseconds.
     pub ns: u64,
-}
-
-/// A request that is part of the batch.
-struct Member {
-    request: Request,
-    /// Its rows in the batch.
-    rows: Range<usize>,
-    wanted: Wanted,
 }
 
 impl Executor {
@@ -72,19 +62,21 @@ impl Executor {
     }
 }
 
-fn execute<F: Fault>(executor: &Executor, requests: Few<Request>) -> Option<Executed> {
+fn execute<F: Fault>(executor: &Executor, mut requests: Few<Request>) -> Option<Executed> {
     let exec_start = now_ns();
     let Executor { model, pool, .. } = executor;
     F::at(executor, Step::Execute, &requests);
 
     let gathered = gather(model, pool, &requests);
     F::at(executor, Step::Gather, &requests);
-    let members = admit(model, requests, gathered.rows);
-    if members.is_empty() {
+    if !gathered.refused.is_empty() {
+        requests = refuse(requests, gathered.refused);
+    }
+    if requests.is_empty() {
         return None;
     }
     let rows = gathered.total_rows;
-    let outputs = scatter::to_compute(model, members.iter().map(|member| &member.wanted));
+    let outputs = scatter::to_compute(model, &gathered.shares);
 
     let compute_start = now_ns();
     let result = match &gathered.tensors {
@@ -94,63 +86,65 @@ fn execute<F: Fault>(executor: &Executor, requests: Few<Request>) -> Option<Exec
     let compute_end = now_ns();
 
     let times = BatchTimes { exec_start, compute_start, compute_end, executed_batch_size: rows };
-    let computed = result.and_then(|tensors| {
-        let computed = Computed { outputs: &outputs, tensors, rows };
-        scatter::check(model, &computed).map(|()| computed)
-    });
-    let (answered, executed) = answer_all::<F>(executor, computed, &times, members);
-    // The outputs are gone by now: one may have been an input. A lent buffer goes back to its request here.
+    let (answered, executed) = match &result {
+        Ok(tensors) => {
+            let computed = Computed { outputs: &outputs, tensors, rows };
+            answer_all::<F>(executor, &computed, &times, requests, &gathered.shares)
+        }
+        Err(error) => (fail_all(model, error, requests), None),
+    };
+    // The outputs go first: one may be an input. Then a lent buffer goes back to its request.
+    drop(result);
     pool.give_back(gathered.tensors.into_iter().flatten());
     // Each request's statistics and its release, after every answer has left.
     drop(answered);
     executed
 }
 
-/// Keeps the requests that can run together and answers the others with their error.
-fn admit(model: &Model, requests: Few<Request>, rows: Few<Result<usize>>) -> Few<Member> {
-    let mut members = Few::with_capacity(requests.len());
-    let mut start = 0;
-    for (request, rows) in requests.into_iter().zip(rows) {
-        // A request that is refused here leaves its rows in the batch, which then belong to nobody.
-        let end = rows.as_ref().map_or(start, |rows| start + rows);
-        match rows.and_then(|_| Wanted::by(&request, model)) {
-            Ok(wanted) => members.push(Member { request, rows: start..end, wanted }),
-            Err(error) => drop(request.fail(error)),
+/// Answers the requests that cannot be part of the batch, each with its error, and returns the others.
+#[cold]
+#[inline(never)]
+fn refuse(requests: Few<Request>, refused: Vec<(usize, Error)>) -> Few<Request> {
+    let mut others = Few::new();
+    let mut refused = refused.into_iter().peekable();
+    for (index, request) in requests.into_iter().enumerate() {
+        match refused.next_if(|(place, _)| *place == index) {
+            Some((_, error)) => drop(request.fail(error)),
+            None => others.push(request),
         }
-        start = end;
     }
-    members
+    others
 }
 
-/// Answers the members of a batch with what was computed for them, or all with the same error.
+/// Answers the requests of a batch with what was computed for them, or all with the same error.
 fn answer_all<F: Fault>(
     executor: &Executor,
-    computed: Result<Computed<'_>>,
+    computed: &Computed<'_>,
     times: &BatchTimes,
-    members: Few<Member>,
+    requests: Few<Request>,
+    shares: &[Share],
 ) -> (Few<Answered>, Option<Executed>) {
-    let computed = match computed {
-        Ok(computed) => computed,
-        Err(error) => return (fail_all(&executor.model, error, members), None),
-    };
-    let mut answered: Few<Answered> = Few::with_capacity(members.len());
+    if let Err(error) = scatter::check(&executor.model, computed) {
+        return (fail_all(&executor.model, &error, requests), None);
+    }
+    let mut answered: Few<Answered> = Few::with_capacity(requests.len());
     let mut last = None;
-    for member in members {
-        let member = answer::<F>(executor, &computed, times, member);
-        last = member.stamps().copied().or(last);
-        answered.push(member);
+    for (request, share) in requests.into_iter().zip(shares) {
+        let request = answer::<F>(executor, computed, times, request, share);
+        last = request.stamps().copied().or(last);
+        answered.push(request);
     }
     let last = last.unwrap_or_else(|| times.end(times.exec_start));
     answered[0].report_execution(computed.rows, &last);
     (answered, Some(Executed { rows: computed.rows, ns: last.request_end - times.exec_start }))
 }
 
-/// Answers all members of a batch with the same error.
+/// Answers all requests of a batch with the same error.
 #[cold]
 #[inline(never)]
-fn fail_all(model: &Model, error: Error, members: Few<Member>) -> Few<Answered> {
-    let error = error.context(format!("model '{}'", model.name));
-    members.into_iter().map(|member| member.request.fail(error.clone())).collect()
+fn fail_all(model: &Model, error: &Error, requests: Few<Request>) -> Few<Answered> {
+    let error = error.clone().context(format!("model '{}'", model.name));
+    requests.into_iter().map(|request| request.fail(error.clone())).collect()
 }
 
 /// Writes a request's outputs, takes its end, attaches its times, sends the response.
@@ -158,18 +152,18 @@ fn answer<F: Fault>(
     executor: &Executor,
     computed: &Computed<'_>,
     times: &BatchTimes,
-    member: Member,
+    request: Request,
+    share: &Share,
 ) -> Answered {
-    let Member { request, rows, wanted } = member;
     let model = &executor.model;
     F::at(executor, Step::Scatter, std::slice::from_ref(&request));
     let response = match request.respond() {
         Ok(response) => response,
         Err(answered) => return answered,
     };
-    let filled = scatter::write(model, computed, &wanted, &rows, &response).and_then(|()| {
-        let own_rows = model.batching.then_some(rows.len());
-        timing::attach(times, &response, own_rows, wanted.measures(model), model.latency_parameters)
+    let filled = scatter::write(model, computed, share, &response).and_then(|()| {
+        let own_rows = model.batching.then_some(share.rows.len());
+        timing::attach(times, &response, own_rows, share.wanted.measures(model), model.latency_parameters)
     });
     match filled {
         Ok(stamps) => response.send(stamps),

@@ -3,12 +3,20 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use crate::few::{Dims, Few};
+use crate::few::Dims;
 use crate::model::{Measure, Model, Selection, TensorSpec};
 use crate::tensorflow::Output;
 use crate::triton::request::Request;
 use crate::triton::response::Response;
 use crate::triton::{Error, Result};
+
+/// What a request has of a batch.
+pub struct Share {
+    /// Its rows.
+    pub rows: Range<usize>,
+    /// The outputs that it gets of them.
+    pub wanted: Wanted,
+}
 
 /// What a request wants to have in its response.
 pub enum Wanted {
@@ -32,11 +40,11 @@ impl Wanted {
         named(request, count, model).map(|selection| Self::Some(Box::new(selection)))
     }
 
-    /// Outputs of the SavedModel, as indices into [`Model::outputs`].
-    pub fn outputs<'s>(&'s self, model: &'s Model) -> &'s [usize] {
+    /// Whether an output of the SavedModel is one of those that the model declares and the request wants.
+    fn includes(&self, index: usize) -> bool {
         match self {
-            Self::All => &model.declared.outputs,
-            Self::Some(selection) => &selection.outputs,
+            Self::All => true,
+            Self::Some(selection) => selection.outputs.contains(&index),
         }
     }
 
@@ -75,21 +83,27 @@ fn named(request: &Request, count: u32, model: &Model) -> Result<Selection> {
 
 /// The outputs to compute for a batch, each once and in order. If nobody asks for an output of the model, only for
 /// times, all of them are computed: a time has to be the time of an inference.
-pub fn to_compute<'m, 'w>(
-    model: &'m Model,
-    wanted: impl Iterator<Item = &'w Wanted> + Clone,
-) -> Cow<'m, [usize]> {
-    let all = &model.declared.outputs;
-    if wanted.clone().any(|wanted| matches!(wanted, Wanted::All)) {
-        return Cow::Borrowed(all);
+pub fn to_compute<'m>(model: &'m Model, shares: &[Share]) -> Cow<'m, [usize]> {
+    let all = Cow::Borrowed(&model.declared.outputs[..]);
+    if shares.iter().any(|share| matches!(share.wanted, Wanted::All)) {
+        return all;
     }
-    let mut outputs: Vec<usize> = wanted.flat_map(|wanted| wanted.outputs(model).iter().copied()).collect();
-    if outputs.is_empty() {
-        return Cow::Borrowed(all);
+    let outputs = named_by_any(shares);
+    if outputs.is_empty() { all } else { Cow::Owned(outputs) }
+}
+
+#[cold]
+#[inline(never)]
+fn named_by_any(shares: &[Share]) -> Vec<usize> {
+    let mut outputs = Vec::new();
+    for share in shares {
+        if let Wanted::Some(selection) = &share.wanted {
+            outputs.extend_from_slice(&selection.outputs);
+        }
     }
     outputs.sort_unstable();
     outputs.dedup();
-    Cow::Owned(outputs)
+    outputs
 }
 
 /// What the session computed, and for which of its outputs.
@@ -97,7 +111,7 @@ pub struct Computed<'a> {
     /// As [`to_compute`] chose them.
     pub outputs: &'a [usize],
     /// The tensor of each.
-    pub tensors: Few<Output<'a>>,
+    pub tensors: &'a [Output<'a>],
     /// Rows in the batch.
     pub rows: usize,
 }
@@ -107,7 +121,7 @@ pub struct Computed<'a> {
 /// # Errors
 /// A shape that the configuration does not allow, or that has not a row for each row of the input.
 pub fn check(model: &Model, computed: &Computed<'_>) -> Result<()> {
-    for (&index, tensor) in computed.outputs.iter().zip(&computed.tensors) {
+    for (&index, tensor) in computed.outputs.iter().zip(computed.tensors) {
         let Some(spec) = &model.outputs[index] else { continue };
         let found = tensor.dims();
         let skip = usize::from(model.batching);
@@ -139,35 +153,37 @@ fn other_shape(model: &Model, spec: &TensorSpec, rows: usize, found: &[i64]) -> 
     ))
 }
 
-/// Writes the outputs that a request asked for into its response: its own `rows` of each.
+/// Writes the outputs that a request asked for into its response: its own rows of each.
 ///
 /// # Errors
 /// The server or the client has no room for one of them.
-pub fn write(
-    model: &Model,
-    computed: &Computed<'_>,
-    wanted: &Wanted,
-    rows: &Range<usize>,
-    response: &Response,
-) -> Result<()> {
-    for (index, tensor) in computed.outputs.iter().zip(&computed.tensors) {
-        let Some(spec) = model.outputs[*index].as_ref().filter(|_| wanted.outputs(model).contains(index))
-        else {
-            continue;
-        };
-        let mut shape = Dims::from_slice(tensor.dims());
-        let inner = if model.batching { &tensor.dims()[1..] } else { tensor.dims() };
-        let row = inner.iter().product::<i64>() as usize * spec.datatype.byte_size();
-        let bytes = if model.batching {
-            shape[0] = rows.len() as i64;
-            rows.start * row..rows.end * row
+pub fn write(model: &Model, computed: &Computed<'_>, share: &Share, response: &Response) -> Result<()> {
+    let Share { rows, wanted } = share;
+    let is_whole = !model.batching || rows.len() == computed.rows;
+    for (&index, tensor) in computed.outputs.iter().zip(computed.tensors) {
+        let Some(spec) = model.outputs[index].as_ref().filter(|_| wanted.includes(index)) else { continue };
+        let (dims, bytes) = (tensor.dims(), tensor.bytes());
+        let part = if is_whole {
+            response
+                .output(&spec.c_name, spec.datatype.raw(), dims, bytes.len())
+                .map(|buffer| (buffer, bytes))
         } else {
-            0..row
+            let mut shape = Dims::from_slice(dims);
+            shape[0] = rows.len() as i64;
+            let row = bytes.len() / computed.rows;
+            let own = &bytes[rows.start * row..rows.end * row];
+            response.output(&spec.c_name, spec.datatype.raw(), &shape, own.len()).map(|buffer| (buffer, own))
         };
-        let buffer = response
-            .output(&spec.c_name, spec.datatype.raw(), &shape, bytes.len())
-            .map_err(|e| e.context(format!("model '{}', output '{}'", model.name, spec.name)))?;
-        buffer.copy_from(&tensor.bytes()[bytes]);
+        match part {
+            Ok((buffer, own)) => buffer.copy_from(own),
+            Err(error) => return Err(at_output(model, spec, error)),
+        }
     }
     Ok(())
+}
+
+#[cold]
+#[inline(never)]
+fn at_output(model: &Model, spec: &TensorSpec, error: Error) -> Error {
+    error.context(format!("model '{}', output '{}'", model.name, spec.name))
 }

@@ -33,12 +33,18 @@ pub const MAX_RANK: usize = 254;
 /// The bytes of a tensor of this shape; nothing where TensorFlow cannot have it: it multiplies the dimensions and the
 /// element's size in signed 64 bits and ends the process when that overflows, even where a dimension of 0 follows.
 pub fn byte_size(datatype: DataType, dims: &[i64]) -> Option<usize> {
-    if dims.len() > MAX_RANK || dims.iter().any(|&dim| dim < 0) {
+    if dims.len() > MAX_RANK {
         return None;
     }
-    let element = datatype.byte_size() as i64;
-    let largest = dims.iter().try_fold(element, |bytes, &dim| bytes.checked_mul(dim.max(1)))?;
-    usize::try_from(if dims.contains(&0) { 0 } else { largest }).ok()
+    let (mut largest, mut is_empty) = (datatype.byte_size() as i64, false);
+    for &dim in dims {
+        if dim < 0 {
+            return None;
+        }
+        is_empty |= dim == 0;
+        largest = largest.checked_mul(dim.max(1))?;
+    }
+    usize::try_from(if is_empty { 0 } else { largest }).ok()
 }
 
 fn impossible(datatype: DataType, dims: &[i64]) -> Error {
@@ -219,6 +225,7 @@ impl Blank {
     ///
     /// # Errors
     /// There is no memory for it, or there can be no tensor of that shape.
+    #[cold] // most tensors come from the pool
     pub fn new(datatype: DataType, dims: &[i64]) -> Result<Self> {
         let len = byte_size(datatype, dims).ok_or_else(|| impossible(datatype, dims))?;
         let number = TF_DataType(types::number(datatype) as _);
@@ -265,10 +272,8 @@ impl Blank {
             unsafe { slice::from_raw_parts_mut(self.tensor.data.as_ptr().add(self.filled).cast(), len) };
         source.copy_to(target);
         if self.tensor.datatype == DataType::Bool {
-            for byte in target {
-                // SAFETY: `copy_to` has initialised all of it.
-                byte.write(u8::from(unsafe { byte.assume_init() } != 0));
-            }
+            // SAFETY: `copy_to` has initialised all of it.
+            unsafe { to_booleans(target) }
         }
         self.filled += len;
     }
@@ -279,14 +284,26 @@ impl Blank {
     /// It is not full.
     pub fn finish(self) -> Result<Tensor> {
         let Self { tensor, filled } = self;
-        if filled == tensor.len {
-            Ok(tensor)
-        } else {
-            Err(Error::internal(format!(
-                "{filled} bytes for a tensor of {} {:?}, which has {}",
-                tensor.datatype, tensor.dims, tensor.len
-            )))
-        }
+        if filled == tensor.len { Ok(tensor) } else { Err(not_full(&tensor, filled)) }
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn not_full(tensor: &Tensor, filled: usize) -> Error {
+    let Tensor { datatype, dims, len, .. } = tensor;
+    Error::internal(format!("{filled} bytes for a tensor of {datatype} {dims:?}, which has {len}"))
+}
+
+/// Makes every byte that is not 0 a 1.
+///
+/// # Safety
+/// All of them are initialised.
+#[inline(never)]
+unsafe fn to_booleans(bytes: &mut [MaybeUninit<u8>]) {
+    for byte in bytes {
+        // SAFETY: the caller promises it.
+        byte.write(u8::from(unsafe { byte.assume_init() } != 0));
     }
 }
 

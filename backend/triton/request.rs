@@ -17,7 +17,7 @@ use triton_sys::{
     TRITONSERVER_ResponseCompleteFlag,
 };
 
-use super::api::api;
+use super::api::{api, frequent};
 use super::error::{Error, Result, check};
 use super::statistics::{Stamps, report_execution, report_request};
 use super::{clock, panics};
@@ -96,7 +96,7 @@ impl Accepted {
     pub(super) fn new_response(&self) -> Result<*mut TRITONBACKEND_Response> {
         let mut response = ptr::null_mut();
         // SAFETY: the request is ours (see `Request::new`); the result is written to our variable.
-        check(unsafe { api().TRITONBACKEND_ResponseNew(&mut response, self.raw) })?;
+        check(unsafe { (frequent().TRITONBACKEND_ResponseNew)(&mut response, self.raw) })?;
         Ok(response)
     }
 
@@ -209,8 +209,8 @@ impl Request {
         // SAFETY: the request is ours; the input and its shape belong to it and live until it is
         // released. The other results are written to our variables.
         unsafe {
-            check(api().TRITONBACKEND_RequestInput(self.raw(), name.as_ptr(), &mut raw))?;
-            check(api().TRITONBACKEND_InputProperties(
+            check((frequent().TRITONBACKEND_RequestInput)(self.raw(), name.as_ptr(), &mut raw))?;
+            check((frequent().TRITONBACKEND_InputProperties)(
                 raw,
                 ptr::null_mut(),
                 &mut datatype,
@@ -228,7 +228,7 @@ impl Request {
     pub fn output_count(&self) -> Result<u32> {
         let mut count = 0;
         // SAFETY: the request is ours; the number is written to our variable.
-        check(unsafe { api().TRITONBACKEND_RequestOutputCount(self.raw(), &mut count) })?;
+        check(unsafe { (frequent().TRITONBACKEND_RequestOutputCount)(self.raw(), &mut count) })?;
         Ok(count)
     }
 
@@ -349,9 +349,12 @@ impl<'r> Input<'r> {
     /// # Errors
     /// A piece is not in system memory.
     pub fn further_buffers(&self) -> Result<Vec<InputBuffer<'r>>> {
-        if self.buffer_count <= 1 {
-            return Ok(Vec::new());
-        }
+        if self.buffer_count <= 1 { Ok(Vec::new()) } else { self.all_further_buffers() }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn all_further_buffers(&self) -> Result<Vec<InputBuffer<'r>>> {
         (1..self.buffer_count).map(|index| self.buffer(index)).collect()
     }
 
@@ -363,16 +366,29 @@ impl<'r> Input<'r> {
         // SAFETY: the input belongs to a request that outlives `self`; the results are written to our
         // variables.
         check(unsafe {
-            api().TRITONBACKEND_InputBuffer(self.raw, index, &mut base, &mut size, &mut memory, &mut device)
+            (frequent().TRITONBACKEND_InputBuffer)(
+                self.raw,
+                index,
+                &mut base,
+                &mut size,
+                &mut memory,
+                &mut device,
+            )
         })?;
         if memory == TRITONSERVER_MemoryType::TRITONSERVER_MEMORY_GPU {
-            return Err(Error::unsupported(format!(
-                "is in the memory of GPU {device}; this backend takes system memory, so send the data \
-                 itself or use system shared memory"
-            )));
+            return Err(in_gpu(device));
         }
         Ok(InputBuffer { base: base.cast(), size: size as usize, request: self.request })
     }
+}
+
+#[cold]
+#[inline(never)]
+fn in_gpu(device: i64) -> Error {
+    Error::unsupported(format!(
+        "is in the memory of GPU {device}; this backend takes system memory, so send the data itself or use system shared \
+         memory"
+    ))
 }
 
 /// A piece of an input's data. It is copied out or lent, and never seen as a slice: with shared memory it belongs to

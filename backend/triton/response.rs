@@ -6,7 +6,7 @@ use std::ptr;
 
 use triton_sys::{TRITONBACKEND_Response, TRITONSERVER_DataType, TRITONSERVER_MemoryType};
 
-use super::api::api;
+use super::api::{api, frequent};
 use super::error::{Error, Result, check};
 use super::request::{Accepted, Answered, Request, send};
 use super::statistics::Stamps;
@@ -74,7 +74,7 @@ impl Response {
         // SAFETY: the response is ours; name and shape outlive the call, which copies them. The output
         // belongs to the response.
         unsafe {
-            check(api().TRITONBACKEND_ResponseOutput(
+            check((frequent().TRITONBACKEND_ResponseOutput)(
                 self.raw,
                 &mut output,
                 name.as_ptr(),
@@ -82,7 +82,7 @@ impl Response {
                 shape.as_ptr(),
                 shape.len() as u32,
             ))?;
-            check(api().TRITONBACKEND_OutputBuffer(
+            check((frequent().TRITONBACKEND_OutputBuffer)(
                 output,
                 &mut base,
                 byte_size as u64,
@@ -91,11 +91,7 @@ impl Response {
             ))?;
         }
         if memory == TRITONSERVER_MemoryType::TRITONSERVER_MEMORY_GPU {
-            return Err(Error::unsupported(format!(
-                "output '{}' is wanted in the memory of GPU {device}; this backend writes to system \
-                 memory, so ask for the data itself or use system shared memory",
-                name.to_string_lossy()
-            )));
+            return Err(wanted_in_gpu(name, device));
         }
         Ok(OutputBuffer { base: base.cast(), size: byte_size, _response: PhantomData })
     }
@@ -114,6 +110,16 @@ impl Drop for Response {
             drop(Request::from_accepted(accepted));
         }
     }
+}
+
+#[cold]
+#[inline(never)]
+fn wanted_in_gpu(name: &CStr, device: i64) -> Error {
+    Error::unsupported(format!(
+        "output '{}' is wanted in the memory of GPU {device}; this backend writes to system memory, so ask for the data \
+         itself or use system shared memory",
+        name.to_string_lossy()
+    ))
 }
 
 fn delete(response: *mut TRITONBACKEND_Response) {
