@@ -40,7 +40,7 @@ export TL_TEST_MODELS ?= $(CURDIR)/target/test-models
 .DEFAULT_GOAL := help
 .PHONY: help setup model test-models build demo serve accuracy experiment experiment-batching experiment-tool test \
   bench bench-against bench-experiment dist check-dist test-cmake test-dockerfile test-container test-tensorflow \
-  compatibility check check-docs bindings clean clean-venv cargo picture
+  compatibility check check-deep check-docs bindings clean clean-venv cargo picture
 
 help: ## shows this list
 	@echo "make TARGET, where TARGET is one of"
@@ -168,6 +168,17 @@ check: $(READY) cargo $(CARGO_DENY) ## checks formatting, lints, bindings, packa
 
 bindings: $(READY) cargo ## generates the committed bindings from the headers of triton-sys and tensorflow-c-sys
 	@UPDATE_BINDINGS=1 cargo test --quiet $(BINDINGS) --test bindings
+
+# Miri interprets; the component is not part of every toolchain.
+check-deep: cargo ## what takes long: all orders of the queue's threads (loom), a million histories of it, Miri (30 minutes)
+	@echo "All orders of what the threads of the queue do, with up to 2 preemptions"
+	@RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/loom LOOM_MAX_PREEMPTIONS=2 \
+	  cargo test --release --lib batching::tests::orders $(ARGS)
+	@echo "A million histories of the queue"
+	@PROPTEST_CASES=1000000 cargo test --release --lib each_request_leaves_once_in_its_turn $(ARGS)
+	@if cargo miri --version >/dev/null 2>&1; then \
+	  echo "Miri"; PROPTEST_CASES=4 MIRIFLAGS=-Zmiri-disable-isolation cargo miri test --lib batching::tests::policy; \
+	else echo "Miri was not run: this toolchain has no such component"; fi
 
 check-docs: build $(READY) $(INCEPTION) ## runs the commands in README and guides, checks links and lists of settings
 	@$(VENV)/bin/python tools/check_docs.py $(ARGS)
