@@ -75,6 +75,10 @@ impl Counts {
         self
     }
 
+    fn highest(&self) -> usize {
+        self.lowest + self.len() - 1
+    }
+
     fn len(&self) -> usize {
         self.shares.len() / (self.phases * self.phases)
     }
@@ -135,7 +139,7 @@ impl Chain {
             let expected = rate * step;
             if expected < 1e-3 { 0.5 } else { 1.0 / expected - 1.0 / expected.exp_m1() }
         });
-        let ages = 2 * steps_of_target;
+        let ages = steps_of_target + steps_of_target / 2;
         Self {
             phases: arrivals.phases(),
             step,
@@ -159,15 +163,21 @@ impl Chain {
     }
 
     /// How many of the first `rows` of `waiting` requests are late if they start now, on the average. Only the
-    /// age of the oldest is known, in steps: the others are taken to lie evenly between it and 0.
-    pub fn expected_late(&self, rows: usize, waiting: usize, oldest: usize) -> f64 {
+    /// age of the oldest is known, in steps, and that of the youngest as a share of it: the others are taken to lie
+    /// evenly between them.
+    pub fn expected_late(&self, rows: usize, waiting: usize, oldest: usize, youngest: f64) -> f64 {
         let late = &self.late[rows - 1];
         let others = rows as f64 - 1.0;
         let age = oldest as f64;
-        // The i-th of the others is at age x (1 - i / waiting) on the average.
-        let youngest = if rows == waiting { 0.0 } else { age * (1.0 - (others + 0.5) / waiting as f64) };
-        let eldest = if rows == waiting { age } else { age * (1.0 - 0.5 / waiting as f64) };
-        late.at(oldest) + others * late.mean(youngest, eldest)
+        // The i-th of the others is so far on from the oldest, on the average.
+        let at = |i: f64| age * (1.0 - (1.0 - youngest) * i / waiting as f64);
+        let (from, to) = if rows == waiting { (age * youngest, age) } else { (at(others + 0.5), at(0.5)) };
+        late.at(oldest) + others * late.mean(from, to)
+    }
+
+    /// More requests than this hardly ever come during a batch.
+    pub fn most_arrivals(&self) -> usize {
+        self.counts.iter().map(Counts::highest).max().unwrap_or(0)
     }
 }
 

@@ -9,6 +9,7 @@ mod online;
 mod optimum;
 mod simulate;
 mod solver;
+mod values;
 
 /// What those files take from the backend's configuration.
 mod config {
@@ -41,6 +42,7 @@ fn main() {
             Machine { costs: times.clone(), times, scatter: Scatter::USUAL, target: target * MS };
         println!("{name}");
         for load in [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95] {
+            if std::env::var("LOAD").is_ok_and(|l| l.parse() != Ok(load)) { continue; }
             let process = Mmpp::poisson(load * machine.capacity());
             let open = process.draw(requests, 42);
             let warm_up = 1000;

@@ -9,11 +9,9 @@ use crate::simulate::{Decision, Machine, Outcome, Policy, simulate};
 use crate::solver::{Prices, Solution};
 
 /// The target is divided into so many steps.
-const STEPS: usize = 120;
-/// Within so many steps before the grid says that a batch runs, the real ages decide.
-const CLOSE: usize = 3;
+const STEPS: usize = 96;
 
-/// Acts by a solution. Looks one decision ahead with the real ages of all that wait.
+/// Acts by a solution.
 pub struct Optimum<'a> {
     chain: &'a Chain,
     solution: &'a Solution,
@@ -22,6 +20,8 @@ pub struct Optimum<'a> {
     waiting: VecDeque<u64>,
     /// When the running batch ends as a rule.
     busy_until: Option<f64>,
+    /// Whether the last request that came was refused.
+    refused: bool,
     phases: &'a [(u64, usize)],
     phase: usize,
 }
@@ -32,8 +32,8 @@ impl<'a> Optimum<'a> {
             let mut steps = vec![0; chain.ages + 1];
             if waiting >= 1 && waiting < chain.max_batch_size {
                 for age in (0..chain.ages).rev() {
-                    let wait = solution.wait(chain, &solution.values, phase, waiting, age);
-                    if wait < solution.run(chain, phase, waiting, age).1 {
+                    let wait = solution.wait(chain, &solution.values, phase, 0.0, waiting, age);
+                    if wait < solution.run(chain, phase, 0.0, waiting, age).1 {
                         steps[age] = steps[age + 1] + 1;
                     }
                 }
@@ -43,7 +43,7 @@ impl<'a> Optimum<'a> {
         let quiet = (0..chain.phases)
             .map(|phase| (0..chain.max_batch_size).map(|waiting| quiet(phase, waiting)).collect())
             .collect();
-        Self { chain, solution, quiet, waiting: VecDeque::new(), busy_until: None, phases, phase: 0 }
+        Self { chain, solution, quiet, waiting: VecDeque::new(), busy_until: None, refused: false, phases, phase: 0 }
     }
 
     /// For each number waiting: the age, in steps, from which on a batch runs.
@@ -51,13 +51,22 @@ impl<'a> Optimum<'a> {
         self.quiet[phase].iter().map(|steps| steps[0]).collect()
     }
 
-    /// The number of waiting requests from which on one more is refused, when a batch ends at this age.
-    fn refuses(&self, age: f64) -> bool {
+    /// Whether a request that comes during a batch is refused: whether the queue at the batch's end is worth more
+    /// without it, if none after it is accepted.
+    fn refuses(&self, now: u64, ends: f64) -> bool {
         let (values, prices) = (&self.solution.values, self.solution.prices);
-        let waiting = self.waiting.len().min(self.chain.most - 1);
-        let kept = values.between(self.phase, waiting, age);
-        let more = values.between(self.phase, waiting + 1, age);
-        prices.may_refuse && more >= kept + prices.refused * (1.0 - 1e-9)
+        if !prices.may_refuse || self.waiting.len() >= self.chain.most {
+            return prices.may_refuse;
+        }
+        let ends = ends.max(now as f64);
+        let age = |arrival: u64| ends - arrival as f64;
+        let oldest = age(self.waiting.front().copied().unwrap_or(now));
+        let value = |waiting: usize, youngest: u64| {
+            values.between(self.phase, age(youngest) / oldest.max(1.0), waiting, oldest / self.chain.step)
+        };
+        let waiting = self.waiting.len();
+        let without = value(waiting, self.waiting.back().copied().unwrap_or(now));
+        value(waiting + 1, now) > without + prices.refused
     }
 
     fn look_up_phase(&mut self, now: u64) {
@@ -74,49 +83,21 @@ impl<'a> Optimum<'a> {
         (now - self.waiting[index]) as f64
     }
 
-    fn late(&self, now: f64, rows: usize) -> f64 {
-        let is_late = |&arrival: &u64| self.chain.is_late(rows, now - arrival as f64);
-        self.waiting.iter().take(rows).map(is_late).sum()
-    }
-
-    /// The best batch to run now, and its value.
-    fn run(&self, now: u64) -> (usize, f64) {
-        let (chain, solution, waiting) = (self.chain, self.solution, self.waiting.len());
-        let all = (waiting <= chain.max_batch_size).then(|| (waiting, solution.cleared(waiting, self.phase)));
-        let part = solution.partial.iter().take_while(|(size, _)| *size < waiting).map(|(size, after)| {
-            let left = (waiting - size).min(chain.most - size);
-            (*size, after.between(self.phase, left, self.age(now, *size) / chain.step))
-        });
-        all.into_iter()
-            .chain(part)
-            .map(|(size, after)| (size, solution.batch(chain, size, self.late(now as f64, size)) + after))
-            .min_by(|a, b| a.1.total_cmp(&b.1))
-            .expect("something waits")
-    }
-
-    /// The value of waiting. The solution takes the ages to be even; the difference counts as if all ran after a step.
-    fn wait(&self, now: u64) -> f64 {
-        let (chain, solution, waiting) = (self.chain, self.solution, self.waiting.len());
-        let age = (self.age(now, 0) / chain.step).min((chain.ages - 1) as f64);
-        let (whole, part) = ((age as usize).min(chain.ages - 2), age.fract());
-        let at = |age| {
-            let wait = solution.wait(chain, &solution.values, self.phase, waiting, age);
-            wait - solution.prices.late * chain.expected_late(waiting, waiting, age + 1)
-        };
-        let (low, high) = (at(whole), at(whole + 1));
-        low + part * (high - low) + solution.prices.late * self.late(now as f64 + chain.step, waiting)
+    /// The youngest's age as a share of the oldest's, where the last ones were refused.
+    fn youngest(&self, now: u64) -> f64 {
+        if !self.refused {
+            return 0.0;
+        }
+        self.age(now, self.waiting.len() - 1) / self.age(now, 0).max(1.0)
     }
 }
 
 impl Policy for Optimum<'_> {
     fn arrived(&mut self, now: u64, _: u64) -> bool {
         self.look_up_phase(now);
-        if let Some(ends) = self.busy_until {
-            let oldest = self.waiting.front().copied().unwrap_or(now) as f64;
-            let age = (ends.max(now as f64) - oldest) / self.chain.step;
-            if self.refuses(age) {
-                return false;
-            }
+        self.refused = self.busy_until.is_some_and(|ends| self.refuses(now, ends));
+        if self.refused {
+            return false;
         }
         self.waiting.push_back(now);
         true
@@ -128,35 +109,26 @@ impl Policy for Optimum<'_> {
         if waiting == 0 {
             return Decision::Idle;
         }
-        let chain = self.chain;
+        let (chain, solution) = (self.chain, self.solution);
         let age = self.age(now, 0) / chain.step;
-        if waiting < chain.max_batch_size && age < (chain.ages - 1) as f64 {
-            let quiet = self.quiet[self.phase][waiting][age as usize];
+        let youngest = self.youngest(now);
+        if waiting < chain.max_batch_size && age < chain.ages as f64 && youngest == 0.0 {
             // The number is for the step's start.
-            if quiet > CLOSE + 1 {
-                let until = (age as usize + quiet - CLOSE) as f64 * chain.step;
-                return Decision::LookAgain(self.waiting[0] + until as u64);
+            let quiet = self.quiet[self.phase][waiting][age as usize];
+            if quiet > 0 {
+                let until = (age as usize + quiet) as f64 * chain.step;
+                return Decision::LookAgain((self.waiting[0] + until as u64).max(now + 1));
             }
-            let (rows, value) = self.run(now);
-            if self.wait(now) < value {
-                return Decision::LookAgain(now + chain.step as u64);
-            }
-            return self.start(now, rows);
         }
-        let (rows, _) = self.run(now);
-        self.start(now, rows)
+        let age = (age.round() as usize).min(chain.ages);
+        let (rows, _) = solution.run(chain, self.phase, youngest, waiting.min(chain.most), age);
+        self.waiting.drain(..rows);
+        self.busy_until = Some(now as f64 + chain.times[rows - 1]);
+        Decision::Run(rows)
     }
 
     fn executed(&mut self, _: u64, _: usize, _: u64) {
         self.busy_until = None;
-    }
-}
-
-impl Optimum<'_> {
-    fn start(&mut self, now: u64, rows: usize) -> Decision {
-        self.waiting.drain(..rows);
-        self.busy_until = Some(now as f64 + self.chain.times[rows - 1]);
-        Decision::Run(rows)
     }
 }
 
@@ -188,7 +160,7 @@ impl<'a> Frontier<'a> {
         warm_up: u64,
         may_refuse: bool,
     ) -> Self {
-        let most = 3 * machine.max_batch_size();
+        let most = if may_refuse { 2 } else { 3 } * machine.max_batch_size();
         let chain = Chain::new(machine, process, STEPS, most);
         Self { chain, machine, arrivals, warm_up, may_refuse, last: None, points: Vec::new(), sweeps: 0 }
     }
@@ -209,6 +181,11 @@ impl<'a> Frontier<'a> {
             let mut policy = Optimum::new(&self.chain, &solution, &self.arrivals.phases);
             simulate(self.machine, &mut self.arrivals.clone(), &mut policy, self.warm_up, 1)
         };
+        if std::env::var("DEBUG").is_ok() {
+            let served = outcome.cost * (1.0 - outcome.refused);
+            let real = served + prices.late * outcome.late * (1.0 - outcome.refused) + prices.refused * outcome.refused;
+            println!("price {price} sweeps {} gain {:.4} real {:.4}", solution.sweeps, solution.gain / self.chain.mean_rate / 1e6, real / 1e6);
+        }
         self.last = Some(solution);
         let at = self.points.partition_point(|point| point.price < price);
         self.points.insert(at, Point { price, outcome });
