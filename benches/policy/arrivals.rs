@@ -69,7 +69,8 @@ impl Mmpp {
         let mut open = Open { times: Vec::with_capacity(requests), phases: vec![(0, 0)], next: 0 };
         while open.times.len() < requests {
             let rate = self.rates[phase];
-            let changes = (0..self.phases()).filter(|&to| to != phase).map(|to| (self.changes[phase][to], to));
+            let changes =
+                (0..self.phases()).filter(|&to| to != phase).map(|to| (self.changes[phase][to], to));
             let first = changes
                 .filter(|&(rate, _)| rate > 0.0)
                 .map(|(rate, to)| (exponential(rate), to))

@@ -5,7 +5,7 @@ use crate::arrivals::Mmpp;
 use crate::simulate::Machine;
 
 /// What is less likely than this is left out.
-const NEGLIGIBLE: f64 = 1e-10;
+const NEGLIGIBLE: f64 = 1e-7;
 /// A step is divided into so many parts, in each of which a phase is taken to last.
 const PARTS: usize = 16;
 
@@ -31,7 +31,8 @@ impl Counts {
         for count in 0..64 {
             for from in 0..phases {
                 let expected = arrivals.rates[from] * span;
-                let poisson = (0..count).fold((-expected).exp(), |share, i| share * expected / (i + 1) as f64);
+                let poisson =
+                    (0..count).fold((-expected).exp(), |share, i| share * expected / (i + 1) as f64);
                 let left: f64 =
                     (0..phases).filter(|&to| to != from).map(|to| arrivals.changes[from][to] * span).sum();
                 for to in 0..phases {
@@ -98,6 +99,38 @@ impl Counts {
     }
 }
 
+/// What comes first in a step: a request, another phase, or its end.
+pub struct First {
+    pub request: f64,
+    /// By phase; 0 for this one.
+    pub phases: Vec<f64>,
+    pub end: f64,
+    /// If one of the former, when on the average, in steps.
+    pub within: f64,
+}
+
+impl First {
+    fn new(arrivals: &Mmpp, phase: usize, step: f64) -> Self {
+        let changes =
+            (0..arrivals.phases()).map(|to| if to == phase { 0.0 } else { arrivals.changes[phase][to] });
+        let changes: Vec<f64> = changes.collect();
+        let rate = arrivals.rates[phase] + changes.iter().sum::<f64>();
+        let expected = rate * step;
+        let any = -(-expected).exp_m1();
+        Self {
+            request: any * arrivals.rates[phase] / rate,
+            phases: changes.iter().map(|change| any * change / rate).collect(),
+            end: 1.0 - any,
+            within: if expected < 1e-3 { 0.5 } else { 1.0 / expected - 1.0 / expected.exp_m1() },
+        }
+    }
+
+    /// The time until then, in steps.
+    pub fn taken(&self) -> f64 {
+        self.end + (1.0 - self.end) * self.within
+    }
+}
+
 /// The grid, and what happens on it.
 pub struct Chain {
     pub phases: usize,
@@ -115,10 +148,9 @@ pub struct Chain {
     pub durations: Vec<Vec<(usize, f64)>>,
     /// Of 0, 1, 2, ... steps.
     pub counts: Vec<Counts>,
-    /// In each phase, when a request comes within a step: the mean time from the start of the step, in steps.
-    pub within: Vec<f64>,
+    /// What comes first in a step, in each phase.
+    pub first: Vec<First>,
     pub mean_rate: f64,
-    machine: Machine,
     late: Vec<Late>,
 }
 
@@ -135,10 +167,6 @@ impl Chain {
         for steps in 0..longest.max(1) {
             counts.push(counts[steps].then(&one));
         }
-        let within = arrivals.rates.iter().map(|rate| {
-            let expected = rate * step;
-            if expected < 1e-3 { 0.5 } else { 1.0 / expected - 1.0 / expected.exp_m1() }
-        });
         let ages = steps_of_target + steps_of_target / 2;
         Self {
             phases: arrivals.phases(),
@@ -150,16 +178,10 @@ impl Chain {
             times,
             durations,
             counts,
-            within: within.collect(),
+            first: (0..arrivals.phases()).map(|phase| First::new(arrivals, phase, step)).collect(),
             mean_rate: arrivals.mean_rate(),
-            machine: machine.clone(),
             late: (1..=machine.max_batch_size()).map(|rows| Late::new(machine, rows, step, ages)).collect(),
         }
-    }
-
-    /// The probability that a request of this age in ns is late in a batch that starts now.
-    pub fn is_late(&self, rows: usize, age: f64) -> f64 {
-        self.machine.scatter.above((self.machine.target - age) / self.machine.times[rows - 1])
     }
 
     /// How many of the first `rows` of `waiting` requests are late if they start now, on the average. Only the

@@ -38,10 +38,16 @@ impl Policy for Fixed {
 
 /// The setting, as text, and its outcome: the cheapest with at most this share of late requests, or else the one with
 /// the fewest.
-pub fn best<S: Source>(machine: &Machine, source: impl Fn() -> S, late: f64, warm_up: u64) -> (String, Outcome) {
+pub fn best<S: Source>(
+    machine: &Machine,
+    source: impl Fn() -> S,
+    late: f64,
+    warm_up: u64,
+) -> (String, Outcome) {
     let sizes = [1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 24, 32, 40, 48, 56, 64];
     let mut best: Option<(String, Outcome)> = None;
-    let order = |outcome: &Outcome| if outcome.late <= late { (0.0, outcome.cost) } else { (outcome.late, 0.0) };
+    let order =
+        |outcome: &Outcome| if outcome.late <= late { (0.0, outcome.cost) } else { (outcome.late, 0.0) };
     for preferred in sizes.into_iter().filter(|&size| size <= machine.max_batch_size()) {
         for share in DELAYS {
             let delay = (share * machine.target) as u64;

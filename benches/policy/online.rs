@@ -15,11 +15,10 @@ pub struct Online {
     waiting: VecDeque<Waiting>,
     /// When the running batch began, and its rows.
     running: Option<(u64, usize)>,
-    refuses: bool,
 }
 
 impl Online {
-    pub fn new(machine: &Machine, percentile: f64, refuses: bool) -> Self {
+    pub fn new(machine: &Machine, percentile: f64) -> Self {
         let target = Target { latency_ns: machine.target as u64, percentile };
         let max_batch_size = machine.max_batch_size();
         Self {
@@ -28,7 +27,6 @@ impl Online {
             service: ServiceTimes::new(max_batch_size),
             waiting: VecDeque::new(),
             running: None,
-            refuses,
         }
     }
 
@@ -44,7 +42,7 @@ impl Online {
 impl Policy for Online {
     fn arrived(&mut self, now: u64, _: u64) -> bool {
         self.rate.observe(now, 1);
-        let bounded = self.refuses && !self.waiting.is_empty();
+        let bounded = !self.waiting.is_empty();
         if bounded && self.longest(now).is_some_and(|longest| self.waiting.len() >= longest) {
             return false;
         }

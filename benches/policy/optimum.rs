@@ -43,12 +43,16 @@ impl<'a> Optimum<'a> {
         let quiet = (0..chain.phases)
             .map(|phase| (0..chain.max_batch_size).map(|waiting| quiet(phase, waiting)).collect())
             .collect();
-        Self { chain, solution, quiet, waiting: VecDeque::new(), busy_until: None, refused: false, phases, phase: 0 }
-    }
-
-    /// For each number waiting: the age, in steps, from which on a batch runs.
-    pub fn runs_from(&self, phase: usize) -> Vec<usize> {
-        self.quiet[phase].iter().map(|steps| steps[0]).collect()
+        Self {
+            chain,
+            solution,
+            quiet,
+            waiting: VecDeque::new(),
+            busy_until: None,
+            refused: false,
+            phases,
+            phase: 0,
+        }
     }
 
     /// Whether a request that comes during a batch is refused: whether the queue at the batch's end is worth more
@@ -133,23 +137,22 @@ impl Policy for Optimum<'_> {
 }
 
 /// One price for late requests, and what it leads to.
-#[derive(Clone, Copy, Debug)]
 pub struct Point {
+    /// In costs of a row in the largest batch.
     pub price: f64,
     pub outcome: Outcome,
+    pub solution: Solution,
 }
 
 /// The least cost at each share of requests that are not answered in time.
 pub struct Frontier<'a> {
-    chain: Chain,
+    pub chain: Chain,
     machine: &'a Machine,
     arrivals: &'a Open,
     warm_up: u64,
     may_refuse: bool,
-    last: Option<Solution>,
     /// By price.
     pub points: Vec<Point>,
-    pub sweeps: usize,
 }
 
 impl<'a> Frontier<'a> {
@@ -160,9 +163,10 @@ impl<'a> Frontier<'a> {
         warm_up: u64,
         may_refuse: bool,
     ) -> Self {
+        // With refusals, the queue is as long as what can be answered in time.
         let most = if may_refuse { 2 } else { 3 } * machine.max_batch_size();
         let chain = Chain::new(machine, process, STEPS, most);
-        Self { chain, machine, arrivals, warm_up, may_refuse, last: None, points: Vec::new(), sweeps: 0 }
+        Self { chain, machine, arrivals, warm_up, may_refuse, points: Vec::new() }
     }
 
     /// The cost of a row in the largest batch: prices are multiples of it.
@@ -171,45 +175,58 @@ impl<'a> Frontier<'a> {
         self.machine.costs[rows - 1] / rows as f64
     }
 
+    fn nearest(&self, price: f64) -> Option<&Point> {
+        let far = |point: &Point| (point.price / price).ln().abs();
+        self.points.iter().min_by(|a, b| far(a).total_cmp(&far(b)))
+    }
+
     fn add(&mut self, price: f64) -> Outcome {
-        let late = price * self.unit();
+        let unit = self.unit();
         // Who is refused costs no time: without this, refusing would be cheaper than answering.
-        let prices = Prices { late, refused: late + self.unit(), may_refuse: self.may_refuse };
-        let solution = Solution::new(&self.chain, prices, self.last.as_ref());
-        self.sweeps += solution.sweeps;
-        let outcome = {
-            let mut policy = Optimum::new(&self.chain, &solution, &self.arrivals.phases);
-            simulate(self.machine, &mut self.arrivals.clone(), &mut policy, self.warm_up, 1)
-        };
-        if std::env::var("DEBUG").is_ok() {
-            let served = outcome.cost * (1.0 - outcome.refused);
-            let real = served + prices.late * outcome.late * (1.0 - outcome.refused) + prices.refused * outcome.refused;
-            println!("price {price} sweeps {} gain {:.4} real {:.4}", solution.sweeps, solution.gain / self.chain.mean_rate / 1e6, real / 1e6);
-        }
-        self.last = Some(solution);
+        let prices =
+            Prices { late: price * unit, refused: (price + 1.0) * unit, may_refuse: self.may_refuse };
+        let largest = self.machine.max_batch_size() as f64;
+        let near = self.nearest(price);
+        let rows = near.map_or(largest, |near| (1.2 * near.outcome.rows).min(largest));
+        let start = near.map(|near| {
+            let dearer = (price - near.price) * unit * near.outcome.missed();
+            (near.solution.gain + self.chain.mean_rate * dearer, &near.solution)
+        });
+        let solution = Solution::new(&self.chain, prices, rows, start);
+        let mut policy = Optimum::new(&self.chain, &solution, &self.arrivals.phases);
+        let outcome = simulate(self.machine, &mut self.arrivals.clone(), &mut policy, self.warm_up, 1);
         let at = self.points.partition_point(|point| point.price < price);
-        self.points.insert(at, Point { price, outcome });
+        self.points.insert(at, Point { price, outcome, solution });
         outcome
     }
 
-    /// Adds points until the share is between two that are close, or no price leads to one as small.
+    /// Adds points until this share is between two that are close, or no price leads to one as small.
     pub fn reach(&mut self, missed: f64) {
-        const PRICES: [f64; 5] = [0.3, 3.0, 30.0, 300.0, 3_000.0];
+        const FIRST: f64 = 0.5;
+        const APART: f64 = 3.0;
+        const LOWEST: f64 = 0.01;
+        const HIGHEST: f64 = 300.0;
         if self.points.is_empty() {
-            for price in PRICES {
-                if self.add(price).missed() < missed / 4.0 {
-                    break;
-                }
+            self.add(FIRST);
+        }
+        while self.points[0].outcome.missed() <= missed && self.points[0].price > LOWEST {
+            self.add(self.points[0].price / APART);
+        }
+        let last =
+            |points: &[Point]| points.last().map_or((0.0, 0.0), |last| (last.price, last.outcome.missed()));
+        loop {
+            let (price, least) = last(&self.points);
+            // Beyond some price, fewer are not to be had.
+            if least <= missed || price > HIGHEST || self.add(price * APART).missed() > 0.97 * least {
+                break;
             }
         }
         for _ in 0..4 {
             let above = self.points.iter().rposition(|point| point.outcome.missed() > missed);
-            let Some(above) = above else { return };
-            let Some(&[low, high]) = self.points.get(above..above + 2).and_then(|pair| pair.first_chunk())
-            else {
-                return;
-            };
-            if high.price < 1.3 * low.price || low.outcome.missed() < 1.15 * high.outcome.missed() {
+            let Some([low, high]) = above.and_then(|above| self.points.get(above..above + 2)) else { return };
+            let close = low.outcome.missed() < 1.2 * high.outcome.missed()
+                || low.outcome.cost > 0.997 * high.outcome.cost;
+            if close || high.price < 1.1 * low.price {
                 return;
             }
             self.add((low.price * high.price).sqrt());
@@ -218,34 +235,28 @@ impl<'a> Frontier<'a> {
 
     /// The least cost at this share, between the points on either side; None below all of them.
     pub fn cost(&self, missed: f64) -> Option<f64> {
-        let above = self.points.iter().filter(|point| point.outcome.missed() > missed);
-        let below = self.points.iter().filter(|point| point.outcome.missed() <= missed);
-        // Whatever is cheaper with fewer late replaces what is dearer.
-        let right = above.min_by(|a, b| a.outcome.missed().total_cmp(&b.outcome.missed()));
-        let left = below.min_by(|a, b| a.outcome.cost.total_cmp(&b.outcome.cost))?;
-        let Some(right) = right else { return Some(left.outcome.cost) };
-        let (from, to) = (left.outcome.missed(), right.outcome.missed());
-        let part = (missed - from) / (to - from);
-        let cost = left.outcome.cost + part * (right.outcome.cost - left.outcome.cost);
-        Some(cost.min(left.outcome.cost))
+        let outcomes = || self.points.iter().map(|point| point.outcome);
+        let within = outcomes().filter(|outcome| outcome.missed() <= missed);
+        let left = within.min_by(|a, b| a.cost.total_cmp(&b.cost))?;
+        // Of two policies in turn, each for some of the time, the outcome is between the two.
+        let between = outcomes().filter(|outcome| outcome.missed() > missed).map(|right| {
+            let part = (missed - left.missed()) / (right.missed() - left.missed());
+            left.cost + part * (right.cost - left.cost)
+        });
+        Some(between.fold(left.cost, f64::min))
     }
 
-    /// The outcome of the cheapest policy with at most this share, or of the one with the smallest share.
-    pub fn at_most(&self, missed: f64) -> Outcome {
+    /// The cheapest point with at most this share, or the one with the smallest share.
+    pub fn at_most(&self, missed: f64) -> Option<&Point> {
         let within = self.points.iter().filter(|point| point.outcome.missed() <= missed);
         within
             .min_by(|a, b| a.outcome.cost.total_cmp(&b.outcome.cost))
-            .or_else(|| {
-                self.points.iter().min_by(|a, b| a.outcome.missed().total_cmp(&b.outcome.missed()))
-            })
-            .map(|point| point.outcome)
-            .unwrap_or_default()
+            .or_else(|| self.points.iter().min_by(|a, b| a.outcome.missed().total_cmp(&b.outcome.missed())))
     }
 
-    /// What the last solution does: for each number waiting, the share of the target from which on a batch runs.
-    pub fn thresholds(&self) -> Vec<f64> {
-        let Some(solution) = &self.last else { return Vec::new() };
+    /// For each number waiting below the largest batch: the share of the target that the oldest waits at most.
+    pub fn thresholds(&self, solution: &Solution) -> Vec<f64> {
         let policy = Optimum::new(&self.chain, solution, &self.arrivals.phases);
-        policy.runs_from(0).iter().map(|&age| age as f64 / STEPS as f64).collect()
+        policy.quiet[0].iter().map(|steps| steps[0] as f64 / STEPS as f64).collect()
     }
 }

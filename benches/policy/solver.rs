@@ -24,10 +24,10 @@ const SIZES: usize = 8;
 /// The values of partial batches change little from sweep to sweep, and are found anew every so many.
 const REFRESHED: usize = 3;
 const MOST_SWEEPS: usize = 300;
-/// The values are known when a sweep changes them by less than so much of the cost of a row, and
-const EXACT: f64 = 4e-3;
-/// so much of the price of a late request.
-const EXACT_LATE: f64 = 4e-4;
+/// The policy is found when so many sweeps
+const STEADY: usize = 12;
+/// changed the gain by less than so much of it. Values of hopeless states, which nobody sees, go on changing for long.
+const EXACT: f64 = 1e-4;
 /// Of [`Solution::choices`]: no partial batch.
 const NONE: u8 = u8::MAX;
 
@@ -56,34 +56,39 @@ pub struct Solution {
 }
 
 impl Solution {
-    pub fn new(chain: &Chain, prices: Prices, start: Option<&Solution>) -> Self {
+    /// `rows` is about how many a batch will have. It need not be right, but half of what it turns out to be at least.
+    /// `start`: a solution for other prices, and a guess of the gain with these.
+    pub fn new(chain: &Chain, prices: Prices, rows: f64, start: Option<(f64, &Solution)>) -> Self {
         let layers = if prices.may_refuse { LAYERS } else { 1 };
-        let values = start.map_or_else(|| Values::new(chain, layers), |start| start.values.clone());
+        let values = start.map_or_else(|| Values::new(chain, layers), |(_, start)| start.values.clone());
         let partial = || sizes(chain.max_batch_size).map(|size| (size, Values::new(chain, 1))).collect();
         let cheapest = chain.costs[chain.max_batch_size - 1] / chain.max_batch_size as f64;
         let mut solution = Self {
             prices,
-            gain: start.map_or(chain.mean_rate * cheapest, |start| start.gain),
+            gain: start.map_or(chain.mean_rate * cheapest, |(gain, _)| gain),
             clear: Vec::new(),
-            partial: start.map_or_else(partial, |start| start.partial.clone()),
+            partial: start.map_or_else(partial, |(_, start)| start.partial.clone()),
             choices: vec![NONE; values.values.len()],
             values,
             sweeps: 0,
         };
-        let exact = EXACT * chain.costs[0] + EXACT_LATE * prices.late;
+        let mut gains = vec![solution.gain];
         while solution.sweeps < MOST_SWEEPS {
             let refreshes = solution.sweeps.is_multiple_of(REFRESHED);
-            let change = solution.sweep(chain, refreshes);
+            solution.sweep(chain, rows, refreshes);
             solution.sweeps += 1;
-            if refreshes && change < exact {
+            let last = &gains[gains.len().saturating_sub(STEADY)..];
+            let change = last.iter().map(|gain| (gain - solution.gain).abs()).fold(0.0, f64::max);
+            if last.len() == STEADY && change < EXACT * solution.gain.abs() {
                 break;
             }
+            gains.push(solution.gain);
         }
         solution
     }
 
-    /// One batch further. Returns by how much the values changed at most.
-    fn sweep(&mut self, chain: &Chain, refreshes: bool) -> f64 {
+    /// One batch further.
+    fn sweep(&mut self, chain: &Chain, rows: f64, refreshes: bool) {
         self.clear = self.after_clearing(chain);
         for (size, after) in &mut self.partial {
             if refreshes || *size == chain.max_batch_size {
@@ -102,7 +107,8 @@ impl Solution {
                         }
                         let mut best = self.run_all(chain, phase, youngest, waiting, age);
                         if let Some((size, after)) = self.partial.get(usize::from(self.choices[index])) {
-                            best = best.min(self.run_part(chain, phase, youngest, waiting, age, *size, after));
+                            best =
+                                best.min(self.run_part(chain, phase, youngest, waiting, age, *size, after));
                         }
                         if waiting < chain.max_batch_size && age < chain.ages {
                             best = best.min(self.wait(chain, &next, phase, youngest, waiting, age));
@@ -116,16 +122,20 @@ impl Solution {
         let drift = next.get(0, 1, 0);
         next.shift(-drift);
         self.partial.iter_mut().for_each(|(_, after)| after.shift(-drift));
-        // A batch takes max_batch_size rows at most, so that this never goes too far.
-        self.gain += drift * chain.mean_rate / chain.max_batch_size as f64;
-        let old = &self.values.values;
-        let change = old.iter().zip(&next.values).map(|(old, new)| (old - new).abs()).fold(0.0, f64::max);
+        // What a batch pays too much or too little, over the time until the next one.
+        self.gain += drift * chain.mean_rate / rows;
         self.values = next;
-        change.max(drift.abs())
     }
 
     /// The best batch to run now, and its value.
-    pub fn run(&self, chain: &Chain, phase: usize, youngest: f64, waiting: usize, age: usize) -> (usize, f64) {
+    pub fn run(
+        &self,
+        chain: &Chain,
+        phase: usize,
+        youngest: f64,
+        waiting: usize,
+        age: usize,
+    ) -> (usize, f64) {
         let all = (waiting, self.run_all(chain, phase, youngest, waiting, age));
         let choice = self.best_partial(chain, phase, youngest, waiting, age);
         let Some((size, after)) = self.partial.get(usize::from(choice)) else { return all };
@@ -188,36 +198,28 @@ impl Solution {
         waiting: usize,
         age: usize,
     ) -> f64 {
-        let (mut none, mut value) = (0.0, 0.0);
         let older = if youngest > 0.0 { (youngest * age as f64 + 1.0) / (age as f64 + 1.0) } else { 0.0 };
-        for to in 0..chain.phases {
-            let share = chain.counts[1].none(phase, to);
-            none += share;
+        let first = &chain.first[phase];
+        let (now, later) = (values.get(phase, waiting + 1, age), values.get(phase, waiting + 1, age + 1));
+        let mut value = first.request * (now + first.within * (later - now));
+        value += first.end * values.at(phase, older, waiting, age + 1);
+        // Phases last far longer than a step: what is left of one makes the ages a little too high, no more.
+        for (to, share) in first.phases.iter().enumerate().filter(|(_, share)| **share > 0.0) {
             value += share * values.at(to, older, waiting, age + 1);
         }
-        let within = chain.within[phase];
-        let (now, later) = (values.get(phase, waiting + 1, age), values.get(phase, waiting + 1, age + 1));
-        let taken = none + (1.0 - none) * within;
-        value + (1.0 - none) * (now + within * (later - now)) - self.gain * taken * chain.step
+        value - self.gain * first.taken() * chain.step
     }
 
     fn set_empty(&self, chain: &Chain, values: &mut Values) {
         // Phases lead to one another: a few rounds find what the equations say.
         for _ in 0..if chain.phases > 1 { 200 } else { 1 } {
             for phase in 0..chain.phases {
-                // In one step: as `wait`, with a request that is new when it comes.
-                let stays = chain.counts[1].none(phase, phase);
-                let mut others = 0.0;
-                let mut value = 0.0;
-                for to in (0..chain.phases).filter(|&to| to != phase) {
-                    let share = chain.counts[1].none(phase, to);
-                    others += share;
+                let first = &chain.first[phase];
+                let mut value = first.request * values.get(phase, 1, 0);
+                for (to, share) in first.phases.iter().enumerate() {
                     value += share * values.get(to, 0, 0);
                 }
-                let comes = 1.0 - stays - others;
-                value += comes * values.get(phase, 1, 0);
-                let taken = stays + others + comes * chain.within[phase];
-                value = (value - self.gain * taken * chain.step) / (1.0 - stays);
+                value = (value - self.gain * first.taken() * chain.step) / (1.0 - first.end);
                 (0..values.layers()).for_each(|layer| values.row_mut(phase, layer, 0).fill(value));
             }
         }
@@ -285,8 +287,7 @@ impl Accepted {
                     };
                     let most = came.min(chain.most);
                     let range = if prices.may_refuse { *best..=(*best + 1).min(most) } else { most..=most };
-                    let kept =
-                        range.min_by(|&a, &b| value(a).total_cmp(&value(b))).unwrap_or(most);
+                    let kept = range.min_by(|&a, &b| value(a).total_cmp(&value(b))).unwrap_or(most);
                     *best = kept;
                     all.push(value(kept));
                 }
@@ -339,7 +340,9 @@ fn after_partial(chain: &Chain, prices: Prices, values: &Values, size: usize, af
                             for (sum, value) in sums.iter_mut().zip(&found[chain.ages + 1 - inner..]) {
                                 *sum += weight * (value + lost);
                             }
-                            sums[inner..].iter_mut().for_each(|sum| *sum += weight * (found[chain.ages] + lost));
+                            sums[inner..]
+                                .iter_mut()
+                                .for_each(|sum| *sum += weight * (found[chain.ages] + lost));
                             continue;
                         }
                         for (age, sum) in sums.iter_mut().enumerate() {
