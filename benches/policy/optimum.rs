@@ -233,30 +233,32 @@ impl<'a> Frontier<'a> {
         }
     }
 
-    /// The least cost at this share, between the points on either side; None below all of them.
-    pub fn cost(&self, missed: f64) -> Option<f64> {
-        let outcomes = || self.points.iter().map(|point| point.outcome);
-        let within = outcomes().filter(|outcome| outcome.missed() <= missed);
-        let left = within.min_by(|a, b| a.cost.total_cmp(&b.cost))?;
-        // Of two policies in turn, each for some of the time, the outcome is between the two.
-        let between = outcomes().filter(|outcome| outcome.missed() > missed).map(|right| {
-            let part = (missed - left.missed()) / (right.missed() - left.missed());
-            left.cost + part * (right.cost - left.cost)
-        });
-        Some(between.fold(left.cost, f64::min))
-    }
-
-    /// The cheapest point with at most this share, or the one with the smallest share.
-    pub fn at_most(&self, missed: f64) -> Option<&Point> {
-        let within = self.points.iter().filter(|point| point.outcome.missed() <= missed);
-        within
-            .min_by(|a, b| a.outcome.cost.total_cmp(&b.outcome.cost))
-            .or_else(|| self.points.iter().min_by(|a, b| a.outcome.missed().total_cmp(&b.outcome.missed())))
-    }
-
     /// For each number waiting below the largest batch: the share of the target that the oldest waits at most.
     pub fn thresholds(&self, solution: &Solution) -> Vec<f64> {
         let policy = Optimum::new(&self.chain, solution, &self.arrivals.phases);
         policy.quiet[0].iter().map(|steps| steps[0] as f64 / STEPS as f64).collect()
     }
+}
+
+/// The least cost at this share, between the points on either side; None below all of them.
+pub fn cost(points: &[&Point], missed: f64) -> Option<f64> {
+    let outcomes = || points.iter().map(|point| point.outcome);
+    let within = outcomes().filter(|outcome| outcome.missed() <= missed);
+    let left = within.min_by(|a, b| a.cost.total_cmp(&b.cost))?;
+    // Of two policies in turn, each for some of the time, the outcome is between the two.
+    let between = outcomes().filter(|outcome| outcome.missed() > missed).map(|right| {
+        let part = (missed - left.missed()) / (right.missed() - left.missed());
+        left.cost + part * (right.cost - left.cost)
+    });
+    Some(between.fold(left.cost, f64::min))
+}
+
+/// The cheapest point with at most this share, or the one with the smallest share.
+///
+/// # Panics
+/// There are no points.
+pub fn at_most<'a>(points: &[&'a Point], missed: f64) -> &'a Point {
+    let within = points.iter().filter(|point| point.outcome.missed() <= missed);
+    let fewest = || points.iter().min_by(|a, b| a.outcome.missed().total_cmp(&b.outcome.missed()));
+    within.min_by(|a, b| a.outcome.cost.total_cmp(&b.outcome.cost)).or_else(fewest).expect("points")
 }

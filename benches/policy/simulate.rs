@@ -108,6 +108,8 @@ pub struct Outcome {
     pub cost: f64,
     /// Rows of a batch, on the average.
     pub rows: f64,
+    /// Rows that ran in a second.
+    pub rate: f64,
 }
 
 impl Outcome {
@@ -133,6 +135,7 @@ pub fn simulate(
     let mut running: Option<(u64, u64, Vec<(u64, u64)>)> = None;
     let mut look_again = None;
     let mut id = 0;
+    let mut span: Option<(u64, u64)> = None;
     let (mut refused, mut accepted, mut late, mut cost, mut rows_run, mut batches) = (0, 0, 0, 0.0, 0, 0);
     loop {
         let ends = running.as_ref().map(|&(_, end, _)| end);
@@ -169,6 +172,7 @@ pub fn simulate(
                     cost += machine.costs[rows - 1] * factor;
                     rows_run += rows;
                     batches += 1;
+                    span = Some((span.map_or(now, |(first, _)| first), end));
                 }
                 running = Some((now, end, requests));
             }
@@ -185,5 +189,6 @@ pub fn simulate(
         refused: share(refused, accepted + refused),
         cost: cost / rows_run.max(1) as f64,
         rows: rows_run as f64 / f64::from(batches.max(1)),
+        rate: span.map_or(0.0, |(first, last)| rows_run as f64 * 1e9 / (last - first) as f64),
     }
 }

@@ -22,12 +22,14 @@ use crate::values::{LAYERS, Values};
 const ALL_SIZES: usize = 16;
 const SIZES: usize = 8;
 /// The values of partial batches change little from sweep to sweep, and are found anew every so many.
-const REFRESHED: usize = 3;
+const REFRESHED: usize = 4;
 const MOST_SWEEPS: usize = 300;
 /// The policy is found when so many sweeps
 const STEADY: usize = 12;
 /// changed the gain by less than so much of it. Values of hopeless states, which nobody sees, go on changing for long.
 const EXACT: f64 = 1e-4;
+/// What is less likely than this does not count after a partial batch.
+const NEGLIGIBLE: f64 = 1e-6;
 /// Of [`Solution::choices`]: no partial batch.
 const NONE: u8 = u8::MAX;
 
@@ -122,8 +124,9 @@ impl Solution {
         let drift = next.get(0, 1, 0);
         next.shift(-drift);
         self.partial.iter_mut().for_each(|(_, after)| after.shift(-drift));
-        // What a batch pays too much or too little, over the time until the next one.
-        self.gain += drift * chain.mean_rate / rows;
+        // What a batch pays too much or too little, over the time until the next one. Only half of it: the values lag
+        // behind the gain, and the two would swing.
+        self.gain += drift * chain.mean_rate / (2.0 * rows);
         self.values = next;
     }
 
@@ -331,6 +334,9 @@ fn after_partial(chain: &Chain, prices: Prices, values: &Values, size: usize, af
                 for from in 0..chain.phases {
                     for (came, chance) in chain.counts[steps].from_to(from, to) {
                         let weight = share * chance;
+                        if weight < NEGLIGIBLE {
+                            continue;
+                        }
                         let sums = after.row_mut(from, 0, left);
                         if limits.is_empty() || limits.iter().all(|&limit| came <= limit) {
                             let kept = (left + came).min(chain.most);
