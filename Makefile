@@ -39,8 +39,8 @@ export TL_TEST_MODELS ?= $(CURDIR)/target/test-models
 
 .DEFAULT_GOAL := help
 .PHONY: help setup model test-models build demo serve accuracy experiment experiment-batching experiment-tool test \
-  bench bench-against bench-experiment dist check-dist test-cmake test-dockerfile test-container test-tensorflow \
-  compatibility check check-deep check-docs bindings clean clean-venv cargo picture
+  bench bench-against bench-experiment bench-policy dist check-dist test-cmake test-dockerfile test-container \
+  test-tensorflow compatibility check check-deep check-docs bindings clean clean-venv cargo picture
 
 help: ## shows this list
 	@echo "make TARGET, where TARGET is one of"
@@ -102,6 +102,10 @@ bench-experiment: build $(INCEPTION) $(TEST_MODELS) ## compares the measuring to
 	@cargo build --release -p triton-experiment
 	@$(VENV)/bin/python experiment/benches/against_clients.py $(ARGS)
 	@cargo bench -p triton-experiment --bench limits
+
+# An example, not a bench: Cargo.toml says why.
+bench-policy: cargo ## compares adaptive batching with the optimum, simulated (15 minutes); ARGS="--only closed", "--shape gpu"
+	@cargo run --quiet --release --example policy -- $(ARGS)
 
 dist: $(DIST_READY) cargo ## builds, checks and packs the library for glibc 2.17 and newer, in dist/
 	@$(VENV)/bin/python tools/dist.py

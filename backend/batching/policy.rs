@@ -19,11 +19,17 @@ const A_FEW: usize = 4;
 /// with 1/(1 - load), and so does the reserve. The factor is tuned with the simulation: less makes cheaper
 /// batches and more late requests.
 const RESERVE: f64 = 1.5;
-/// The load from which the reserve grows no further.
+/// A larger reserve costs more, in small batches, than it saves.
+const MOST_RESERVE: f64 = 5.0;
+/// Where a division by zero is near.
 const FULL_LOAD: f64 = 0.99;
-/// The load from which the queue is bounded more tightly than by when a worker is free, and at 1 as if all had just
-/// begun with others. Where every request is let in at the edge, all are late as soon as anything goes otherwise.
-const CROWDED: f64 = 0.9;
+/// The load from which the queue is bounded more tightly than by when a worker is free, and the one from which as if all had
+/// just begun with others. Where every request is let in at the edge, all are late as soon as anything goes otherwise.
+const CROWDED: f64 = 0.97;
+const OVERLOADED: f64 = 1.1;
+/// The same where there are several workers: when the first of them is free says less of when the others are.
+const SEVERAL_CROWDED: f64 = 0.9;
+const SEVERAL_OVERLOADED: f64 = 1.0;
 /// A backlog of more batches is not cut with care: the fewest are late if it is worked off fast.
 const CUT_BATCHES: usize = 4;
 
@@ -191,11 +197,16 @@ pub fn longest_queue(
     let size = pace.sustained_size();
     let slow = |rows: usize| pace.latency - pace.latest_start(rows);
     // Where arrivals follow answers there are no more of them than clients.
-    let crowded = if pace.closed { 0.0 } else { ((pace.load() - CROWDED) / (1.0 - CROWDED)).clamp(0.0, 1.0) };
+    let load = if pace.closed { 0.0 } else { pace.load() };
+    let (from, to) = if workers == 1 { (CROWDED, OVERLOADED) } else { (SEVERAL_CROWDED, SEVERAL_OVERLOADED) };
+    let crowded = ((load - from) / (to - from)).clamp(0.0, 1.0);
     let left = pace.latency - pace.early - (free_in as f64 * pace.margin).max(crowded * pace.time(size));
     let batches = (left / slow(size)).max(0.0).floor();
-    let rest = (left - batches * slow(size)) * (1.0 - crowded);
-    let rows = batches as usize * size + largest(size, |rows| slow(rows) <= rest);
+    let rest = left - batches * slow(size);
+    let in_several = batches as usize * size + largest(size, |rows| slow(rows) <= rest);
+    // Several workers are not free at the same time for it.
+    let in_one = if workers == 1 { largest(pace.max_batch_size, |rows| slow(rows) <= left) } else { 0 };
+    let rows = in_several.max(in_one);
     Some(rows.max(1) * workers)
 }
 
@@ -357,7 +368,7 @@ impl<'a> Pace<'a> {
 
     /// Rows to be ready for beyond those that come on the average.
     fn reserve(&self) -> f64 {
-        RESERVE / (1.0 - self.load().min(FULL_LOAD)) / self.workers
+        (RESERVE / (1.0 - self.load().min(FULL_LOAD))).min(MOST_RESERVE) / self.workers
     }
 
     /// The share of the workers' time that batches of the sustained size take, at this rate.

@@ -180,7 +180,7 @@ fn the_target_size_falls_when_the_workers_have_much_to_do() {
     assert_eq!(size(0.5, 1), 1, "nobody to wait for");
     assert!((5..=10).contains(&size(5.0, 1)), "{}", size(5.0, 1));
     assert!(size(18.0, 1) < size(10.0, 1), "{} and {}", size(18.0, 1), size(10.0, 1));
-    assert_eq!(size(24.0, 1), 1, "no time to lose");
+    assert!((2..=4).contains(&size(24.0, 1)), "small, but no single rows: {}", size(24.0, 1));
     // A second worker takes the half of it.
     assert!(size(18.0, 2) > size(18.0, 1));
 }
@@ -211,20 +211,19 @@ fn a_target_below_a_batch_of_one_means_no_waiting_and_no_refusing() {
 
 #[test]
 fn the_longest_queue_is_what_can_still_be_in_time() {
-    // 6 rows take 258 ms, and 6 more can follow in 600; 7 take 298, which leaves no margin. With a free worker, one
-    // row more has time.
+    // 14 rows take 578 ms, and the margin is a few percent; 8 take 338. 6 take 258, and 6 more can follow in 600.
     let inception = |rate, free_ms| longest(INCEPTION, 600, rate, free_ms, 1);
-    assert_eq!(inception(0.0, 0), Some(13));
+    assert_eq!(inception(0.0, 0), Some(14));
     assert_eq!(inception(0.0, 258), Some(7));
     assert_eq!(inception(0.0, 400), Some(4));
     assert_eq!(inception(0.0, 599), Some(1), "one may wait in any case");
-    // At full load, as if a batch had just begun.
+    // Above full load, as if a batch had just begun.
     let full = INCEPTION.capacity(6);
-    assert_eq!(inception(full, 0), Some(6));
-    assert_eq!(inception(2.0 * full, 258), Some(6));
-    assert_eq!(longest(INCEPTION, 600, 2.0 * full, 0, 2), Some(12));
-    // 16 rows take 52 ms: two batches more in 200 ms.
-    assert_eq!(longest(OVERHEAD, 200, 2.0 * OVERHEAD.capacity(16), 0, 1), Some(32));
+    assert_eq!(inception(2.0 * full, 0), Some(7));
+    assert_eq!(inception(2.0 * full, 258), Some(7));
+    assert_eq!(longest(INCEPTION, 600, 2.0 * full, 0, 2), Some(14));
+    // 16 rows take 52 ms: two batches more in 200 ms, and a smaller one.
+    assert_eq!(longest(OVERHEAD, 200, 2.0 * OVERHEAD.capacity(16), 0, 1), Some(42));
     let nothing = Services::new(16, ServiceTimes::new(16));
     let goal = Goal { target: Some(Target { latency_ns: MS, percentile: 99.0 }), ..Setup::new(16, 600).goal };
     assert_eq!(longest_queue(&at(0.0), 0, 1, nothing.of(Class::of(&[])), &goal), None);
@@ -236,5 +235,5 @@ fn where_arrivals_follow_answers_the_queue_is_as_long_as_there_is_time() {
     let load =
         Load { arriving: Arriving::Closed { missing: 0.0, returns_in: 1e5 }, ..at(INCEPTION.capacity(6)) };
     let longest = longest_queue(&load, 0, 1, services.of(Class::of(&[])), &Setup::new(16, 600).goal);
-    assert_eq!(longest, Some(13));
+    assert_eq!(longest, Some(14));
 }

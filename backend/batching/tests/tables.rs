@@ -113,7 +113,7 @@ fn under_overload_those_let_in_are_in_time_and_the_workers_stay_busy() {
             let arrivals = arrivals(setup, model, load);
             let bounded = run("bounded".into(), setup, model, &arrivals, unknown(setup));
             println!("    {bounded}");
-            assert!(bounded.late <= if load < 2.0 { 0.01 } else { 0.02 }, "{bounded}");
+            assert!(bounded.late <= 0.01, "{bounded}");
             let served = (1.0 - bounded.refused) * load;
             assert!(served >= 0.85 * load.min(1.0), "{served} of the capacity, {bounded}");
         }
