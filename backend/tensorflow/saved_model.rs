@@ -9,8 +9,8 @@ use super::origin::Origin;
 use super::proto::config::ConfigProto;
 use super::proto::saved_model::{MetaGraphDef, SignatureDef, TensorInfo};
 use super::raw_session::RawSession;
-use super::tensor::MAX_RANK;
 use super::types;
+use crate::config::MAX_RANK;
 use crate::triton::{Code, Error, Result};
 
 /// The file of a SavedModel that has its graphs.
@@ -166,7 +166,8 @@ fn endpoint(graph: &Graph, name: &str, info: &TensorInfo) -> Result<Endpoint> {
     let shape = info.tensor_shape.clone().unwrap_or_default();
     if shape.dim.len() > MAX_RANK {
         return Err(Error::unsupported(format!(
-            "has {} dimensions; TensorFlow's tensors have at most {MAX_RANK}",
+            "expected at most {MAX_RANK} dimensions, as TensorFlow's tensors have them, found {}. Export the model with \
+             fewer",
             shape.dim.len()
         )));
     }
