@@ -65,6 +65,14 @@ impl<R: Read + Seek> Messages<R> {
     /// As for [`Self::whole`].
     pub fn text(&mut self, of: Field) -> io::Result<String> {
         let length = of.end - self.at;
+        let buffered = self.reader.fill_buf()?;
+        // Nearly always all of it is there already.
+        if let Some(text) = usize::try_from(length).ok().and_then(|length| buffered.get(..length)) {
+            let text = String::from_utf8_lossy(text).into_owned();
+            self.reader.consume(length as usize);
+            self.at += length;
+            return Ok(text);
+        }
         let mut text = Vec::new();
         // Not more is reserved than there is.
         let read = self.reader.by_ref().take(length).read_to_end(&mut text)?;
