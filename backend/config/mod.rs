@@ -14,5 +14,5 @@ mod values;
 
 pub use backend::BackendOptions;
 pub use batching::{Adaptive, Batching, Target};
-pub use model::{ModelConfig, TensorConfig};
+pub use model::{MAX_RANK, ModelConfig, TensorConfig};
 pub use values::{InlineExecution, MathMode, Step, Threads};

@@ -1,5 +1,7 @@
 //! A model's configuration.
 
+use std::path::{Component, Path};
+
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -13,6 +15,9 @@ use crate::triton::{Error, Result};
 
 /// The SavedModel's folder within the version's folder, unless `default_model_filename` names another.
 const FILE_NAME: &str = "model.savedmodel";
+
+/// The largest rank of a tensor (`TensorShape::MaxDimensions` of TensorFlow), which ends the process at a larger one.
+pub const MAX_RANK: usize = 254;
 
 /// A tensor as config.pbtxt declares it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,11 +85,9 @@ impl ModelConfig {
         let is_cpu = |group: &json::InstanceGroup| group.kind == "KIND_CPU";
         Ok(Self {
             max_batch_size: config.max_batch_size.try_into().unwrap_or(0),
-            inputs: tensors("input", config.input)?,
-            outputs: tensors("output", config.output)?,
-            file_name: Some(config.default_model_filename)
-                .filter(|name| !name.is_empty())
-                .unwrap_or_else(|| FILE_NAME.into()),
+            inputs: tensors("input", config.input, config.max_batch_size > 0)?,
+            outputs: tensors("output", config.output, config.max_batch_size > 0)?,
+            file_name: file_name(config.default_model_filename)?,
             batching: parameters
                 .batching
                 .read(config.dynamic_batching.is_some_and(|value| !value.is_null()))?,
@@ -138,14 +141,39 @@ fn refuse_unsupported(config: &json::ModelConfig) -> Result<()> {
     }
 }
 
+/// The SavedModel's folder within the version's folder. A name that leads out of that would open whatever the server may
+/// read. What links inside the folder lead to is the choice of whoever made them.
+fn file_name(name: String) -> Result<String> {
+    if name.is_empty() {
+        return Ok(FILE_NAME.into());
+    }
+    let leads_out = |part| !matches!(part, Component::Normal(_) | Component::CurDir);
+    if Path::new(&name).components().any(leads_out) || name.contains('\0') {
+        return Err(Error::invalid(format!(
+            "'default_model_filename' of config.pbtxt: expected the SavedModel's name inside the model's version folder, \
+             without a leading / and without .., found {name:?}. Move the SavedModel there, or make a link there that leads \
+             to it"
+        )));
+    }
+    Ok(name)
+}
+
 fn unsupported(what: &str, advice: &str) -> Error {
     Error::unsupported(format!("config.pbtxt asks for {what}, which this backend does not support: {advice}"))
 }
 
-fn tensors(kind: &str, declared: Vec<json::Tensor>) -> Result<Vec<TensorConfig>> {
+fn tensors(kind: &str, declared: Vec<json::Tensor>, batching: bool) -> Result<Vec<TensorConfig>> {
     let tensors: Vec<TensorConfig> =
         declared.into_iter().map(|tensor| tensor_config(kind, tensor)).collect::<Result<_>>()?;
-    for (index, TensorConfig { name, .. }) in tensors.iter().enumerate() {
+    for (index, TensorConfig { name, dims, .. }) in tensors.iter().enumerate() {
+        let rank = dims.len() + usize::from(batching);
+        if rank > MAX_RANK {
+            let batch = if batching { ", the batch dimension among them" } else { "" };
+            return Err(Error::invalid(format!(
+                "{kind} '{name}' of config.pbtxt: expected at most {MAX_RANK} dimensions, as TensorFlow's tensors have \
+                 them, found {rank}{batch}. Export the model with fewer"
+            )));
+        }
         if tensors[..index].iter().any(|earlier| earlier.name == *name) {
             return Err(Error::invalid(format!(
                 "config.pbtxt declares the {kind} '{name}' more than once: keep one of the declarations"
@@ -175,6 +203,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::triton::Code;
 
     fn model(config: &Value) -> Result<ModelConfig> {
         ModelConfig::from_json(config, &BackendOptions::default())
@@ -230,6 +259,58 @@ mod tests {
             let error = model(&config).unwrap_err().message;
             assert!(error.contains("this backend does not support"), "{error}");
         }
+    }
+
+    #[test]
+    fn the_saved_model_is_inside_the_version_folder() {
+        let named = |name: &str| model(&json!({ "default_model_filename": name }));
+        for (name, expected) in [
+            ("", "model.savedmodel"),
+            ("other", "other"),
+            ("a/b", "a/b"),
+            ("./a//b/", "./a//b/"),
+            // The version's folder itself.
+            (".", "."),
+            ("..a", "..a"),
+            ("a..", "a.."),
+            ("...", "..."),
+        ] {
+            assert_eq!(named(name).unwrap().file_name, expected);
+        }
+        for name in ["/", "/abs", "//abs", "..", "../x", "a/..", "a/../b", "a/../../x", "./..", "a\0b"] {
+            let error = named(name).unwrap_err();
+            assert_eq!(error.code, Code::InvalidArg, "{name:?}");
+            for part in ["default_model_filename", "inside the model's version folder", &format!("{name:?}")]
+            {
+                assert!(error.message.contains(part), "{error}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_rank_is_one_that_tensorflow_has() {
+        let dims = |rank: usize, batch: i64| {
+            let tensor = json!({"name": "x", "data_type": "TYPE_FP32", "dims": vec![1; rank]});
+            move |kind: &str| model(&json!({ "max_batch_size": batch, kind: [tensor] }))
+        };
+        for kind in ["input", "output"] {
+            assert!(dims(254, 0)(kind).is_ok() && dims(253, 8)(kind).is_ok());
+            for (rank, batch, found) in [(255, 0, 255), (254, 8, 255), (300, 0, 300), (70_000, 1, 70_001)] {
+                let error = dims(rank, batch)(kind).unwrap_err();
+                let expected = format!("{kind} 'x' of config.pbtxt: expected at most 254 dimensions");
+                assert!(error.message.contains(&expected), "{error}");
+                assert!(error.message.contains(&format!("found {found}")), "{error}");
+                assert!(error.message.len() < 300, "{error}");
+            }
+        }
+        // What counts is what the model sees.
+        let reshaped = |shape: usize| {
+            let reshape = json!({ "shape": vec![1; shape] });
+            model(
+                &json!({"input": [{"name": "x", "data_type": "TYPE_FP32", "dims": [1], "reshape": reshape}]}),
+            )
+        };
+        assert!(reshaped(254).is_ok() && reshaped(255).is_err());
     }
 
     #[test]

@@ -139,6 +139,8 @@ mod tests {
             ("batching", "dynamic", "expected adaptive or triton, found 'dynamic'"),
             ("TF_NUM_INTRA_THREADS", "-1", "expected a whole number"),
             ("TF_NUM_INTER_THREADS", "4.5", "expected a whole number"),
+            ("TF_NUM_INTRA_THREADS", "1000000", "to 1024, found '1000000'"),
+            ("TF_NUM_INTER_THREADS", "1025", "to 1024, found '1025'"),
             ("TF_USE_PER_SESSION_THREADS", "", "expected true or false, found ''"),
             ("TF_RUN_IN_CALLING_THREAD", "maybe", "expected auto, true or false, found 'maybe'"),
             ("TF_FREEZE", "true", "expected auto or false, found 'true'"),

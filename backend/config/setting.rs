@@ -4,6 +4,10 @@ use std::str::FromStr;
 
 use crate::triton::{Error, Result};
 
+/// The threads that one of TensorFlow's pools may have: it starts all of them at once, and ends the process if the system
+/// has no more (`pid_max` of Linux is 32,768 unless it is set). Machines with more CPUs have as many by default.
+const MOST_THREADS: u32 = 1024;
+
 /// A setting by its name, with the text that it was given.
 #[derive(Clone, Copy, Debug)]
 pub struct Setting<'a> {
@@ -36,9 +40,12 @@ impl Setting<'_> {
     }
 
     /// # Errors
-    /// It is not a whole number that TensorFlow, which reads it as a signed one, can take.
+    /// It is not a whole number of threads that a pool may have.
     pub fn thread_count(&self) -> Result<u32> {
-        self.count().map_err(|_| self.wrong("a whole number, 0 (TensorFlow's own choice) or more"))
+        let count = self.count().ok().filter(|&count| count <= MOST_THREADS);
+        count.ok_or_else(|| {
+            self.wrong(&format!("a whole number from 0 (TensorFlow's own choice) to {MOST_THREADS}"))
+        })
     }
 
     /// # Errors
@@ -59,5 +66,45 @@ impl Setting<'_> {
     pub fn wrong(&self, expected: &str) -> Error {
         let Self { place, name, value } = self;
         Error::invalid(format!("'{name}' in {place}: expected {expected}, found '{value}'"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::triton::Code;
+
+    #[test]
+    fn a_pool_has_threads_up_to_the_bound() {
+        let count = |value: &str| Setting { place: "a test", name: "threads", value }.thread_count();
+        for (value, expected) in [("0", 0), ("1", 1), ("+4", 4), ("0064", 64), ("1023", 1023), ("1024", 1024)]
+        {
+            assert_eq!(count(value), Ok(expected));
+        }
+        let wrong = [
+            "1025",
+            "100000",
+            "1000000",
+            "2147483647",
+            "2147483648",
+            "4294967297",
+            "18446744073709551617",
+            "-1",
+            "-1024",
+            "-2147483648",
+            "1e3",
+            "1024.0",
+            "0x10",
+            "",
+            " 4",
+            "many",
+        ];
+        for value in wrong {
+            let error = count(value).unwrap_err();
+            let expected = format!(
+                "'threads' in a test: expected a whole number from 0 (TensorFlow's own choice) to 1024, found '{value}'"
+            );
+            assert_eq!((error.code, error.message), (Code::InvalidArg, expected));
+        }
     }
 }

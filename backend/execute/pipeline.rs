@@ -135,7 +135,7 @@ fn answer_all<F: Fault>(
         answered.push(request);
     }
     let last = last.unwrap_or_else(|| times.end(times.exec_start));
-    answered[0].report_execution(computed.rows, &last);
+    Answered::report_execution(&answered, computed.rows, &last);
     (answered, Some(Executed { rows: computed.rows, ns: last.request_end - times.exec_start }))
 }
 

@@ -6,6 +6,8 @@
 //! | [`math_mode`], [`process`] | what applies to the whole process |
 //! | [`session`] | a SavedModel that is ready to run: what the rest of the backend uses |
 //! | [`saved_model`], [`origin`] | loads a SavedModel, and explains why one cannot be loaded |
+//! | [`files`], [`calls`] | what is checked of a SavedModel before TensorFlow opens it |
+//! | [`outline`], [`wire`], [`text`] | reads saved_model.pb, as far as that needs |
 //! | [`freeze`] | turns variables into constants at load |
 //! | [`inspect`] | what the operations of a graph may do besides computing |
 //! | [`settings`], [`run_options`] | how a session is opened, and how a run goes |
@@ -18,7 +20,9 @@
 //! lives as long as its graph, so whatever points to one keeps the graph alive.
 
 mod buffer;
+mod calls;
 mod endpoint;
+mod files;
 mod freeze;
 mod graph;
 mod inspect;
@@ -26,6 +30,7 @@ pub mod library;
 pub mod math_mode;
 mod operation;
 mod origin;
+mod outline;
 mod pool;
 mod process;
 mod proto;
@@ -39,7 +44,9 @@ mod status;
 mod tensor;
 #[cfg(test)]
 mod tests;
+mod text;
 mod types;
+mod wire;
 
 pub use endpoint::Endpoint;
 pub use inspect::Objection;

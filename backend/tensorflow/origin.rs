@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use prost::Message;
+use tensorflow_c_sys::TF_Code;
 
 use super::graph::Graph;
 use super::library;
@@ -93,6 +94,13 @@ impl Origin {
     /// What to do about a failure that is known.
     fn advice(&self, failure: &Failure) -> Option<String> {
         let (message, version, writer) = (&failure.message, library::version(), self.writer());
+        if failure.code == TF_Code::TF_DEADLINE_EXCEEDED {
+            return Some(
+                "What runs while it is loaded (reading the variables, its own initialisation) does not end in time. If the \
+                 model repository is slow, copy the folder to a local disk; otherwise export the model again"
+                    .into(),
+            );
+        }
         if message.to_ascii_lowercase().contains("could not find meta graph") {
             let known: Vec<String> = self.tag_sets.iter().map(|tags| format!("'{tags}'")).collect();
             return Some(format!(
@@ -144,8 +152,6 @@ fn between<'t>(text: &'t str, before: &str, after: &str) -> Option<&'t str> {
 
 #[cfg(test)]
 mod tests {
-    use tensorflow_c_sys::TF_Code;
-
     use super::*;
 
     #[test]

@@ -6,6 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
+use std::time::Duration;
 
 use prost::Message;
 use smallvec::{SmallVec, smallvec};
@@ -15,7 +16,7 @@ use super::buffer::Buffer;
 use super::graph::{Fetches, Graph, Outputs, Targets};
 use super::library::api;
 use super::proto::config::ConfigProto;
-use super::run_options::RunOptions;
+use super::run_options::{self, RunOptions};
 use super::status::{Failure, checked};
 use super::tensor::{RawTensor, Tensor};
 use crate::few::Few;
@@ -45,12 +46,19 @@ impl RawSession {
         Ok(Self { raw: NonNull::new(raw).expect("a session where there is no error"), graph })
     }
 
-    /// The session of the SavedModel in `folder` with these tags, its variables restored; and its `MetaGraphDef`.
+    /// The session of the SavedModel in `folder` with these tags, its variables restored; and its `MetaGraphDef`. Each of
+    /// the runs that this takes has so much time.
     ///
     /// # Errors
     /// TensorFlow's own.
-    pub fn load(folder: &Path, tags: &[&str], config: &ConfigProto) -> Result<(Self, Buffer), Failure> {
+    pub fn load(
+        folder: &Path,
+        tags: &[&str],
+        config: &ConfigProto,
+        time: Duration,
+    ) -> Result<(Self, Buffer), Failure> {
         let options = SessionOptions::new(config)?;
+        let run_options = run_options::with_time(time);
         let graph = Arc::new(Graph::new());
         let mut meta_graph = Buffer::new();
         let text = |text: &OsStr| CString::new(text.as_bytes()).unwrap_or_default();
@@ -63,7 +71,7 @@ impl RawSession {
             unsafe {
                 api().TF_LoadSessionFromSavedModel(
                     options.0.as_ptr(),
-                    ptr::null(),
+                    run_options.raw(),
                     folder.as_ptr(),
                     tags.as_ptr(),
                     tags.len() as i32,
@@ -96,7 +104,7 @@ impl RawSession {
         self.call(feeds, values, fetches, &[], options, None)
     }
 
-    /// Runs the graph once for its `targets`.
+    /// Runs the graph once for its `targets`, while a model is loaded.
     ///
     /// # Errors
     /// TensorFlow's own.
@@ -107,7 +115,7 @@ impl RawSession {
         targets: &Targets,
     ) -> Result<(), Failure> {
         let nothing = Fetches::All(&[]);
-        self.call(feeds, values, &nothing, targets.raw(), RunOptions::DEFAULT, None).map(drop)
+        self.call(feeds, values, &nothing, targets.raw(), RunOptions::PATIENT, None).map(drop)
     }
 
     /// Runs the graph once, and returns what TensorFlow tells about that, a serialised `RunMetadata`.

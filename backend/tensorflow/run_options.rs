@@ -1,6 +1,7 @@
 //! How a run goes: TensorFlow's `RunOptions`.
 
 use std::ptr;
+use std::time::Duration;
 
 use once_cell::sync::OnceCell;
 use tensorflow_c_sys::TF_Buffer;
@@ -58,6 +59,12 @@ impl RunOptions {
         let buffers = BUFFERS.get_or_init(|| Self::ALL.map(|options| Buffer::of(&options.message())));
         buffers[self.0 as usize].raw()
     }
+}
+
+/// Options of runs that TensorFlow makes itself while it loads a SavedModel: each is cancelled after so much time.
+pub fn with_time(time: Duration) -> Buffer {
+    let timeout_in_ms = i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
+    Buffer::of(&run::RunOptions { timeout_in_ms, ..run::RunOptions::default() })
 }
 
 #[cfg(test)]

@@ -1,24 +1,18 @@
 //! Loads a SavedModel: one of its graphs with its variables, and the tensors of one of its signatures.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use super::endpoint::{Endpoint, Place};
+use super::files::{self, VARIABLES_INDEX, has_variables};
 use super::graph::Graph;
 use super::origin::Origin;
 use super::proto::config::ConfigProto;
 use super::proto::saved_model::{MetaGraphDef, SignatureDef, TensorInfo};
 use super::raw_session::RawSession;
-use super::tensor::MAX_RANK;
 use super::types;
+use crate::config::MAX_RANK;
 use crate::triton::{Code, Error, Result};
-
-/// The file of a SavedModel that has its graphs.
-const GRAPHS: &str = "saved_model.pb";
-/// The same as text.
-const GRAPHS_AS_TEXT: &str = "saved_model.pbtxt";
-/// The file of a SavedModel that lists the values of its variables.
-const VARIABLES_INDEX: &str = "variables/variables.index";
 
 /// A graph that can be run, and the tensors of a signature in it.
 #[derive(Debug)]
@@ -33,35 +27,9 @@ pub struct Loaded {
     pub origin: Origin,
 }
 
-/// Whether the SavedModel in `folder` has values of variables.
-pub fn has_variables(folder: &Path) -> bool {
-    folder.join(VARIABLES_INDEX).is_file()
-}
-
-/// Checks that there is a SavedModel in `folder`.
-///
-/// # Errors
-/// There is none, or its file is empty.
-pub fn check(folder: &Path) -> Result<()> {
-    let place = folder.display();
-    let sizes = [GRAPHS, GRAPHS_AS_TEXT].map(|file| {
-        let found = folder.join(file).metadata().ok().filter(std::fs::Metadata::is_file);
-        found.map(|found| (file, found.len()))
-    });
-    match sizes.into_iter().flatten().next() {
-        None => Err(Error::new(
-            Code::NotFound,
-            format!(
-                "no SavedModel at {place}: expected a folder with a saved_model.pb, as `model.export()` or \
-                 `tf.saved_model.save()` write it (another name can be set with default_model_filename)"
-            ),
-        )),
-        Some((file, 0)) => Err(Error::invalid(format!(
-            "the SavedModel at {place} cannot be loaded: its {file} is empty (0 bytes). Copy the folder again, or export \
-             the model again"
-        ))),
-        Some(_) => Ok(()),
-    }
+/// The tags that `tags` lists, separated by commas.
+pub fn split(tags: &str) -> Vec<&str> {
+    tags.split(',').map(str::trim).collect()
 }
 
 /// Loads the graph with these `tags` (separated by commas) of the SavedModel in `folder`, to open with `config`.
@@ -69,9 +37,10 @@ pub fn check(folder: &Path) -> Result<()> {
 /// # Errors
 /// TensorFlow cannot load it; or there is no such graph or signature; or the signature does not fit the graph.
 pub fn load(folder: &Path, tags: &str, signature: &str, config: &ConfigProto) -> Result<Loaded> {
-    let split: Vec<&str> = tags.split(',').map(str::trim).collect();
-    let (session, meta_graph) = RawSession::load(folder, &split, config).map_err(|failure| {
-        Origin::of_file(&folder.join(GRAPHS), &split).not_loaded(folder, tags, &failure)
+    let split = split(tags);
+    let time = files::load_time(folder);
+    let (session, meta_graph) = RawSession::load(folder, &split, config, time).map_err(|failure| {
+        Origin::of_file(&folder.join(files::GRAPHS), &split).not_loaded(folder, tags, &failure)
     })?;
     let place = folder.display();
     let meta_graph: MetaGraphDef = meta_graph
@@ -110,12 +79,13 @@ fn check_variables(folder: &Path, graph: &Graph) -> Result<()> {
 
 /// Two inputs of a signature may be one tensor of the graph, but that can be fed only once.
 fn one_name_each(inputs: &[Endpoint]) -> Result<()> {
-    for (index, input) in inputs.iter().enumerate() {
-        if let Some(other) = inputs[..index].iter().find(|other| other.place == input.place) {
+    let mut names = HashMap::new();
+    for input in inputs {
+        if let Some(other) = names.insert(&input.place, &input.name) {
             return Err(Error::unsupported(format!(
-                "the signature's inputs '{}' and '{}' are one tensor of the graph ({}): export the model with one of \
+                "the signature's inputs '{other}' and '{}' are one tensor of the graph ({}): export the model with one of \
                  them",
-                other.name, input.name, input.place.0
+                input.name, input.place.0
             )));
         }
     }
@@ -166,7 +136,8 @@ fn endpoint(graph: &Graph, name: &str, info: &TensorInfo) -> Result<Endpoint> {
     let shape = info.tensor_shape.clone().unwrap_or_default();
     if shape.dim.len() > MAX_RANK {
         return Err(Error::unsupported(format!(
-            "has {} dimensions; TensorFlow's tensors have at most {MAX_RANK}",
+            "expected at most {MAX_RANK} dimensions, as TensorFlow's tensors have them, found {}. Export the model with \
+             fewer",
             shape.dim.len()
         )));
     }

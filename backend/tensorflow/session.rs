@@ -1,10 +1,12 @@
 //! A SavedModel that is ready to run.
 
+use std::collections::HashMap;
 use std::ops::Deref;
 use std::path::Path;
 use std::time::Instant;
 
-use super::endpoint::Endpoint;
+use super::endpoint::{Endpoint, Place};
+use super::files;
 use super::freeze;
 use super::graph::{Fetches, Outputs};
 use super::inspect::{self, Objection};
@@ -94,13 +96,13 @@ impl Session {
     /// It is not a SavedModel, or not one that this TensorFlow can load; it has no such graph or
     /// signature.
     pub fn open(folder: &Path, options: &Options<'_>) -> Result<Self> {
-        saved_model::check(folder)?;
+        files::check(folder, &saved_model::split(options.graph_tag))?;
         let config =
             settings::session_config(settings::choose(options.threads), options.cpu_only, options.bf16);
         let load =
             |config: &ConfigProto| saved_model::load(folder, options.graph_tag, options.signature, config);
         let mut frozen = None;
-        if options.freeze && saved_model::has_variables(folder) {
+        if options.freeze && files::has_variables(folder) {
             frozen = self::frozen(&load(&freeze::only_to_read(&config))?, &config, options);
         }
         let loaded = match frozen {
@@ -116,8 +118,10 @@ impl Session {
         let objection = inspect::objection(session.graph(), &inputs, &outputs);
         let feeds = Outputs::new(session.graph(), inputs.iter().map(|input| &input.place))?;
         let mut fetched = Vec::new();
-        let source = |output: &Endpoint| match inputs.iter().position(|input| input.place == output.place) {
-            Some(input) => Source::Input(input),
+        let fed: HashMap<&Place, usize> =
+            inputs.iter().enumerate().map(|(index, input)| (&input.place, index)).collect();
+        let source = |output: &Endpoint| match fed.get(&output.place) {
+            Some(&input) => Source::Input(input),
             None => {
                 fetched.push(output.place.clone());
                 Source::Fetch(fetched.len() - 1)

@@ -21,14 +21,13 @@ use tensorflow_c_sys::{TF_DataType, TF_Tensor};
 
 use super::library::api;
 use super::types;
+use crate::config::MAX_RANK;
 use crate::few::Dims;
 use crate::triton::DataType;
 use crate::triton::{Error, Result};
 
 /// How memory that TensorFlow borrows must be aligned, in bytes (`EIGEN_MAX_ALIGN_BYTES`): it copies all other.
 pub const ALIGNMENT: usize = 64;
-/// The largest rank that TensorFlow has (`TensorShape::MaxDimensions`); it ends the process at a larger one.
-pub const MAX_RANK: usize = 254;
 
 /// The bytes of a tensor of this shape; nothing where TensorFlow cannot have it: it multiplies the dimensions and the
 /// element's size in signed 64 bits and ends the process when that overflows, even where a dimension of 0 follows.

@@ -1,5 +1,7 @@
 //! Tests of this room with a real TensorFlow, the one in the folder that `TL_TENSORFLOW_DIR` names.
 
+mod hostile;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};

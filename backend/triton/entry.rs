@@ -2,7 +2,6 @@
 //!
 //! [`Backend`] is what a backend has to be; [`export_backend`] makes the C functions of it.
 
-use std::ffi::c_void;
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
 
@@ -11,12 +10,15 @@ use triton_sys::{
     TRITONBACKEND_Request, TRITONSERVER_Error,
 };
 
+use super::accepted::{Accepted, Unreleased};
 use super::api::{api, is_loaded, load_api};
 use super::error::{Error, Result, check, to_raw};
 use super::model::{BackendHandle, ModelHandle};
 use super::panics::guard;
-use super::request::{Request, Unreleased};
-use super::{clock, panics, server_log};
+use super::request::Request;
+use super::states::{borrow, hand_out, take_back};
+use super::unanswered::Call;
+use super::{clock, panics, server_log, spare};
 use crate::few::Few;
 
 /// A backend: how it starts, how it loads a model, how it executes requests. Dropping ends it.
@@ -167,11 +169,12 @@ pub unsafe fn initialize<B: Backend>(backend: *mut TRITONBACKEND_Backend) -> *mu
     }
     server_log::install();
     panics::install();
+    spare::make();
     to_raw(guard(|| {
         // SAFETY: the handle is valid during this call, which `start` cannot outlive.
         let state = B::start(unsafe { BackendHandle::new(backend) })?;
-        // SAFETY: the handle is valid; the state is taken back in `finalize`.
-        unsafe { hand_out(state, |state| api().TRITONBACKEND_BackendSetState(backend, state)) }
+        // SAFETY: the handle is valid, and the server only stores the pointer.
+        hand_out(backend, state, |state| unsafe { api().TRITONBACKEND_BackendSetState(backend, state) })
     }))
 }
 
@@ -197,15 +200,14 @@ pub unsafe fn attributes(attributes: *mut TRITONBACKEND_BackendAttribute) -> *mu
 pub unsafe fn model_initialize<B: Backend>(model: *mut TRITONBACKEND_Model) -> *mut TRITONSERVER_Error {
     to_raw(guard(|| {
         let mut backend = ptr::null_mut();
-        // SAFETY: the model is valid and knows its backend, whose state is a `B` that lives until
-        // `finalize`, which the server calls after the last model is gone.
+        // SAFETY: the model is valid and knows its backend, whose state lives until `finalize`, which the server calls
+        // after the last model is gone.
         let loaded = unsafe {
             check(api().TRITONBACKEND_ModelBackend(model, &mut backend))?;
-            let backend: &B = borrow(|state| api().TRITONBACKEND_BackendState(backend, state))?;
-            backend.load(ModelHandle::new(model))?
+            borrow::<_, B>(backend)?.load(ModelHandle::new(model))?
         };
-        // SAFETY: the handle is valid; the state is taken back in `model_finalize`.
-        unsafe { hand_out(Arc::new(loaded), |state| api().TRITONBACKEND_ModelSetState(model, state)) }
+        // SAFETY: the handle is valid, and the server only stores the pointer.
+        hand_out(model, Arc::new(loaded), |state| unsafe { api().TRITONBACKEND_ModelSetState(model, state) })
     }))
 }
 
@@ -217,14 +219,17 @@ pub unsafe fn instance_initialize<B: Backend>(
 ) -> *mut TRITONSERVER_Error {
     to_raw(guard(|| {
         let mut model = ptr::null_mut();
-        // SAFETY: the instance is valid and knows its model, whose state is an `Arc<B::Model>` that
-        // lives until `model_finalize`; the new state is taken back in `instance_finalize`.
-        unsafe {
+        // SAFETY: the instance is valid and knows its model, whose state lives until `model_finalize`, which the server
+        // calls after the last instance is gone.
+        let made = unsafe {
             check(api().TRITONBACKEND_ModelInstanceModel(instance, &mut model))?;
-            let model: &Arc<B::Model> = borrow(|state| api().TRITONBACKEND_ModelState(model, state))?;
-            let kept = Kept { instance: B::start_instance(model)?, unreleased: Arc::default() };
-            hand_out(kept, |state| api().TRITONBACKEND_ModelInstanceSetState(instance, state))
-        }
+            B::start_instance(borrow::<_, Arc<B::Model>>(model)?)?
+        };
+        let kept = Kept { instance: made, unreleased: Arc::default() };
+        // SAFETY: the handle is valid, and the server only stores the pointer.
+        hand_out(instance, kept, |state| unsafe {
+            api().TRITONBACKEND_ModelInstanceSetState(instance, state)
+        })
     }))
 }
 
@@ -238,25 +243,70 @@ pub unsafe fn instance_execute<B: Backend>(
 ) -> *mut TRITONSERVER_Error {
     let arrival = clock::now_ns();
     // Until here the requests are the server's: an error gives every one of them that answer.
-    // SAFETY: the instance is valid; its state is a `Kept<B::Instance>` until `instance_finalize`.
-    let state = guard(|| unsafe { borrow(|state| api().TRITONBACKEND_ModelInstanceState(instance, state)) });
-    let kept: &Kept<B::Instance> = match state {
+    // SAFETY: the instance is valid, and its state lives until `instance_finalize`.
+    let kept = match guard(|| unsafe { state_of::<B>(instance) }) {
         Ok(kept) => kept,
         Err(error) => return error.into_raw(),
     };
-    // From here on they are ours, and the result is success whatever happens: a `Request` sees to it
-    // that it is answered and released.
-    // SAFETY: the server passes `count` requests and gives them up when the result is success. The instance
-    // is valid until `instance_finalize` returns, which waits for `unreleased`.
-    let requests = unsafe { std::slice::from_raw_parts(requests, count as usize) }
+    // SAFETY: the server passes `count` requests.
+    let raw = unsafe { std::slice::from_raw_parts(requests, count as usize) };
+    // From here on they are ours: a `Request` sees to it that it is answered and released, whatever happens.
+    // SAFETY: the server gives the requests up when the result is success, and only those are returned with an error
+    // that are neither answered nor released (`give_back`). The instance is valid until `instance_finalize` returns,
+    // which waits for `unreleased`.
+    let requests = raw
         .iter()
         .map(|&request| unsafe { Request::new(request, instance, arrival, &kept.unreleased) })
         .collect();
+    let call = Call::begin();
     let executed = guard(|| {
         B::execute(&kept.instance, requests);
         Ok(())
     });
     drop(executed); // a panic was logged by the hook and told to the clients by `Request::drop`
+    let unanswered = call.end();
+    if unanswered.is_empty() { ptr::null_mut() } else { give_back(raw, unanswered) }
+}
+
+/// The state of an instance: the server's pointer, or where it does not tell that, what was noted in Initialize.
+///
+/// # Safety
+/// As for [`instance_execute`], and the result is used during that call only.
+unsafe fn state_of<'a, B: Backend>(
+    instance: *mut TRITONBACKEND_ModelInstance,
+) -> Result<&'a Kept<B::Instance>> {
+    let mut state = ptr::null_mut();
+    // SAFETY: the instance is valid; the pointer is written to our variable.
+    let told = check(unsafe { api().TRITONBACKEND_ModelInstanceState(instance, &mut state) });
+    // SAFETY: what the server keeps for an instance is null or what `instance_initialize` gave it, which lives until
+    // `instance_finalize`.
+    match (told, unsafe { state.cast::<Kept<B::Instance>>().as_ref() }) {
+        (Ok(()), Some(kept)) => Ok(kept),
+        // SAFETY: as above.
+        _ => unsafe { borrow(instance) },
+    }
+}
+
+/// Ends an Execute call in which the server made no response to some requests. If these are all that it was called with,
+/// they are left with the server, which answers them with the error that is returned. Otherwise they have no answer, unless
+/// the last attempt succeeds, and null is returned.
+#[cold]
+fn give_back(
+    requests: &[*mut TRITONBACKEND_Request],
+    unanswered: Vec<(Accepted, Error)>,
+) -> *mut TRITONSERVER_Error {
+    let is_of_call =
+        |(accepted, _): &(Accepted, Error)| requests.contains(&accepted.raw()) && accepted.is_unshared();
+    if unanswered.len() == requests.len() && unanswered.iter().all(is_of_call) {
+        let error = unanswered[0].1.clone().into_raw();
+        if !error.is_null() {
+            unanswered.into_iter().for_each(|(accepted, _)| accepted.give_back());
+            return error;
+        }
+    }
+    for (accepted, error) in unanswered {
+        drop(Request::from_accepted(accepted).fail(error));
+    }
     ptr::null_mut()
 }
 
@@ -266,27 +316,25 @@ pub unsafe fn instance_finalize<B: Backend>(
     instance: *mut TRITONBACKEND_ModelInstance,
 ) -> *mut TRITONSERVER_Error {
     to_raw(guard(|| {
-        // SAFETY: the state was handed out in `instance_initialize` and is not taken back before the end of
-        // the block.
-        unsafe {
-            let kept: &Kept<B::Instance> =
-                borrow(|state| api().TRITONBACKEND_ModelInstanceState(instance, state))?;
+        // SAFETY: the state is not taken back before the end of the block. The server calls this also for an instance
+        // whose Initialize has failed and said why; there is no state then.
+        if let Ok(kept) = unsafe { borrow::<_, Kept<B::Instance>>(instance) } {
             B::finish(&kept.instance);
             kept.unreleased.wait_for_none();
         }
-        // SAFETY: the state was handed out in `instance_initialize` and is used no more.
-        unsafe {
-            take_back::<Kept<B::Instance>>(|state| api().TRITONBACKEND_ModelInstanceState(instance, state))
-        }
+        // SAFETY: the server calls nothing else for the instance any more, and the loan above is over.
+        drop(unsafe { take_back::<_, Kept<B::Instance>>(instance) });
+        Ok(())
     }))
 }
 
 /// # Safety
 /// As for [`instance_initialize`]; the model is not used afterwards.
 pub unsafe fn model_finalize<B: Backend>(model: *mut TRITONBACKEND_Model) -> *mut TRITONSERVER_Error {
-    // SAFETY: the state was handed out in `model_initialize` and is used no more.
-    to_raw(guard(|| unsafe {
-        take_back::<Arc<B::Model>>(|state| api().TRITONBACKEND_ModelState(model, state))
+    to_raw(guard(|| {
+        // SAFETY: the server calls nothing else for the model any more, and its instances are gone.
+        drop(unsafe { take_back::<_, Arc<B::Model>>(model) });
+        Ok(())
     }))
 }
 
@@ -297,44 +345,9 @@ pub unsafe fn finalize<B: Backend>(backend: *mut TRITONBACKEND_Backend) -> *mut 
     if !is_loaded() {
         return ptr::null_mut();
     }
-    // SAFETY: the state was handed out in `initialize` and is used no more.
-    to_raw(guard(|| unsafe { take_back::<B>(|state| api().TRITONBACKEND_BackendState(backend, state)) }))
-}
-
-/// Gives the server a state to keep; on an error the state is dropped.
-///
-/// # Safety
-/// `set` stores the pointer for the server and does nothing else with it.
-unsafe fn hand_out<T>(state: T, set: impl FnOnce(*mut c_void) -> *mut TRITONSERVER_Error) -> Result<()> {
-    let state = Box::into_raw(Box::new(state));
-    check(set(state.cast())).inspect_err(|_| {
-        // SAFETY: it was made two lines above, and the server did not take it.
-        drop(unsafe { Box::from_raw(state) });
-    })
-}
-
-/// Lends a state that [`hand_out`] gave the server.
-///
-/// # Safety
-/// `get` fetches what was stored for the very same type, and the state is not taken back during `'a`.
-unsafe fn borrow<'a, T>(get: impl FnOnce(*mut *mut c_void) -> *mut TRITONSERVER_Error) -> Result<&'a T> {
-    let mut state = ptr::null_mut();
-    check(get(&mut state))?;
-    // SAFETY: the caller vouches for it; null is what the server returns when nothing was stored.
-    unsafe { state.cast::<T>().as_ref() }
-        .ok_or_else(|| Error::internal("the server returned no state where the backend stored one"))
-}
-
-/// Takes a state back that [`hand_out`] gave the server, and drops it.
-///
-/// # Safety
-/// As for [`borrow`], and nothing uses the state any more.
-unsafe fn take_back<T>(get: impl FnOnce(*mut *mut c_void) -> *mut TRITONSERVER_Error) -> Result<()> {
-    let mut state = ptr::null_mut();
-    check(get(&mut state))?;
-    if !state.is_null() {
-        // SAFETY: the caller vouches for it. Null is the state of what failed to initialise.
-        drop(unsafe { Box::from_raw(state.cast::<T>()) });
-    }
-    Ok(())
+    to_raw(guard(|| {
+        // SAFETY: the server calls nothing else for the backend any more, and its models are gone.
+        drop(unsafe { take_back::<_, B>(backend) });
+        Ok(())
+    }))
 }

@@ -7,6 +7,7 @@ use std::ptr;
 use triton_sys::{TRITONSERVER_Error, TRITONSERVER_Error_Code};
 
 use super::api::api;
+use super::spare;
 
 /// The result of everything that can be told to the server as an error.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -91,11 +92,34 @@ impl Error {
         Self { code: self.code, message: format!("{place}: {}", self.message) }
     }
 
-    /// A C error that the receiver has to delete; null when the server has no memory for it.
+    /// A C error that the receiver has to delete. Null only when the server makes none and has none of the spare ones
+    /// left.
     pub(super) fn into_raw(self) -> *mut TRITONSERVER_Error {
+        self.to_raw().unwrap_or_else(spare::given)
+    }
+
+    /// Shows a C error to a call that only reads it. It is null only when the server has never made one.
+    pub(super) fn lend<T>(self, call: impl FnOnce(*mut TRITONSERVER_Error) -> T) -> T {
+        let Some(raw) = self.to_raw() else { return call(spare::lent()) };
+        let result = call(raw);
+        // SAFETY: the error was made above, is still ours, and the call has read it.
+        unsafe { api().TRITONSERVER_ErrorDelete(raw) };
+        result
+    }
+
+    /// A C error; nothing, and a line in the log, when the server makes none.
+    fn to_raw(&self) -> Option<*mut TRITONSERVER_Error> {
         let message = c_string(&self.message);
-        // SAFETY: the server copies the text during the call; any thread may call.
-        unsafe { api().TRITONSERVER_ErrorNew(self.code.into_raw(), message.as_ptr()) }
+        // Once more, where it was only that moment's memory.
+        let made = (0..2).find_map(|_| {
+            // SAFETY: the server copies the text during the call; any thread may call.
+            let raw = unsafe { api().TRITONSERVER_ErrorNew(self.code.into_raw(), message.as_ptr()) };
+            (!raw.is_null()).then_some(raw)
+        });
+        if made.is_none() {
+            log::error!("the server makes no error object; it would say: {self}");
+        }
+        made
     }
 }
 

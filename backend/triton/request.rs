@@ -3,121 +3,24 @@
 //! Ownership says which of the two is still to do. A [`Request`] is not answered yet: [`Request::fail`] answers it
 //! with an error, [`Request::respond`] moves it into a [`Response`](super::response::Response), which is consumed when it
 //! is sent. What is left is an [`Answered`]; dropping it reports the request to the statistics and releases it. Dropping
-//! a `Request` or a `Response` answers with an error first.
+//! a `Request` or a `Response` answers with an error first. A request for which the server makes no response is neither
+//! answered nor released until Execute ends, which decides ([`unanswered`]).
 
-use std::cell::OnceCell;
 use std::ffi::{CStr, c_char};
 use std::mem::MaybeUninit;
 use std::ptr;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::Arc;
 
 use triton_sys::{
     TRITONBACKEND_Input, TRITONBACKEND_ModelInstance, TRITONBACKEND_Request, TRITONBACKEND_Response,
-    TRITONSERVER_DataType, TRITONSERVER_MemoryType, TRITONSERVER_RequestReleaseFlag,
-    TRITONSERVER_ResponseCompleteFlag,
+    TRITONSERVER_DataType, TRITONSERVER_Error, TRITONSERVER_MemoryType, TRITONSERVER_ResponseCompleteFlag,
 };
 
+use super::accepted::{Accepted, Release, Unreleased};
 use super::api::{api, frequent};
 use super::error::{Error, Result, check};
 use super::statistics::{Stamps, report_execution, report_request};
-use super::{clock, panics};
-
-/// How many requests of an instance the server does not have back yet.
-#[derive(Default)]
-pub(super) struct Unreleased {
-    count: Mutex<usize>,
-    none: Condvar,
-}
-
-impl Unreleased {
-    fn add(&self) {
-        *self.count.lock().unwrap_or_else(PoisonError::into_inner) += 1;
-    }
-
-    fn remove(&self) {
-        let mut count = self.count.lock().unwrap_or_else(PoisonError::into_inner);
-        *count -= 1;
-        if *count == 0 {
-            self.none.notify_all();
-        }
-    }
-
-    /// Waits until there are none.
-    pub(super) fn wait_for_none(&self) {
-        let count = self.count.lock().unwrap_or_else(PoisonError::into_inner);
-        drop(self.none.wait_while(count, |count| *count > 0));
-    }
-}
-
-/// Releases a request when dropped. Shared by whoever still reads the request's memory.
-struct Release {
-    raw: *mut TRITONBACKEND_Request,
-    unreleased: Arc<Unreleased>,
-}
-
-// SAFETY: the server lets any thread release a request, and `drop` is the only thing that uses the pointer.
-unsafe impl Send for Release {}
-// SAFETY: as above; a shared reference gives access to nothing.
-unsafe impl Sync for Release {}
-
-impl Drop for Release {
-    fn drop(&mut self) {
-        let flags = TRITONSERVER_RequestReleaseFlag::TRITONSERVER_REQUEST_RELEASE_ALL.0;
-        // SAFETY: the request is ours until this call, which gives it back. It comes once: the owner of the request
-        // and those it lends memory to share one `Release`.
-        if let Err(error) = check(unsafe { api().TRITONBACKEND_RequestRelease(self.raw, flags) }) {
-            log::error!("the server did not take a request back: {error}");
-        }
-        self.unreleased.remove();
-    }
-}
-
-/// A request of the server's that is not released yet; dropping it does so, once nothing reads its memory.
-pub(super) struct Accepted {
-    raw: *mut TRITONBACKEND_Request,
-    instance: *mut TRITONBACKEND_ModelInstance,
-    arrival: u64,
-    unreleased: Arc<Unreleased>,
-    /// Set when something of the request is lent for the first time.
-    shared: OnceCell<Arc<Release>>,
-}
-
-// SAFETY: the server lets a request be used and released from any thread, one at a time; `Accepted` is neither Clone
-// nor Sync, and whoever holds it is the only one to call the server with it.
-unsafe impl Send for Accepted {}
-
-impl Accepted {
-    /// When Execute was handed it (`CLOCK_MONOTONIC`, ns).
-    pub(super) fn arrival(&self) -> u64 {
-        self.arrival
-    }
-
-    /// A new response to the request, which the caller has to send or delete.
-    pub(super) fn new_response(&self) -> Result<*mut TRITONBACKEND_Response> {
-        let mut response = ptr::null_mut();
-        // SAFETY: the request is ours (see `Request::new`); the result is written to our variable.
-        check(unsafe { (frequent().TRITONBACKEND_ResponseNew)(&mut response, self.raw) })?;
-        Ok(response)
-    }
-
-    /// Keeps the request from being released.
-    fn share(&self) -> Arc<Release> {
-        Arc::clone(self.shared.get_or_init(|| Arc::new(self.release())))
-    }
-
-    fn release(&self) -> Release {
-        Release { raw: self.raw, unreleased: Arc::clone(&self.unreleased) }
-    }
-}
-
-impl Drop for Accepted {
-    fn drop(&mut self) {
-        match self.shared.take() {
-            Some(shared) => drop(shared),
-            None => drop(self.release()),
-        }
-    }
-}
+use super::{clock, panics, unanswered};
 
 /// A request that this backend has accepted and not answered yet.
 ///
@@ -126,18 +29,15 @@ pub struct Request(Option<Accepted>);
 
 impl Request {
     /// # Safety
-    /// `raw` was handed to Execute for `instance`, and nothing else owns it from now on. The server keeps
-    /// it valid until it is released, and the instance until its Finalize returns, which has to wait until
-    /// `unreleased` counts none.
+    /// As for [`Accepted::new`].
     pub(super) unsafe fn new(
         raw: *mut TRITONBACKEND_Request,
         instance: *mut TRITONBACKEND_ModelInstance,
         arrival: u64,
         unreleased: &Arc<Unreleased>,
     ) -> Self {
-        unreleased.add();
-        let unreleased = Arc::clone(unreleased);
-        Self(Some(Accepted { raw, instance, arrival, unreleased, shared: OnceCell::new() }))
+        // SAFETY: as the caller promises.
+        Self(Some(unsafe { Accepted::new(raw, instance, arrival, unreleased) }))
     }
 
     fn accepted(&self) -> &Accepted {
@@ -145,7 +45,7 @@ impl Request {
     }
 
     fn raw(&self) -> *mut TRITONBACKEND_Request {
-        self.accepted().raw
+        self.accepted().raw()
     }
 
     /// Takes over what is to be answered.
@@ -160,7 +60,7 @@ impl Request {
 
     /// When Execute was handed it (`CLOCK_MONOTONIC`, ns).
     pub fn arrival(&self) -> u64 {
-        self.accepted().arrival
+        self.accepted().arrival()
     }
 
     /// Whether the client has cancelled it. Servers before 23.10 do not tell.
@@ -262,32 +162,77 @@ impl Drop for Request {
     }
 }
 
+/// How often a response is asked for before its request counts as one that cannot be answered.
+const ATTEMPTS: usize = 3;
+
 fn fail(accepted: Accepted, error: Error) -> Answered {
     log::debug!("a request failed: {error}");
-    if let Err(failure) = accepted.new_response().and_then(|response| send(response, Some(error))) {
-        log::error!("an error response could not be sent: {failure}");
+    let mut answer = answer(&accepted, &error);
+    for _ in 1..ATTEMPTS {
+        let Err(Unsent::NoResponse(reason)) = &answer else { break };
+        log::debug!("the server makes no response, asked again: {reason}");
+        answer = self::answer(&accepted, &error);
     }
-    Answered { accepted, stamps: None }
+    match answer {
+        Ok(()) => Answered { accepted: Some(accepted), stamps: None },
+        Err(Unsent::NotDelivered(reason)) => {
+            log::error!("an error response could not be sent: {reason}");
+            Answered { accepted: Some(accepted), stamps: None }
+        }
+        Err(Unsent::NoResponse(reason)) => {
+            log::error!("the server made no response to a request in {ATTEMPTS} attempts: {reason}");
+            Answered { accepted: unanswered::keep(accepted, error), stamps: None }
+        }
+    }
 }
 
-/// Sends a response, the only one to its request, with an error in place of its outputs if there is one.
-pub(super) fn send(response: *mut TRITONBACKEND_Response, error: Option<Error>) -> Result<()> {
-    let error = error.map_or(ptr::null_mut(), Error::into_raw);
-    let flags = TRITONSERVER_ResponseCompleteFlag::TRITONSERVER_RESPONSE_COMPLETE_FINAL.0;
-    // SAFETY: the response is ours (from `Accepted::new_response`, and the callers send it once). The server takes it
-    // even when it fails to deliver it. The error stays ours and is deleted once, after the call that reads it.
-    unsafe {
-        let sent = check(api().TRITONBACKEND_ResponseSend(response, flags, error));
-        if !error.is_null() {
-            api().TRITONSERVER_ErrorDelete(error);
+/// Why a client may not have the error that it was to get.
+enum Unsent {
+    /// There is no response; the request can still be answered.
+    NoResponse(Error),
+    /// The response is the server's.
+    NotDelivered(Error),
+}
+
+fn answer(accepted: &Accepted, error: &Error) -> std::result::Result<(), Unsent> {
+    let response = accepted.new_response().map_err(Unsent::NoResponse)?;
+    error.clone().lend(|error| {
+        if error.is_null() {
+            // Sent without one, it would be a success without outputs.
+            delete(response);
+            return Err(Unsent::NoResponse(Error::internal("the server makes no error object")));
         }
-        sent
+        // SAFETY: the response is ours, from `new_response`, and sent once; the error lives during the call.
+        unsafe { send(response, error) }.map_err(Unsent::NotDelivered)
+    })
+}
+
+/// Sends a response, the only one to its request, with an error in place of its outputs if that is not null.
+///
+/// # Safety
+/// The response is the caller's, who gives it up: the server takes it even when it fails to deliver it. The error is null
+/// or lives during the call, which reads it.
+pub(super) unsafe fn send(
+    response: *mut TRITONBACKEND_Response,
+    error: *mut TRITONSERVER_Error,
+) -> Result<()> {
+    let flags = TRITONSERVER_ResponseCompleteFlag::TRITONSERVER_RESPONSE_COMPLETE_FINAL.0;
+    // SAFETY: as the caller promises.
+    check(unsafe { api().TRITONBACKEND_ResponseSend(response, flags, error) })
+}
+
+/// Deletes a response that was not sent.
+pub(super) fn delete(response: *mut TRITONBACKEND_Response) {
+    // SAFETY: the callers own the response and give it up; it was not sent.
+    if let Err(error) = check(unsafe { api().TRITONBACKEND_ResponseDelete(response) }) {
+        log::error!("an unsent response could not be deleted: {error}");
     }
 }
 
 /// A request whose answer has left. Dropping it reports it to the statistics and releases it.
 pub struct Answered {
-    accepted: Accepted,
+    /// None for one that could not be answered, and that Execute sees to at its end.
+    accepted: Option<Accepted>,
     /// None for one that failed.
     stamps: Option<Stamps>,
 }
@@ -295,7 +240,7 @@ pub struct Answered {
 impl Answered {
     /// A request whose response with these stamps was sent.
     pub(super) fn with_success(accepted: Accepted, stamps: Stamps) -> Self {
-        Self { accepted, stamps: Some(stamps) }
+        Self { accepted: Some(accepted), stamps: Some(stamps) }
     }
 
     /// The stamps, if it was answered with a success.
@@ -303,21 +248,23 @@ impl Answered {
         self.stamps.as_ref()
     }
 
-    /// Reports the execution that this request was part of, of so many rows, to the statistics of the instance that
-    /// the server handed it to.
-    pub fn report_execution(&self, rows: usize, stamps: &Stamps) {
-        // SAFETY: the instance lives until its last request is released (see `Request::new`), and this one is not.
-        unsafe { report_execution(self.accepted.instance, rows as u64, stamps) }
+    /// Reports the execution that these requests were, of so many rows, to the statistics of the instance that the server
+    /// handed them to. Nothing is reported if Execute may yet give all of them back.
+    pub fn report_execution(all: &[Self], rows: usize, stamps: &Stamps) {
+        if let Some(accepted) = all.iter().find_map(|answered| answered.accepted.as_ref()) {
+            // SAFETY: the instance lives until its last request is released (see `Accepted::new`), and this one is not.
+            unsafe { report_execution(accepted.instance(), rows as u64, stamps) }
+        }
     }
 }
 
 impl Drop for Answered {
     fn drop(&mut self) {
-        let Accepted { raw, instance, arrival, .. } = self.accepted;
+        let Some(accepted) = &self.accepted else { return };
         let success = self.stamps.is_some();
-        let stamps = self.stamps.unwrap_or_else(|| Stamps::of_failure(arrival, clock::now_ns()));
+        let stamps = self.stamps.unwrap_or_else(|| Stamps::of_failure(accepted.arrival(), clock::now_ns()));
         // SAFETY: the request is released afterwards, when the field is dropped, and the instance lives until then.
-        unsafe { report_request(instance, raw, success, &stamps) }
+        unsafe { report_request(accepted.instance(), accepted.raw(), success, &stamps) }
     }
 }
 
@@ -466,7 +413,7 @@ impl Probe {
     pub fn is_cancelled(&self) -> bool {
         // SAFETY: `Release` is dropped after this, so that the request is still ours. The server reads a flag that its front
         // ends set from threads of their own: that another thread answers the request meanwhile does not matter.
-        unsafe { is_cancelled(self.0.raw) }
+        unsafe { is_cancelled(self.0.raw()) }
     }
 }
 

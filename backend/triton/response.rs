@@ -6,9 +6,10 @@ use std::ptr;
 
 use triton_sys::{TRITONBACKEND_Response, TRITONSERVER_DataType, TRITONSERVER_MemoryType};
 
+use super::accepted::Accepted;
 use super::api::{api, frequent};
 use super::error::{Error, Result, check};
-use super::request::{Accepted, Answered, Request, send};
+use super::request::{Answered, Request, delete, send};
 use super::statistics::Stamps;
 
 impl Request {
@@ -40,7 +41,8 @@ impl Response {
     pub fn send(mut self, stamps: Stamps) -> Answered {
         let accepted =
             self.accepted.take().expect("only `send` and `fail` take it, and consume the response");
-        if let Err(error) = send(self.raw, None) {
+        // SAFETY: the response is ours, from `respond`, and consumed here; without an error it is a success.
+        if let Err(error) = unsafe { send(self.raw, ptr::null_mut()) } {
             log::error!("a response could not be sent: {error}");
         }
         // The response has left, whatever the server says of its delivery.
@@ -120,13 +122,6 @@ fn wanted_in_gpu(name: &CStr, device: i64) -> Error {
          itself or use system shared memory",
         name.to_string_lossy()
     ))
-}
-
-fn delete(response: *mut TRITONBACKEND_Response) {
-    // SAFETY: the callers own the response and give it up; it was not sent.
-    if let Err(error) = check(unsafe { api().TRITONBACKEND_ResponseDelete(response) }) {
-        log::error!("an unsent response could not be deleted: {error}");
-    }
 }
 
 /// The memory of one output. It is written to and never seen as a slice: with shared memory it is the

@@ -1,9 +1,11 @@
-//! The file that `make dist` packs: in stand-ins for servers, and that the check of it sees each fault.
+//! The file that `make dist` packs: in stand-ins for servers, also in ones whose functions fail, and that the check of it
+//! sees each fault.
 //!
 //! `make check-dist` builds that file and runs these tests; `TL_BACKEND` names it and `TL_PYTHON` the Python with
 //! the packages of requirements-dist.txt.
 
 mod check;
 mod compiler;
+mod faults;
 mod host;
 mod load;

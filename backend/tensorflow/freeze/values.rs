@@ -31,7 +31,7 @@ pub fn read(
     let nothing = Outputs::new(graph, []).map_err(unreadable)?;
     let reads = Outputs::new(graph, &reads).map_err(unreadable)?;
     let values = session
-        .run(&nothing, [], &reads.all(), RunOptions::DEFAULT)
+        .run(&nothing, [], &reads.all(), RunOptions::PATIENT)
         .map_err(|e| format!("its variables cannot be read: {e}"))?;
     let value = |(value, variable): (_, &Variable)| {
         let name = &definition.node[variable.index].name;

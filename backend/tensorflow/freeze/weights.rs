@@ -226,7 +226,8 @@ impl Contraction {
         let Some((last, before)) = dims.split_last() else { return Ok(None) };
         // The result keeps its shape: [C], [1, C], [1, 1, 1, C].
         let fits = *last == self.channels && before.iter().all(|&size| size == 1) && dims.len() <= self.rank;
-        Ok(numbers.floats().filter(|_| fits).map(|numbers| (next, numbers)))
+        let floats = if fits { numbers.floats() } else { None };
+        Ok(floats.map(|numbers| (next, numbers)))
     }
 
     /// Puts the operation in the place of the multiplication of its result.

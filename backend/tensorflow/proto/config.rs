@@ -66,6 +66,9 @@ pub struct RewriterConfig {
     pub pin_to_host_optimization: i32,
     #[prost(bool, tag = "19")]
     pub disable_meta_optimizer: bool,
+    /// 0 is no limit.
+    #[prost(int64, tag = "20")]
+    pub meta_optimizer_timeout_ms: i64,
     #[prost(int32, tag = "22")]
     pub implementation_selector: i32,
     #[prost(int32, tag = "24")]

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use prost::Message;
 
+use crate::tensorflow::tensor::byte_size;
 use crate::tensorflow::types;
 use crate::triton::DataType;
 
@@ -240,15 +241,16 @@ impl TensorProto {
 
     /// The elements of a tensor of FP32; nothing for one of another type.
     pub fn floats(&self) -> Option<Vec<f32>> {
-        let elements = self.dims()?.iter().product::<i64>() as usize;
+        let bytes = byte_size(DataType::Fp32, &self.dims()?)?;
+        let elements = bytes / size_of::<f32>();
         if self.datatype() != Some(DataType::Fp32) {
             None
-        } else if self.tensor_content.len() == elements * size_of::<f32>() {
+        } else if self.tensor_content.len() == bytes {
             let bytes = self.tensor_content.as_chunks().0;
             Some(bytes.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect())
         } else {
             // The last of the numbers stands for all that are left out.
-            let &last = self.float_val.last()?;
+            let &last = self.float_val.last().filter(|_| self.float_val.len() <= elements)?;
             let mut floats = self.float_val.clone();
             floats.resize(elements, last);
             Some(floats)
