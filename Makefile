@@ -106,7 +106,7 @@ bench-experiment: build $(INCEPTION) $(TEST_MODELS) ## compares the measuring to
 dist: $(DIST_READY) cargo ## builds, checks and packs the library for glibc 2.17 and newer, in dist/
 	@$(VENV)/bin/python tools/dist.py
 
-check-dist: dist ## tests that library in stand-ins for servers, and its check with planted faults
+check-dist: dist $(TEST_MODELS) ## tests that library in stand-ins for servers, and its check with planted faults
 	@echo "Testing $(DIST_LIBRARY)"
 	@TL_BACKEND=$(CURDIR)/$(DIST_LIBRARY) cargo test --release --test library $(ARGS)
 
