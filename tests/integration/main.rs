@@ -5,6 +5,7 @@
 
 mod adaptive;
 mod adaptive_faults;
+mod adaptive_load;
 mod adaptive_metrics;
 mod answers;
 mod bad_input;
