@@ -52,6 +52,11 @@ pub struct Queued {
 }
 
 impl Queued {
+    /// The time that it was in the server.
+    pub fn request_latency(&self) -> Duration {
+        Duration::from_nanos(self.times.request_latency as u64)
+    }
+
     fn arrival(&self) -> i64 {
         self.seen.latency.request_end - self.times.request_latency
     }
