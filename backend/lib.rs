@@ -43,10 +43,10 @@ use execute::Executor;
 use few::Few;
 use load::ServedModel;
 use tensorflow::{library, math_mode};
-use triton::Result;
 use triton::entry::Backend;
 use triton::model::{BackendHandle, ModelHandle};
 use triton::request::Request;
+use triton::{Code, Error, Result};
 
 triton::entry::export_backend!(crate::TensorFlowBackend);
 
@@ -96,6 +96,19 @@ impl Backend for TensorFlowBackend {
         match &instance.worker {
             Some(worker) => worker.accept(requests),
             None => instance.executor.execute(requests),
+        }
+    }
+
+    fn is_ready(instance: &Instance) -> Result<()> {
+        match &instance.worker {
+            Some(worker) if !worker.is_alive() => Err(Error::new(
+                Code::Unavailable,
+                format!(
+                    "model '{}': the thread that executes the batches of an instance has ended; see the server's log",
+                    instance.executor.model.name
+                ),
+            )),
+            _ => Ok(()),
         }
     }
 

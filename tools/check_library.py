@@ -4,7 +4,8 @@
 
 It fails, and lists everything that is wrong, unless
 
-- the library exports the entry points of a backend, all that a server of API 1.0 calls, and nothing else;
+- the library exports the entry points of a backend, all that a server of API 1.0 calls and those later ones that this
+  backend answers, and nothing else;
 - it needs only the system's own libraries: nothing of Triton, TensorFlow or C++, no search path of its own, and no
   symbol of unknown origin;
 - it requires no glibc newer than --glibc;
@@ -28,6 +29,8 @@ SYSTEM_LIBRARIES = re.compile(r"(lib(c|m|dl|pthread|rt)\.so\.\d+|libgcc_s\.so\.1
 REQUIRED_ENTRY_POINTS = {f"TRITONBACKEND_{name}" for name in (
     "Initialize", "Finalize", "ModelInitialize", "ModelFinalize", "ModelInstanceInitialize", "ModelInstanceFinalize",
     "ModelInstanceExecute")}
+# A server that does not know them does not look for them.
+LATER_ENTRY_POINTS = {f"TRITONBACKEND_{name}" for name in ("GetBackendAttribute", "ModelInstanceReady")}
 MARK = re.compile(r"\b(TRITON_SINCE_BACKEND|TRITON_SINCE_SERVER|TRITON_ENTRY_POINT)\((\d+),\s*(\d+)\)[^;]*?"
                   r"\b(TRITON(?:BACKEND|SERVER)_\w+)\(")
 CALL = re.compile(r"\.\s*(TRITON(?:BACKEND|SERVER)_\w+)\s*\(")
@@ -84,7 +87,7 @@ def read_marks():
         text = re.sub(r"//.*", "", header.read_text())
         for mark, major, minor, name in MARK.findall(re.sub(r"(?m)^\s*#.*", "", text)):
             (exported if mark == "TRITON_ENTRY_POINT" else called)[name] = int(major), int(minor)
-    if not called or not REQUIRED_ENTRY_POINTS <= set(exported):
+    if not called or not REQUIRED_ENTRY_POINTS | LATER_ENTRY_POINTS <= set(exported):
         raise CheckError("The marks in triton-sys/include cannot be read; has their format changed?")
     return called, exported
 
@@ -92,6 +95,8 @@ def read_marks():
 def check_exports(library, entry_points):
     for name in sorted(REQUIRED_ENTRY_POINTS - set(library.exported)):
         yield f"exports no {name}, which a Triton server of API 1.0 calls"
+    for name in sorted(LATER_ENTRY_POINTS - set(library.exported)):
+        yield "exports no {}, which servers of API {}.{} call".format(name, *entry_points[name])
     for name in library.exported:
         if name not in entry_points:
             yield f"exports {name}, which is no entry point of a backend: hide it"

@@ -7,9 +7,11 @@
 //! What is decided, and when, is up to the [`scheduler`], which is pure: the time is passed in. It keeps the [`line`] of those
 //! who wait and asks the [`policy`], which goes by the [`service_times`] of each kind of request ([`services`]), calibrated
 //! at load and learnt from each execution, by the rate of [`arrivals`], by whether they follow answers ([`company`]), by how
-//! late threads wake up ([`wakeups`]) and how many answers were late ([`lateness`]). [`queue`] is a lock and sleeping threads around it, [`model_queue`] what joins
-//! it to the server; [`gauges`] publishes what is seen.
+//! late threads wake up ([`wakeups`]) and how many answers were late ([`lateness`]). [`queue`] is a lock and sleeping threads
+//! around it, [`model_queue`] what joins it to the server; [`gauges`] publishes what is seen. [`advice`] is what the operator
+//! is told at load of a target that is hard to keep.
 
+mod advice;
 mod alone;
 mod arrivals;
 mod company;

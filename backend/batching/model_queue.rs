@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread::{self, JoinHandle};
 
+use super::advice;
 use super::gauges::{Families, Gauges};
 use super::line::Shape;
 use super::policy::Goal;
@@ -57,6 +58,9 @@ impl ModelQueue {
                 .ok()
         });
         let goal = Goal { max_batch_size, target: adaptive.target, max_wait_ns: adaptive.max_wait_ns };
+        for advice in advice::of(&adaptive, &service) {
+            log::warn!("model '{name}': {advice}");
+        }
         let max_queue_size = adaptive.max_queue_size.map(|rows| rows as usize);
         let scheduler = Scheduler::new(goal, max_queue_size, service, now_ns());
         let host = ServerHost { name, target_size: Mutex::new(0), gauges };

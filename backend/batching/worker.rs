@@ -51,6 +51,11 @@ impl Worker {
         }
     }
 
+    /// Whether its thread is there to take batches.
+    pub fn is_alive(&self) -> bool {
+        self.thread.as_ref().is_some_and(|thread| !thread.is_finished())
+    }
+
     /// The instance gets no further requests: what waits is run without waiting for others.
     pub fn finish(&self) {
         self.queue.close();

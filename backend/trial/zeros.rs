@@ -19,10 +19,20 @@ pub fn zeros(model: &Model, rows: usize, most_bytes: usize) -> Result<Vec<Tensor
             }
             let dims: Dims<i64> =
                 model.batching.then_some(rows as i64).into_iter().chain(spec.dims.iter().copied()).collect();
-            if byte_size(spec.datatype, &dims).is_none_or(|bytes| bytes > most_bytes) {
-                return Err(Error::unsupported(format!("input '{}' is large", spec.name)));
+            let bytes = byte_size(spec.datatype, &dims);
+            if bytes.is_none_or(|bytes| bytes > most_bytes) {
+                let size = bytes.map_or_else(|| "more than there is".into(), mebibytes);
+                return Err(Error::unsupported(format!(
+                    "input '{}' takes {size} with a batch size of {rows}, and no more than {} are made just to try",
+                    spec.name,
+                    mebibytes(most_bytes)
+                )));
             }
             Tensor::zeroed(spec.datatype, &dims)
         })
         .collect()
+}
+
+fn mebibytes(bytes: usize) -> String {
+    format!("{} MiB", bytes.div_ceil(1 << 20))
 }

@@ -12,7 +12,7 @@ use triton_sys::{
 
 use super::accepted::{Accepted, Unreleased};
 use super::api::{api, is_loaded, load_api};
-use super::error::{Error, Result, check, to_raw};
+use super::error::{Code, Error, Result, check, to_raw};
 use super::model::{BackendHandle, ModelHandle};
 use super::panics::guard;
 use super::request::Request;
@@ -49,6 +49,12 @@ pub trait Backend: Send + Sync + Sized + 'static {
     /// The server hands over requests for an instance. Instances execute in parallel. The requests may be
     /// kept beyond the call and answered later, from any thread.
     fn execute(instance: &Self::Instance, requests: Few<Request>);
+
+    /// The server asks whether an instance takes requests.
+    ///
+    /// # Errors
+    /// It does not, and why. The model counts as not ready then.
+    fn is_ready(instance: &Self::Instance) -> Result<()>;
 
     /// No request follows for this instance: what it has kept is to be answered soon. Called before the
     /// instance is dropped.
@@ -118,6 +124,15 @@ macro_rules! export_backend {
                 unsafe { entry::instance_execute::<$backend>(instance, requests, count) }
             }
 
+            /// Called by servers from 25.12 on when somebody asks whether the model is ready, while batches run.
+            #[unsafe(no_mangle)]
+            extern "C" fn TRITONBACKEND_ModelInstanceReady(
+                instance: *mut TRITONBACKEND_ModelInstance,
+            ) -> *mut TRITONSERVER_Error {
+                // SAFETY: as in Initialize, but for other calls that run at the same time.
+                unsafe { entry::instance_ready::<$backend>(instance) }
+            }
+
             /// Called when an instance goes, which gets no further requests.
             #[unsafe(no_mangle)]
             extern "C" fn TRITONBACKEND_ModelInstanceFinalize(
@@ -151,6 +166,7 @@ macro_rules! export_backend {
             const _: TRITONBACKEND_ModelInitializeFn = Some(TRITONBACKEND_ModelInitialize);
             const _: TRITONBACKEND_ModelInstanceInitializeFn = Some(TRITONBACKEND_ModelInstanceInitialize);
             const _: TRITONBACKEND_ModelInstanceExecuteFn = Some(TRITONBACKEND_ModelInstanceExecute);
+            const _: TRITONBACKEND_ModelInstanceReadyFn = Some(TRITONBACKEND_ModelInstanceReady);
             const _: TRITONBACKEND_ModelInstanceFinalizeFn = Some(TRITONBACKEND_ModelInstanceFinalize);
             const _: TRITONBACKEND_ModelFinalizeFn = Some(TRITONBACKEND_ModelFinalize);
             const _: TRITONBACKEND_FinalizeFn = Some(TRITONBACKEND_Finalize);
@@ -308,6 +324,20 @@ fn give_back(
         drop(Request::from_accepted(accepted).fail(error));
     }
     ptr::null_mut()
+}
+
+/// # Safety
+/// `instance` was passed to `TRITONBACKEND_ModelInstanceReady`, and [`instance_finalize`] is not called for it meanwhile.
+pub unsafe fn instance_ready<B: Backend>(
+    instance: *mut TRITONBACKEND_ModelInstance,
+) -> *mut TRITONSERVER_Error {
+    to_raw(guard(|| {
+        // SAFETY: the instance is valid; its state is a `Kept<B::Instance>` from `instance_initialize` to
+        // `instance_finalize`, and null before.
+        let state = unsafe { borrow(|state| api().TRITONBACKEND_ModelInstanceState(instance, state)) };
+        let kept: &Kept<B::Instance> = state.map_err(|error| Error::new(Code::Unavailable, error.message))?;
+        B::is_ready(&kept.instance)
+    }))
 }
 
 /// # Safety

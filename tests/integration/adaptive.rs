@@ -52,6 +52,11 @@ pub struct Queued {
 }
 
 impl Queued {
+    /// The time that it was in the server.
+    pub fn request_latency(&self) -> Duration {
+        Duration::from_nanos(self.times.request_latency as u64)
+    }
+
     fn arrival(&self) -> i64 {
         self.seen.latency.request_end - self.times.request_latency
     }
@@ -342,15 +347,15 @@ fn with_a_target_steady_requests_share_executions_and_are_in_time() {
     infer(&server, model, 1, &slow_request(1.0));
 }
 
+/// They come whatever is answered: clients who come again only once they are answered are not waited for.
 #[test]
 fn a_target_is_waited_for_when_requests_come_often() {
     let server = shared_server();
     let (model, without) = ("adaptive_waits", "adaptive_waits_for_none");
-    let count = 300;
+    let count = 200;
     let executions = |model: &str| {
-        let queued = in_parallel(30, count, |number| {
-            // Each of the 30 threads sends one every 30 ms.
-            std::thread::sleep(Duration::from_millis(30));
+        let queued = in_parallel(count, count, |number| {
+            std::thread::sleep(Duration::from_millis(5) * number as u32);
             infer_add_one(&server, model, number, 1)
         });
         batches(&queued).len()
@@ -360,5 +365,5 @@ fn a_target_is_waited_for_when_requests_come_often() {
     server.load(&target, SavedModel::Small("add_one"));
     let (waiting, not) = (executions(model), executions(without));
     println!("{waiting} executions for {count} requests with a target, {not} without");
-    assert!(waiting < not, "{waiting} executions with a target of 200 ms, {not} without");
+    assert!(waiting < not / 2, "{waiting} executions with a target of 200 ms, {not} without");
 }

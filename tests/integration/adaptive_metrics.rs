@@ -5,7 +5,7 @@ use crate::faults::unload_and_wait;
 use crate::support::*;
 
 /// The value of each metric of the family that has the label `model`.
-fn gauges(metrics: &[String], family: &str, model: &str) -> Vec<(String, f64)> {
+pub fn gauges(metrics: &[String], family: &str, model: &str) -> Vec<(String, f64)> {
     let label = format!("model=\"{model}\"");
     metrics
         .iter()

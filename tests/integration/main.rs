@@ -5,7 +5,9 @@
 
 mod adaptive;
 mod adaptive_faults;
+mod adaptive_load;
 mod adaptive_metrics;
+mod adaptive_promises;
 mod answers;
 mod bad_input;
 mod compatibility;

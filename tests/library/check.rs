@@ -7,7 +7,7 @@ use std::process::Command;
 
 use super::compiler::{compile, named, work_folder};
 
-const ENTRY_POINTS: [&str; 7] = [
+const ENTRY_POINTS: [&str; 9] = [
     "Initialize",
     "Finalize",
     "ModelInitialize",
@@ -15,6 +15,8 @@ const ENTRY_POINTS: [&str; 7] = [
     "ModelInstanceInitialize",
     "ModelInstanceFinalize",
     "ModelInstanceExecute",
+    "GetBackendAttribute",
+    "ModelInstanceReady",
 ];
 
 /// Of no C library at all, so that whatever is planted is all there is.
@@ -68,7 +70,7 @@ fn the_library_of_make_dist_passes() {
 
 #[test]
 fn the_planted_backend_passes_without_a_fault() {
-    assert_passes(&plant("no_fault", "", &[]), &[], "exports  7 entry points");
+    assert_passes(&plant("no_fault", "", &[]), &[], "exports  9 entry points");
 }
 
 #[test]
@@ -82,11 +84,14 @@ fn an_export_too_many() {
 
 #[test]
 fn an_entry_point_missing() {
-    let source =
-        backend_with("").replace("TRITONBACKEND_ModelFinalize(", "TRITONBACKEND_ModelInstanceReady(");
-    let library = compile(&work_folder("missing"), "backend.so", &source, &PLAIN);
-    let (passes, text) = check(&library, &[]);
-    assert!(!passes && text.contains("exports no TRITONBACKEND_ModelFinalize"), "{text}");
+    for (name, reason) in [
+        ("ModelFinalize", "exports no TRITONBACKEND_ModelFinalize, which a Triton server of API 1.0 calls"),
+        ("ModelInstanceReady", "exports no TRITONBACKEND_ModelInstanceReady, which servers of API 1.19 call"),
+    ] {
+        let source = backend_with("")
+            .replace(&format!("*TRITONBACKEND_{name}("), "*TRITONBACKEND_ModelBatcherFinalize(");
+        assert_fails(&compile(&work_folder("missing"), "backend.so", &source, &PLAIN), &[], reason);
+    }
 }
 
 #[test]

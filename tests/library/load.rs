@@ -55,6 +55,19 @@ fn a_server_of_another_major_version_is_told_both_versions() {
     assert_says(&text, &["Initialize: the Triton server speaks server API 2.3"]);
 }
 
+/// Servers ask this since 25.12.
+#[test]
+fn an_instance_is_ready_once_it_is_there() {
+    let text =
+        Host { backend: (1, 19), server: (1, 19), later: true, ..Host::new("ready") }.serve_one_instance();
+    // UNAVAILABLE is 4.
+    let before = "ModelInstanceReady: the server returned no state where the backend stored one, code 4";
+    let (_, after) = text.split_once(before).unwrap_or_else(|| panic!("{before} is missing in:\n{text}"));
+    let lines: Vec<&str> = after.lines().filter(|line| line.starts_with("Model")).collect();
+    let expected = ["InstanceInitialize", "InstanceReady", "InstanceFinalize", "Finalize"];
+    assert_eq!(lines, expected.map(|name| format!("Model{name}: success")), "{text}");
+}
+
 #[test]
 fn another_major_version_is_told_before_what_is_missing() {
     let without = &["TRITONBACKEND_RequestId"];

@@ -39,6 +39,24 @@ pub fn eventually(is_so: impl Fn() -> bool) -> bool {
     })
 }
 
+/// What was to be shown, unless the machine was at fault: it stalls at times, but not three times in a row. Each attempt
+/// gets its number, for a model of its own.
+///
+/// # Panics
+///
+/// When no attempt shows it; the message is the last one's.
+pub fn in_one_of_three(attempt: impl Fn(u32) -> Result<(), String>) {
+    let mut last = String::new();
+    for number in 0..3 {
+        match attempt(number) {
+            Ok(()) => return,
+            Err(fault) => last = fault,
+        }
+        eprintln!("attempt {number}: {last}");
+    }
+    panic!("three times: {last}");
+}
+
 /// Repeatable pseudo-random numbers (Marsaglia's xorshift with 64 bits).
 pub struct Random(u64);
 

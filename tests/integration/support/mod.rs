@@ -22,7 +22,7 @@ pub use environment::environment;
 pub use executable::completes_configurations;
 pub use http::{Answer, Client, InferRequest, JSON_LENGTH_HEADER, OutputRequest, Refusal, Statistics};
 pub use latency::{Latency, QueueTimes, monotonic_ns};
-pub use load::{Random, eventually, in_parallel};
+pub use load::{Random, eventually, in_one_of_three, in_parallel};
 pub use models::{
     ADD_ONE_WIDTH, add_one_answer, add_one_config, add_one_request, inception_config, inception_request,
     slow_config, slow_request,

@@ -31,6 +31,7 @@ pub struct Options {
     metrics: bool,
     cgroup: Option<PathBuf>,
     executable: Option<PathBuf>,
+    exit_timeout: Duration,
 }
 
 impl Options {
@@ -47,6 +48,7 @@ impl Options {
             metrics: false,
             cgroup: None,
             executable: None,
+            exit_timeout: Duration::from_secs(30),
         }
     }
 
@@ -90,6 +92,12 @@ impl Options {
     /// With metrics, for [`Server::metrics`].
     pub fn metrics(mut self) -> Self {
         self.metrics = true;
+        self
+    }
+
+    /// How long it waits for requests in flight when it is told to end, in whole seconds.
+    pub fn exit_timeout(mut self, timeout: Duration) -> Self {
+        self.exit_timeout = timeout;
         self
     }
 
@@ -297,7 +305,7 @@ fn process_options(options: &Options) -> triton_server_process::Options {
     process.metrics = options.metrics;
     process.cgroup = options.cgroup.clone();
     process.client_shared_memory = true;
-    process.exit_timeout = Duration::from_secs(30);
+    process.exit_timeout = options.exit_timeout;
     let set = |(key, value): (&str, &str)| (key.to_owned(), Some(OsString::from(value)));
     let ships_tensorflow = if options.ships_tensorflow { "1" } else { "" };
     process.environment = UNSET
