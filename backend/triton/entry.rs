@@ -334,8 +334,8 @@ pub unsafe fn instance_ready<B: Backend>(
     to_raw(guard(|| {
         // SAFETY: the instance is valid; its state is a `Kept<B::Instance>` from `instance_initialize` to
         // `instance_finalize`, and null before.
-        let state = unsafe { borrow(|state| api().TRITONBACKEND_ModelInstanceState(instance, state)) };
-        let kept: &Kept<B::Instance> = state.map_err(|error| Error::new(Code::Unavailable, error.message))?;
+        let kept: Result<&Kept<B::Instance>> = unsafe { borrow(instance) };
+        let kept = kept.map_err(|error| Error::new(Code::Unavailable, error.message))?;
         B::is_ready(&kept.instance)
     }))
 }

@@ -85,7 +85,7 @@ impl Counts {
     }
 
     /// Counts and how likely they are, from one phase to another.
-    pub fn from_to(&self, from: usize, to: usize) -> impl Iterator<Item = (usize, f64)> {
+    pub fn between(&self, from: usize, to: usize) -> impl Iterator<Item = (usize, f64)> {
         let square = self.phases * self.phases;
         self.shares
             .chunks(square)

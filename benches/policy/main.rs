@@ -209,11 +209,12 @@ fn open(options: &Options, machine: &Machine, process: &Mmpp, name: &str, load: 
     let distance = online.cost / as_good.unwrap_or(least.cost) - 1.0;
     let best = optimum::at_most(&points, LATE);
     println!(
-        "| {:.0} % | {} | {} | {} | {} | {setting}: {} |",
+        "| {:.0} % | {} | {} | {}{:+.1} % | {} | {setting}: {} |",
         load * 100.0,
         cell(&online),
         as_good.map_or("none".into(), |cost| format!("{:.4}", cost / MS)),
-        format!("{}{:+.1} %", if as_good.is_none() { "at most " } else { "" }, distance * 100.0),
+        if as_good.is_none() { "at most " } else { "" },
+        distance * 100.0,
         cell(&best.outcome),
         cell(&fixed),
     );

@@ -4,6 +4,9 @@ use crate::arrivals::Source;
 
 pub const MS: f64 = 1e6;
 
+/// When a batch began and ends, and its requests with their arrivals.
+type Running = (u64, u64, Vec<(u64, u64)>);
+
 /// What decides when how many of the waiting requests run. It keeps the queue itself.
 pub trait Policy {
     /// A request of one row came at `now` (ns). false: refused at once.
@@ -132,7 +135,7 @@ pub fn simulate(
 ) -> Outcome {
     let mut random = fastrand::Rng::with_seed(seed);
     let mut waiting = std::collections::VecDeque::new();
-    let mut running: Option<(u64, u64, Vec<(u64, u64)>)> = None;
+    let mut running: Option<Running> = None;
     let mut look_again = None;
     let mut id = 0;
     let mut span: Option<(u64, u64)> = None;

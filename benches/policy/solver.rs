@@ -309,11 +309,11 @@ impl Accepted {
 fn first_comes(chain: &Chain, accepted: &Accepted, phase: usize, left: usize) -> f64 {
     let mut sum = 0.0;
     for via in 0..chain.phases {
-        for (first, share) in chain.counts[1].from_to(phase, via).filter(|&(first, _)| first > 0) {
+        for (first, share) in chain.counts[1].between(phase, via).filter(|&(first, _)| first > 0) {
             // The oldest of so many in a step is so far from its end, on the average.
             let part = first as f64 / (first + 1) as f64;
             for to in 0..chain.phases {
-                for (more, chance) in chain.counts[left].from_to(via, to) {
+                for (more, chance) in chain.counts[left].between(via, to) {
                     let came = (first + more).min(accepted.counts - 1);
                     let (low, high) = (accepted.get(to, came, left), accepted.get(to, came, left + 1));
                     sum += share * chance * (low + part * (high - low));
@@ -332,7 +332,7 @@ fn after_partial(chain: &Chain, prices: Prices, values: &Values, size: usize, af
             for to in 0..chain.phases {
                 let limits = limits(chain, prices, values, to, left, steps);
                 for from in 0..chain.phases {
-                    for (came, chance) in chain.counts[steps].from_to(from, to) {
+                    for (came, chance) in chain.counts[steps].between(from, to) {
                         let weight = share * chance;
                         if weight < NEGLIGIBLE {
                             continue;

@@ -56,12 +56,12 @@ fn a_few_clients_are_in_time_and_do_not_wait_for_one_another() {
     for target_ms in [20, 200, 2_000] {
         for clients in [1, 2, 3, 4, 8, 16] {
             let setup = Setup { wakes_late: 300 * US, ..Setup::new(16, target_ms) };
-            let outcome = closed(setup, TINY, clients, 5 * SECOND);
+            let outcome = closed(setup, TINY, clients, 2 * SECOND);
             assert!(outcome.late(target_ms * MS, ALL) <= 0.01, "{target_ms} ms, {clients} clients");
             // As Triton's batcher does without a delay.
             let mut random = fastrand::Rng::with_seed(clients as u64);
             let mut think = || random.u64(250 * US..350 * US);
-            let clients = Clients { count: clients, think: &mut think, until: 5 * SECOND };
+            let clients = Clients { count: clients, think: &mut think, until: 2 * SECOND };
             let fixed = Fixed::new(setup, 16, 0);
             let at_once = simulate(setup, fixed, &[], Some(clients), |_, rows| TINY.exact(rows));
             let (mean, other) = (outcome.mean_ms(), at_once.mean_ms());
