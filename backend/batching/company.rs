@@ -7,7 +7,7 @@
 //! times.
 
 /// So many arrivals in vain are no chance.
-const NO_CHANCE: f64 = 9.0;
+const NO_CHANCE: f64 = 12.0;
 /// Whenever there are as many outstanding again, a part of those in vain is forgotten, so that it is tried again for a
 /// moment: an arrival would show that somebody comes after all.
 const FORGOTTEN: f64 = 1e-3;

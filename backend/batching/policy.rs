@@ -25,8 +25,8 @@ const MOST_RESERVE: f64 = 5.0;
 const FULL_LOAD: f64 = 0.99;
 /// The load from which the queue is bounded more tightly than by when a worker is free, and the one from which as if all had
 /// just begun with others. Where every request is let in at the edge, all are late as soon as anything goes otherwise.
-const CROWDED: f64 = 0.97;
-const OVERLOADED: f64 = 1.1;
+const CROWDED: f64 = 1.0;
+const OVERLOADED: f64 = 1.15;
 /// The same where there are several workers: when the first of them is free says less of when the others are.
 const SEVERAL_CROWDED: f64 = 0.9;
 const SEVERAL_OVERLOADED: f64 = 1.0;
@@ -144,7 +144,7 @@ pub fn decide<'w>(view: &View<'_>, alike: impl Iterator<Item = &'w Waiting> + Cl
 /// Until when the requests at the front wait for company, unless it comes; now or before if they do not.
 fn wait_until(view: &View<'_>, pace: &Pace<'_>) -> u64 {
     let rows = view.front.rows;
-    let allowed = pace.latest_start(rows + 1) - view.room - pace.early;
+    let allowed = pace.latest_start(rows + 1) - view.room;
     let latest = (view.oldest + (allowed.max(0.0) as u64).min(view.goal.max_wait_ns))
         .min(view.start_by.map_or(u64::MAX, |start_by| start_by.saturating_sub(view.room as u64)));
     let (from, gap, patience) = match view.load.arriving {

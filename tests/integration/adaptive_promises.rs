@@ -106,21 +106,30 @@ fn a_timeout_takes_effect_while_all_workers_are_busy() {
     let server = shared_server();
     let timeout = 300 * MS;
     for instances in [1, 2] {
-        let model = format!("timeout_behind_{instances}");
-        server.load(&slow_adaptive_config(&model, 1).instances(instances), SavedModel::Small("slow"));
-        let request = || {
-            let sent = Instant::now();
-            let request = slow_request(1.0).with_timeout_us(timeout.as_micros() as u64);
-            (server.client().infer(&model, &request), sent.elapsed())
-        };
-        let (answer, waited) = while_busy(&server, &model, || match instances {
-            1 => request(),
-            _ => while_busy(&server, &model, request),
+        in_one_of_three(|attempt| {
+            let model = format!("timeout_behind_{instances}_{attempt}");
+            // Threads of its own: in TensorFlow's shared ones both long runs may have to wait for another test's.
+            let config = slow_adaptive_config(&model, 1)
+                .instances(instances)
+                .parameter("TF_USE_PER_SESSION_THREADS", "true")
+                .parameter("TF_NUM_INTER_THREADS", "4");
+            server.load(&config, SavedModel::Small("slow"));
+            let request = || {
+                let sent = Instant::now();
+                let request = slow_request(1.0).with_timeout_us(timeout.as_micros() as u64);
+                (server.client().infer(&model, &request), sent.elapsed())
+            };
+            let (answer, waited) = while_busy(&server, &model, || match instances {
+                1 => request(),
+                _ => while_busy(&server, &model, request),
+            });
+            println!("{instances} instances: answered after {waited:?}, with {answer:?}");
+            // The second of the long runs may have begun when the first one was nearly over.
+            let Err(refusal) = answer else { return Err(format!("a worker was free after {waited:?}")) };
+            assert!(refusal.message.contains("its timeout is 300000 us"), "{refusal:?}");
+            let in_time = timeout <= waited && waited < BUSY / 2;
+            check(in_time, || format!("refused after {waited:?}, not {timeout:?}"))
         });
-        println!("{instances} instances: answered after {waited:?}, with {answer:?}");
-        let refusal = answer.expect_err("no worker was free before its timeout");
-        assert!(refusal.message.contains("its timeout is 300000 us"), "{refusal:?}");
-        assert!(timeout <= waited && waited < BUSY / 2, "refused after {waited:?}, not {timeout:?}");
     }
 }
 
