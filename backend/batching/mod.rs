@@ -4,7 +4,7 @@
 //! one for each instance, is given batches by the queue and executes them. Only a quick execution of a request that comes
 //! [`alone`] runs in the server's thread.
 //!
-//! What is decided, and when, is up to the [`scheduler`], which is pure: the time is passed in. It keeps the [`line`] of those
+//! What is decided, and when, is up to the [`scheduler`], which is pure: the time is passed in. It keeps the [`mod@line`] of those
 //! who wait and asks the [`policy`], which goes by the [`service_times`] of each kind of request ([`services`]), calibrated
 //! at load and learnt from each execution, by the rate of [`arrivals`], by whether they follow answers ([`company`]), by how
 //! late threads wake up ([`wakeups`]) and how many answers were late ([`lateness`]). [`queue`] is a lock and sleeping threads
