@@ -335,7 +335,12 @@ pub unsafe fn instance_ready<B: Backend>(
         // SAFETY: the instance is valid; its state is a `Kept<B::Instance>` from `instance_initialize` to
         // `instance_finalize`, and null before.
         let kept: Result<&Kept<B::Instance>> = unsafe { borrow(instance) };
-        let kept = kept.map_err(|error| Error::new(Code::Unavailable, error.message))?;
+        let kept = kept.map_err(|_| {
+            Error::new(
+                Code::Unavailable,
+                "the instance is not ready: its Initialize has failed, or has not returned yet",
+            )
+        })?;
         B::is_ready(&kept.instance)
     }))
 }

@@ -61,7 +61,7 @@ fn an_instance_is_ready_once_it_is_there() {
     let text =
         Host { backend: (1, 19), server: (1, 19), later: true, ..Host::new("ready") }.serve_one_instance();
     // UNAVAILABLE is 4.
-    let before = "ModelInstanceReady: the server returned no state where the backend stored one, code 4";
+    let before = "ModelInstanceReady: the instance is not ready: its Initialize has failed, or has not returned yet, code 4";
     let (_, after) = text.split_once(before).unwrap_or_else(|| panic!("{before} is missing in:\n{text}"));
     let lines: Vec<&str> = after.lines().filter(|line| line.starts_with("Model")).collect();
     let expected = ["InstanceInitialize", "InstanceReady", "InstanceFinalize", "Finalize"];
