@@ -3,8 +3,7 @@
 //! Clients that are many, or that send whatever the answers, come at the same rate however many requests are outstanding.
 //! Clients that send their next request after their last answer do not: once all of them wait, nobody comes. So it is
 //! counted, for each number of outstanding requests, how many arrivals were to be expected while there were as many, since
-//! the last one that really came then. From independent clients more than nine are expected in vain once in eight thousand
-//! times.
+//! the last one that really came then. From independent clients twelve are expected in vain once in 160,000 times.
 
 /// So many arrivals in vain are no chance.
 const NO_CHANCE: f64 = 12.0;
@@ -190,7 +189,7 @@ mod tests {
     fn one_client_that_waits_for_its_answers_has_no_company() {
         let mut company = Company::default();
         let mut now = 1_000 * MS;
-        for _ in 0..40 {
+        for _ in 0..60 {
             company.arrived(now, 1_000.0);
             company.left(now + 300 * US, 1);
             now += 1_000 * US;

@@ -144,7 +144,7 @@ pub fn decide<'w>(view: &View<'_>, alike: impl Iterator<Item = &'w Waiting> + Cl
 /// Until when the requests at the front wait for company, unless it comes; now or before if they do not.
 fn wait_until(view: &View<'_>, pace: &Pace<'_>) -> u64 {
     let rows = view.front.rows;
-    let allowed = pace.latest_start(rows + 1) - view.room;
+    let allowed = pace.latest_start(rows + 1) - view.room - pace.early;
     let latest = (view.oldest + (allowed.max(0.0) as u64).min(view.goal.max_wait_ns))
         .min(view.start_by.map_or(u64::MAX, |start_by| start_by.saturating_sub(view.room as u64)));
     let (from, gap, patience) = match view.load.arriving {
