@@ -376,7 +376,8 @@ impl<T> Scheduler<T> {
             oldest: oldest.arrival,
             front,
             closing: self.closing > 0 || now < self.hurry_until,
-            start_by: self.line.next_expiry_of_more(room as u64),
+            // The oldest has nobody in front of it who would suffer.
+            start_by: self.line.next_expiry_of_more(room as u64).into_iter().chain(oldest.expires).min(),
             load: self.load(now),
             room,
             workers: self.workers.max(1),

@@ -4,6 +4,7 @@
 //! - `one-op`: what the backend adds to the run of a small model with six latency outputs
 //! - `heap`: its own heap requests for a request
 //! - `requests`: requests/s over HTTP of that model
+//! - `adaptive`: the same with adaptive batching, and what the queue and its worker add to a request's time in the server
 //! - `passthrough`: what it takes to hand 64 MB to TensorFlow, which a client has put into system shared memory
 //! - `load`: how long Inception-v3 takes to be ready
 //! - `memory`: the resident memory of a server with it
@@ -20,19 +21,20 @@ use crate::memory::megabytes;
 use crate::results::Results;
 use crate::served::{Region, Served, pictures};
 use crate::support::{
-    Latency, ModelConfig, Options, SavedModel, Server, add_one_config, add_one_request, environment,
-    in_parallel, inception_config,
+    Latency, ModelConfig, Options, QueueTimes, SavedModel, Server, add_one_config, add_one_request,
+    environment, in_parallel, inception_config,
 };
-use crate::turns::{Ratio, in_turn, median};
+use crate::turns::{Ratio, in_turn, median, median_by};
 
 /// What measures a part.
 pub type Measure = fn(&mut Points<'_>);
 
-pub const PARTS: [(&str, Measure); 7] = [
+pub const PARTS: [(&str, Measure); 8] = [
     ("inception", inception),
     ("one-op", one_op),
     ("heap", heap),
     ("requests", requests),
+    ("adaptive", adaptive),
     ("passthrough", passthrough),
     ("load", load),
     ("memory", memory),
@@ -148,7 +150,10 @@ fn inception(points: &mut Points<'_>) {
 
 /// The one-op model on both servers, with the latency outputs.
 fn small(servers: &[Server; 2]) -> ModelConfig {
-    let config = add_one_config("against", 8).latency_outputs();
+    loaded(servers, add_one_config("against", 8).latency_outputs())
+}
+
+fn loaded(servers: &[Server; 2], config: ModelConfig) -> ModelConfig {
     servers.iter().for_each(|server| server.load(&config, SavedModel::Small("add_one")));
     config
 }
@@ -197,26 +202,68 @@ fn heap(points: &mut Points<'_>) {
 }
 
 fn requests(points: &mut Points<'_>) {
-    const REQUESTS: usize = 1000;
-    let pairs = points.pairs(3);
     let servers = points.servers();
     let config = small(&servers);
-    headline("One op, requests/s over HTTP", pairs);
-    let (json_length, body) = add_one_request(&[1.5; 16]).binary_body();
+    headline("One op, requests/s over HTTP", points.pairs(3));
     for clients in [1, 4] {
-        let rate = |server: &Server| {
-            let start = Instant::now();
-            in_parallel(clients, clients, |_| {
-                for _ in 0..REQUESTS {
-                    let answer = server.client().infer_body(config.name(), Some(json_length), &body);
-                    answer.expect("the server answers");
-                }
-            });
-            (clients * REQUESTS) as f64 / start.elapsed().as_secs_f64()
-        };
-        let things: [&dyn Fn() -> f64; 2] = [&|| rate(&servers[0]), &|| rate(&servers[1])];
+        let rates = rates(points, &servers, &config, clients);
+        points.no_less(&format!("one op, {clients} clients, requests/s"), rates);
+    }
+}
+
+/// Requests/s of so many clients, before and after.
+fn rates(points: &Points<'_>, servers: &[Server; 2], config: &ModelConfig, clients: usize) -> [Vec<f64>; 2] {
+    const REQUESTS: usize = 1000;
+    let (json_length, body) = add_one_request(&[1.5; 16]).binary_body();
+    let rate = |server: &Server| {
+        let start = Instant::now();
+        in_parallel(clients, clients, |_| {
+            for _ in 0..REQUESTS {
+                let answer = server.client().infer_body(config.name(), Some(json_length), &body);
+                answer.expect("the server answers");
+            }
+        });
+        (clients * REQUESTS) as f64 / start.elapsed().as_secs_f64()
+    };
+    let things: [&dyn Fn() -> f64; 2] = [&|| rate(&servers[0]), &|| rate(&servers[1])];
+    in_turn(1, things);
+    in_turn(points.pairs(3), things)
+}
+
+fn adaptive(points: &mut Points<'_>) {
+    const REQUESTS: usize = 400;
+    let pairs = points.pairs(3);
+    let servers = points.servers();
+    let config = loaded(&servers, add_one_config("against", 8).latency_outputs().queue_outputs().adaptive());
+    let (json_length, body) = add_one_request(&[1.5; 16]).binary_body();
+    // From the request's arrival to its execution, and to its answer.
+    let times = |server: &Server, clients: usize| {
+        let all = in_parallel(clients, REQUESTS, |_| {
+            let answer = server.client().infer_body(config.name(), Some(json_length), &body);
+            QueueTimes::of_outputs(&answer.expect("the server answers"))
+        });
+        let us = |part: fn(&QueueTimes) -> i64| median_by(&all, |times| part(times) as f64 / 1e3);
+        [us(|times| times.queue), us(|times| times.request_latency)]
+    };
+    headline(
+        &format!(
+            "One op with adaptive batching, us in the server (medians of {REQUESTS} requests), and requests/s"
+        ),
+        pairs,
+    );
+    // A client alone is served by the server's own thread, several are by the worker.
+    for clients in [1, 4] {
+        let things: [&dyn Fn() -> [f64; 2]; 2] =
+            [&|| times(&servers[0], clients), &|| times(&servers[1], clients)];
         in_turn(1, things);
-        points.no_less(&format!("one op, {clients} clients, requests/s"), in_turn(pairs, things));
+        let found = in_turn(pairs, things);
+        let part = |part: usize| found.each_ref().map(|all| all.iter().map(|times| times[part]).collect());
+        let name = |what: &str| format!("one op, adaptive, {clients} clients, {what}");
+        let [before, after]: [Vec<f64>; 2] = part(0);
+        println!("    {:<42} {:>10.3} {:>10.3}", name("queue"), median(&before), median(&after));
+        points.no_more(&name("request latency"), part(1));
+        let rates = rates(points, &servers, &config, clients);
+        points.no_less(&name("requests/s"), rates);
     }
 }
 

@@ -6,6 +6,8 @@
 //! - `inception`: Inception-v3, images/s, against the session of its SavedModel, against the session of its
 //!   frozen graph, and against the machine's own rate of matrix multiplication
 //! - `batching`: adaptive batching without a target against Triton's dynamic batcher, throughput and latency
+//! - `targets`: adaptive batching with a target, for a tiny model: late answers of open loads, latency in closed ones
+//! - `overload`: ten minutes of 150 % of what Inception-v3 can do, with a target
 //! - `bf16`: the same model where TensorFlow may compute in BF16, against FP32
 //! - `instances`: how many instances and threads suit a model
 //! - `one-op`: what the backend adds to the run of a small model, and what the calling thread saves
@@ -29,12 +31,15 @@ mod load;
 mod machine;
 mod memory;
 mod one_op;
+mod open_load;
+mod overload;
 mod raw;
 mod results;
 mod served;
 #[allow(dead_code, unused_imports)]
 #[path = "../../tests/integration/support/mod.rs"]
 mod support;
+mod targets;
 mod turns;
 
 use std::path::PathBuf;
@@ -46,9 +51,11 @@ use results::Results;
 /// What measures a part.
 type Measure = fn(&mut Results);
 
-const PARTS: [(&str, Measure); 8] = [
+const PARTS: [(&str, Measure); 10] = [
     ("inception", inception::measure),
     ("batching", batching::measure),
+    ("targets", targets::measure),
+    ("overload", overload::measure),
     ("bf16", bf16::measure),
     ("instances", instances::measure),
     ("one-op", one_op::measure),

@@ -125,7 +125,12 @@ impl Region {
     }
 
     /// A request with this input, a name and a shape, for this output and the latency outputs.
-    pub fn request(&self, (input, shape): (&str, &[usize]), output: &str) -> Vec<u8> {
+    pub fn request(&self, input: (&str, &[usize]), output: &str) -> Vec<u8> {
+        self.request_with(input, output, &LATENCY_OUTPUTS)
+    }
+
+    /// The same with other measured values.
+    pub fn request_with(&self, (input, shape): (&str, &[usize]), output: &str, values: &[&str]) -> Vec<u8> {
         let memory = |offset: usize, size: usize| {
             json!({
                 "shared_memory_region": self.name,
@@ -133,7 +138,7 @@ impl Region {
                 "shared_memory_byte_size": size,
             })
         };
-        let mut outputs: Vec<Value> = LATENCY_OUTPUTS
+        let mut outputs: Vec<Value> = values
             .iter()
             .map(|name| json!({ "name": name, "parameters": { "binary_data": true } }))
             .collect();

@@ -11,15 +11,18 @@
 //! - the backend's policy, which has to learn all this
 //! - the cheapest setting of Triton's dynamic batcher at this very load, of all that were tried
 //!
-//! All meet the same requests. Run by `make bench-policy`, which hands on `ARGS`: `--only poisson,closed`,
-//! `--shape gpu`, `--load 80`, `--quick` for fewer requests and loads, `--thresholds` for what the optimum that is as
-//! good as the backend's policy does,
-//! `--self-test` to check the solver alone. It ends with exit code 1 when one misses its aim.
+//! All meet the same requests. `decisions` is another thing: what a request costs in the scheduler, with few and with many
+//! waiting.
+//!
+//! Run by `make bench-policy`, which hands on `ARGS`: `--only poisson,bursty,closed,decisions` for these parts, `--shape gpu`,
+//! `--load 80`, `--quick` for fewer requests and loads, `--thresholds` for what the optimum that is as good as the backend's
+//! policy does, `--self-test` to check the solver alone. It ends with exit code 1 when one misses its aim.
 
 mod arrivals;
 #[allow(dead_code)]
 mod backend;
 mod chain;
+mod decisions;
 #[path = "../../backend/few.rs"]
 #[allow(dead_code)]
 mod few;
@@ -161,6 +164,9 @@ fn main() -> ExitCode {
         if options.measures("closed") {
             closed(&options, &machine, name, &mut missed);
         }
+    }
+    if options.measures("decisions") && options.shape.is_none() {
+        decisions::measure(&mut missed);
     }
     if !missed.is_empty() {
         println!("\nAims missed:");

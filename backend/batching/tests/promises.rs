@@ -6,6 +6,7 @@ use super::super::service_times::ServiceTimes;
 use super::simulation::*;
 
 const TINY: Model = Model { fixed_ms: 0.1, each_ms: 0.01 };
+const INCEPTION: Model = Model { fixed_ms: 18.0, each_ms: 40.0 };
 const ALL: std::ops::Range<u64> = 0..u64::MAX;
 
 /// Clients in a closed loop, each with some 0.3 ms between an answer and its next request.
@@ -170,6 +171,28 @@ fn timeouts_of_some_change_neither_the_rate_nor_the_size() {
     let (without, with) = (seen(None), seen(Some(100 * MS)));
     assert!((with.rate / 1_000.0 - 1.0).abs() < 0.02, "{with:?}");
     assert_eq!((with.rate, with.target_size), (without.rate, without.target_size));
+}
+
+/// Also where it is less than the room that is left for waking up.
+#[test]
+fn the_oldest_runs_before_it_expires() {
+    let decided = |timeout| {
+        let mut scheduler = scheduler(Setup::new(16, 600), INCEPTION.known(16));
+        for number in 0..20 {
+            let at = number as u64 * 40 * MS;
+            scheduler.arrived(at, arrival(number, at)).ok().unwrap();
+            scheduler.clear(at + 5 * MS);
+        }
+        let now = 800 * MS;
+        scheduler.arrived(now, Arrival { timeout, ..arrival(20, now) }).ok().unwrap();
+        scheduler.next(now)
+    };
+    assert!(matches!(decided(None), Next::Wait(_)), "company is likely");
+    for timeout in [1, US, 500 * US, MS] {
+        assert!(matches!(decided(Some(timeout)), Next::Run(_)), "{timeout} ns");
+    }
+    let Next::Wait(at) = decided(Some(20 * MS)) else { panic!("there is time") };
+    assert!(at < 820 * MS, "{at}");
 }
 
 #[test]
