@@ -5,6 +5,7 @@
 //! Requests never overtake one another.
 
 use super::company::Arriving;
+use super::lateness::Margins;
 use super::line::{Front, Next, Waiting};
 use super::services::Estimates;
 use crate::config::Target;
@@ -70,8 +71,8 @@ pub struct Load {
     pub arriving: Arriving,
     /// When a request last came or was answered.
     pub quiet_since: u64,
-    /// By what part of the target to be early, in view of the answers that were late.
-    pub margin: f64,
+    /// By how much to be early, in view of the answers that were late.
+    pub margins: Margins,
 }
 
 /// The queue as a worker sees it that has nothing to do.
@@ -144,7 +145,7 @@ pub fn decide<'w>(view: &View<'_>, alike: impl Iterator<Item = &'w Waiting> + Cl
 /// Until when the requests at the front wait for company, unless it comes; now or before if they do not.
 fn wait_until(view: &View<'_>, pace: &Pace<'_>) -> u64 {
     let rows = view.front.rows;
-    let allowed = pace.latest_start(rows + 1) - view.room - pace.early;
+    let allowed = pace.latest_start(rows + 1) - view.room - pace.latency * view.load.margins.waiting;
     let latest = (view.oldest + (allowed.max(0.0) as u64).min(view.goal.max_wait_ns))
         .min(view.start_by.map_or(u64::MAX, |start_by| start_by.saturating_sub(view.room as u64)));
     let (from, gap, patience) = match view.load.arriving {
@@ -197,10 +198,11 @@ pub fn longest_queue(
     let size = pace.sustained_size();
     let slow = |rows: usize| pace.latency - pace.latest_start(rows);
     // Where arrivals follow answers there are no more of them than clients.
-    let load = if pace.closed { 0.0 } else { pace.load() };
+    let busy = if pace.closed { 0.0 } else { pace.load() };
     let (from, to) = if workers == 1 { (CROWDED, OVERLOADED) } else { (SEVERAL_CROWDED, SEVERAL_OVERLOADED) };
-    let crowded = ((load - from) / (to - from)).clamp(0.0, 1.0);
-    let left = pace.latency - pace.early - (free_in as f64 * pace.margin).max(crowded * pace.time(size));
+    let crowded = ((busy - from) / (to - from)).clamp(0.0, 1.0);
+    let left = pace.latency * (1.0 - load.margins.admission)
+        - (free_in as f64 * pace.margin).max(crowded * pace.time(size));
     let batches = (left / slow(size)).max(0.0).floor();
     let rest = left - batches * slow(size);
     let in_several = batches as usize * size + largest(size, |rows| slow(rows) <= rest);
@@ -288,8 +290,6 @@ struct Pace<'a> {
     service: Estimates<'a>,
     max_batch_size: usize,
     latency: f64,
-    /// By how much to be early, in view of the answers that were late.
-    early: f64,
     max_wait: f64,
     /// The factor from a batch's usual time to the one that is reckoned with.
     margin: f64,
@@ -316,7 +316,6 @@ impl<'a> Pace<'a> {
             service,
             max_batch_size: goal.max_batch_size,
             latency: target.latency_ns as f64,
-            early: target.latency_ns as f64 * load.margin,
             max_wait: goal.max_wait_ns as f64,
             margin: service.spread(100.0 - late),
             rate: load.rate / 1e9,

@@ -139,7 +139,7 @@ impl<T> Scheduler<T> {
             company: Company::default(),
             services: Services::new(goal.max_batch_size, at_load),
             wakeups: Wakeups::default(),
-            lateness: Lateness::default(),
+            lateness: Lateness::new(1.0 - goal.target.map_or(0.0, |target| target.percentile / 100.0)),
             alone: Alone::new(now),
             workers: 0,
             running: Few::new(),
@@ -164,7 +164,12 @@ impl<T> Scheduler<T> {
         self.class = Class::of(&arrival.shape);
         // Those that are refused count as well: they would come only while few are outstanding, otherwise.
         self.company.arrived(now, self.arrivals.request_rate());
-        self.admit(now, arrival).inspect_err(|_| self.company.left(now, 1))
+        self.admit(now, arrival).inspect_err(|_| {
+            self.company.left(now, 1);
+            if self.max_queue_size.is_none() {
+                self.lateness.refused();
+            }
+        })
     }
 
     /// As [`Self::arrived`], for one that found the queue full, now that places may have become free.
@@ -394,10 +399,7 @@ impl<T> Scheduler<T> {
             request_rate: self.arrivals.request_rate(),
             arriving: self.company.arriving(now),
             quiet_since: self.quiet_since,
-            margin: self
-                .goal
-                .target
-                .map_or(0.0, |target| self.lateness.margin(1.0 - target.percentile / 100.0)),
+            margins: self.lateness.margins(),
         }
     }
 

@@ -54,6 +54,8 @@ mod config {
 const LATE: f64 = 0.01;
 /// That share is simulated: it may be missed by chance.
 const LATE_BY_CHANCE: f64 = 0.002;
+/// So many times what the optimum refuses may be refused, and so much more.
+const REFUSED: (f64, f64) = (1.2, 0.005);
 /// The backend's policy may cost so much more than the optimum with as many missed requests, with Poisson arrivals
 const DISTANCE: f64 = 0.03;
 /// up to this load; and with others so much more than the best fixed setting.
@@ -249,15 +251,24 @@ fn open(options: &Options, machine: &Machine, process: &Mmpp, name: &str, load: 
         if load <= HIGHEST_LOAD && distance > DISTANCE {
             aims.push(format!("{what}: {:.1} % from the optimum", distance * 100.0));
         }
-        is_late(&what, load, &online, aims);
+        is_late(&what, load, &online, &best.outcome, aims);
     } else {
         is_worse(&what, &online, &fixed, aims);
     }
 }
 
-fn is_late(what: &str, load: f64, online: &Outcome, aims: &mut Vec<String>) {
-    if load <= HIGHEST_LOAD && online.late > LATE + LATE_BY_CHANCE {
+/// Neither more late than the target allows, nor many more refused than by an optimum that means to miss no more.
+fn is_late(what: &str, load: f64, online: &Outcome, optimum: &Outcome, aims: &mut Vec<String>) {
+    if load > HIGHEST_LOAD {
+        return;
+    }
+    if online.late > LATE + LATE_BY_CHANCE {
         aims.push(format!("{what}: {:.2} % of those accepted are late", online.late * 100.0));
+    }
+    let (factor, more) = REFUSED;
+    if online.refused > factor * optimum.refused + more {
+        let [online, optimum] = [online, optimum].map(|outcome| outcome.refused * 100.0);
+        aims.push(format!("{what}: {online:.2} % refused, by the optimum {optimum:.2} %"));
     }
 }
 
@@ -307,6 +318,12 @@ fn closed(options: &Options, machine: &Machine, name: &str, aims: &mut Vec<Strin
             cell(&fixed),
             fixed.rate
         );
-        is_worse_for_clients(&format!("{name}, {clients} clients{thinks}"), &online, &fixed, aims);
+        let what = format!("{name}, {clients} clients{thinks}");
+        if think > 0.0 {
+            // The worker has time to spare: what it costs is what counts, as with open arrivals.
+            is_worse(&what, &online, &fixed, aims);
+        } else {
+            is_worse_for_clients(&what, &online, &fixed, aims);
+        }
     }
 }

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::super::company::Arriving;
+use super::super::lateness::Margins;
 use super::super::line::{Front, Line, Waiting};
 use super::super::policy::*;
 use super::super::service_times::ServiceTimes;
@@ -61,7 +62,7 @@ impl Case {
 /// An open load.
 fn at(rate: f64) -> Load {
     let arriving = Arriving::Open { patience: 1e6 };
-    Load { rate, least_rate: rate, request_rate: rate, arriving, quiet_since: 0, margin: 0.0 }
+    Load { rate, least_rate: rate, request_rate: rate, arriving, quiet_since: 0, margins: Margins::default() }
 }
 
 fn sorted(ages: &[u64]) -> Vec<u64> {
