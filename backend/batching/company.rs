@@ -7,9 +7,11 @@
 
 /// So many arrivals in vain are no chance.
 const NO_CHANCE: f64 = 12.0;
+/// And so many in a row are kept as evidence: where the rate falls, a few are expected in vain before that is noticed.
+const AT_ONCE: f64 = 6.0;
 /// Whenever there are as many outstanding again, a part of those in vain is forgotten, so that it is tried again for a
 /// moment: an arrival would show that somebody comes after all.
-const FORGOTTEN: f64 = 1e-3;
+const FORGOTTEN: f64 = 5e-4;
 /// And with every so many arrivals most of it is: there may never be as many outstanding again.
 const REMEMBERED_IN_VAIN: f64 = 2_000.0;
 /// Requests over which the mean of the outstanding ones is taken.
@@ -156,7 +158,8 @@ impl Company {
         let passed = seconds(self.since, now);
         self.seconds += passed;
         self.outstanding_seconds += passed * self.outstanding as f64;
-        self.note(self.expected_in_vain(self.outstanding, passed));
+        let counted = if self.rate > 0.0 { passed.min(AT_ONCE / self.rate) } else { 0.0 };
+        self.note(self.expected_in_vain(self.outstanding, counted));
         self.since = self.since.max(now);
     }
 

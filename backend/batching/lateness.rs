@@ -47,14 +47,17 @@ pub struct Margins {
     /// For how long those may wait who wait for company, in view of the long run: a few late answers are no reason for small
     /// batches, but where one in a hundred is late or refused, the worker was waiting when it should have worked.
     pub waiting: f64,
+    /// From 0 to 1, how much of the reserve that is kept for bursts is needed: less where hardly any request is late or refused.
+    pub caution: f64,
 }
 
 impl Lateness {
     /// Such a share of the answers may be late.
     pub fn new(allowed: f64) -> Self {
         Self {
-            short: Run { share: 0.0, requests: 400.0, noticed: 0.05 * allowed },
-            long: Run { share: 0.0, requests: 4_000.0, noticed: 0.6 * allowed },
+            short: Run { share: 0.0, requests: 800.0, noticed: 0.2 * allowed },
+            // What is not known may be as bad as that.
+            long: Run { share: 0.6 * allowed, requests: 4_000.0, noticed: 0.6 * allowed },
         }
     }
 
@@ -71,7 +74,9 @@ impl Lateness {
 
     /// How much earlier.
     pub fn margins(&self) -> Margins {
-        Margins { admission: self.short.margin(), waiting: self.long.margin() }
+        let caution =
+            if self.long.noticed > 0.0 { (self.long.share / self.long.noticed).min(1.0) } else { 1.0 };
+        Margins { admission: self.short.margin(), waiting: self.long.margin(), caution }
     }
 }
 
@@ -86,12 +91,12 @@ mod tests {
         assert_eq!(margin(&lateness), 0.0);
         (0..20).for_each(|_| lateness.observe(1, 200));
         let usual = margin(&lateness);
-        assert!((0.15..MOST).contains(&usual), "{usual}");
+        assert!((0.1..MOST).contains(&usual), "{usual}");
         lateness.observe(16, 16);
         assert!(margin(&lateness) > usual);
         lateness.observe(100_000, 100_000);
         assert_eq!(margin(&lateness), MOST);
-        (0..12).for_each(|_| lateness.observe(0, 100));
+        (0..24).for_each(|_| lateness.observe(0, 100));
         assert_eq!(margin(&lateness), 0.0);
     }
 
@@ -100,7 +105,7 @@ mod tests {
         let mut lateness = Lateness::new(0.01);
         (0..4_000)
             .for_each(|number| if number % 50 == 0 { lateness.refused() } else { lateness.observe(0, 1) });
-        let Margins { admission, waiting } = lateness.margins();
+        let Margins { admission, waiting, .. } = lateness.margins();
         assert_eq!(admission, 0.0);
         assert!((0.1..MOST).contains(&waiting), "{waiting}");
         // However long there was too much, it is soon forgotten.

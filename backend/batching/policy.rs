@@ -22,6 +22,8 @@ const A_FEW: usize = 4;
 const RESERVE: f64 = 1.5;
 /// A larger reserve costs more, in small batches, than it saves.
 const MOST_RESERVE: f64 = 5.0;
+/// The part of the reserve that is kept where hardly any request is late or refused.
+const LEAST_CAUTION: f64 = 0.5;
 /// Where a division by zero is near.
 const FULL_LOAD: f64 = 0.99;
 /// The load from which the queue is bounded more tightly than by when a worker is free, and the one from which as if all had
@@ -291,6 +293,8 @@ struct Pace<'a> {
     max_batch_size: usize,
     latency: f64,
     max_wait: f64,
+    /// See [`Margins`].
+    caution: f64,
     /// The factor from a batch's usual time to the one that is reckoned with.
     margin: f64,
     /// Rows that come in a ns.
@@ -317,6 +321,7 @@ impl<'a> Pace<'a> {
             max_batch_size: goal.max_batch_size,
             latency: target.latency_ns as f64,
             max_wait: goal.max_wait_ns as f64,
+            caution: load.margins.caution,
             margin: service.spread(100.0 - late),
             rate: load.rate / 1e9,
             closed: matches!(load.arriving, Arriving::Closed { .. }),
@@ -367,7 +372,8 @@ impl<'a> Pace<'a> {
 
     /// Rows to be ready for beyond those that come on the average.
     fn reserve(&self) -> f64 {
-        (RESERVE / (1.0 - self.load().min(FULL_LOAD))).min(MOST_RESERVE) / self.workers
+        let all = (RESERVE / (1.0 - self.load().min(FULL_LOAD))).min(MOST_RESERVE);
+        all * (LEAST_CAUTION + (1.0 - LEAST_CAUTION) * self.caution) / self.workers
     }
 
     /// The share of the workers' time that batches of the sustained size take, at this rate.

@@ -25,7 +25,7 @@ const ASSUMED: f64 = 0.05;
 /// The mean time of the line's batches, which begin in ns. The longest batch is well below the end of it.
 const UNIT: std::ops::RangeInclusive<f64> = 1e-20..=1e20;
 /// Batches whose cost per row is within this share of the cheapest are as good as the cheapest.
-const AS_CHEAP: f64 = 1.02;
+const AS_CHEAP: f64 = 1.01;
 
 /// The time of a batch, from the moment that a worker takes it to the end of its execution, in nanoseconds,
 /// as a function of its rows.

@@ -62,7 +62,14 @@ impl Case {
 /// An open load.
 fn at(rate: f64) -> Load {
     let arriving = Arriving::Open { patience: 1e6 };
-    Load { rate, least_rate: rate, request_rate: rate, arriving, quiet_since: 0, margins: Margins::default() }
+    Load {
+        rate,
+        least_rate: rate,
+        request_rate: rate,
+        arriving,
+        quiet_since: 0,
+        margins: Margins { caution: 1.0, ..Margins::default() },
+    }
 }
 
 fn sorted(ages: &[u64]) -> Vec<u64> {
