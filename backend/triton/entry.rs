@@ -258,22 +258,29 @@ pub unsafe fn instance_execute<B: Backend>(
     count: u32,
 ) -> *mut TRITONSERVER_Error {
     let arrival = clock::now_ns();
+    // SAFETY: the server passes `count` requests.
+    let raw = unsafe { std::slice::from_raw_parts(requests, count as usize) };
+    let take = |unreleased: &Arc<Unreleased>| -> Few<Request> {
+        // From here on they are ours: a `Request` sees to it that it is answered and released, whatever happens.
+        // SAFETY: the server gives the requests up when the result is success, and only those are returned with an error
+        // that are neither answered nor released (`give_back`). The instance is valid until `instance_finalize` returns,
+        // which waits for `unreleased`, or until this call returns, before which they are released.
+        raw.iter().map(|&request| unsafe { Request::new(request, instance, arrival, unreleased) }).collect()
+    };
     // Until here the requests are the server's: an error gives every one of them that answer.
     // SAFETY: the instance is valid, and its state lives until `instance_finalize`.
     let kept = match guard(|| unsafe { state_of::<B>(instance) }) {
         Ok(kept) => kept,
-        Err(error) => return error.into_raw(),
+        Err(error) => {
+            let raw = error.clone().into_raw();
+            if raw.is_null() {
+                // Which is success: nobody else sees to the requests then.
+                take(&Arc::default()).into_iter().for_each(|request| drop(request.fail(error.clone())));
+            }
+            return raw;
+        }
     };
-    // SAFETY: the server passes `count` requests.
-    let raw = unsafe { std::slice::from_raw_parts(requests, count as usize) };
-    // From here on they are ours: a `Request` sees to it that it is answered and released, whatever happens.
-    // SAFETY: the server gives the requests up when the result is success, and only those are returned with an error
-    // that are neither answered nor released (`give_back`). The instance is valid until `instance_finalize` returns,
-    // which waits for `unreleased`.
-    let requests = raw
-        .iter()
-        .map(|&request| unsafe { Request::new(request, instance, arrival, &kept.unreleased) })
-        .collect();
+    let requests = take(&kept.unreleased);
     let call = Call::begin();
     let executed = guard(|| {
         B::execute(&kept.instance, requests);
@@ -380,9 +387,11 @@ pub unsafe fn finalize<B: Backend>(backend: *mut TRITONBACKEND_Backend) -> *mut 
     if !is_loaded() {
         return ptr::null_mut();
     }
-    to_raw(guard(|| {
+    let result = to_raw(guard(|| {
         // SAFETY: the server calls nothing else for the backend any more, and its models are gone.
         drop(unsafe { take_back::<_, B>(backend) });
         Ok(())
-    }))
+    }));
+    spare::delete();
+    result
 }
