@@ -20,7 +20,6 @@ pub fn end_process() -> ! {
 
 /// Checks a life that is over.
 pub fn after(life: &Life) {
-    library::no_thread_is_left();
     let all = || life.records.iter().chain(&life.last);
     all().for_each(|record| one_answer_one_release(life, record));
     if let Some(last) = &life.last {
@@ -29,13 +28,27 @@ pub fn after(life: &Life) {
     if life.scenario.part != Part::Traffic {
         neighbours_are_answered_well(life);
     }
-    nothing_is_left::<ErrorObject>("errors", |error| error.text.to_string_lossy().into_owned());
+    let errors = errors();
+    if life.scenario.part == Part::Execute && errors > life.errors_before {
+        violations::add(format!("{} errors more than before", errors - life.errors_before));
+    }
     nothing_is_left::<Response>("responses", |_| String::new());
     nothing_is_left::<Output>("outputs", |_| String::new());
     nothing_is_left::<Request>("requests", |request| request.record.number.to_string());
     nothing_is_left::<Input>("inputs", |input| input.name.to_string_lossy().into_owned());
-    nothing_is_left::<Message>("messages", |message| message.text.to_string_lossy().into_owned());
     nothing_is_left::<Parameter>("labels", |_| String::new());
+}
+
+/// How many error objects there are.
+pub fn errors() -> usize {
+    objects::count::<ErrorObject>()
+}
+
+/// Checks that the backend, which was unloaded, has left nothing.
+pub fn nothing_is_loaded() {
+    library::no_thread_is_left();
+    nothing_is_left::<ErrorObject>("errors", |error| error.text.to_string_lossy().into_owned());
+    nothing_is_left::<Message>("messages", |message| message.text.to_string_lossy().into_owned());
     nothing_is_left::<Metric>("metrics", |_| String::new());
     nothing_is_left::<MetricFamily>("families of metrics", |_| String::new());
 }

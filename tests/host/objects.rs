@@ -94,3 +94,12 @@ pub fn remove_all<T: Send + Sync + 'static>() -> Vec<Arc<T>> {
     }
     found
 }
+
+/// How many objects of a kind there are.
+pub fn count<T: Send + Sync + 'static>() -> usize {
+    let of = |part: &Mutex<Part>| {
+        let part = part.lock().unwrap_or_else(PoisonError::into_inner);
+        part.values().filter(|object| object.is::<T>()).count()
+    };
+    OBJECTS.iter().map(of).sum()
+}

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use crate::faults::{self, BY_TIME, Fault};
 use crate::library::named;
-use crate::scenario::{self, Errors, Part, Scenario, live};
+use crate::scenario::{self, Errors, Part, Scenario, World};
 use crate::violations;
 
 /// The variable that makes this program live: the scenario, and whether errors are made.
@@ -65,10 +65,11 @@ pub fn child() {
     let (scenario, errors) = named.split_once('/').expect("SCENARIO/ERRORS");
     let scenario = scenario::of_name(scenario).expect("a scenario");
     let errors = Errors::ALL.into_iter().find(|kind| kind.name() == errors).expect("a way to make errors");
+    let mut world = World::new(scenario, errors);
     for line in std::io::stdin().lines() {
         let line = line.expect("the other process writes text");
         let fault: Option<Fault> = (line != "none").then(|| line.parse().expect("a fault"));
-        live(scenario, errors, fault.as_ref());
+        world.live(fault.as_ref());
         tell(&violations::take());
         match &fault {
             None => faults::counted().iter().for_each(|fault| println!("\n{MARK}point {fault}")),
@@ -77,6 +78,8 @@ pub fn child() {
         }
         println!("\n{MARK}over");
     }
+    world.end();
+    tell(&violations::take());
 }
 
 /// What a life came to.
@@ -160,11 +163,25 @@ impl Liver {
     /// The process ends by itself. What it saw at its end, such as leaks.
     fn end(mut self) -> Vec<String> {
         self.input = None;
-        let status = self.process.wait().expect("it has started");
-        if status.success() {
-            return Vec::new();
+        let mut found = Vec::new();
+        let end = Instant::now() + LONGEST_LIFE;
+        loop {
+            match self.lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
+                Ok(line) => {
+                    found.extend(line.strip_prefix("violation ").map(|text| format!("at the end: {text}")))
+                }
+                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) => {
+                    found.push(format!("the process did not end within {LONGEST_LIFE:?}"));
+                    return found;
+                }
+            }
         }
-        vec![format!("at its end the process failed: {status}{}", self.last_words())]
+        let status = self.process.wait().expect("it has started");
+        if !status.success() {
+            found.push(format!("at its end the process failed: {status}{}", self.last_words()));
+        }
+        found
     }
 
     fn last_words(&self) -> String {

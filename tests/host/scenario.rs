@@ -169,58 +169,126 @@ pub struct Life {
     pub last: Option<Arc<Record>>,
     /// What Execute returned for it.
     pub of_last: Result<(), String>,
+    /// The error objects that the backend had when it began, for when the server makes none.
+    pub errors_before: usize,
 }
 
-/// Lives once. Violations are noted; a request that is not given back ends the process, because nothing can be unloaded then.
-pub fn live(scenario: Scenario, errors: Errors, fault: Option<&Fault>) {
-    faults::plan(fault);
-    make_no_errors(errors == Errors::NeverMade);
-    let server = Server::new(&scenario);
-    let mut life =
-        Life { scenario, errors, fault: fault.cloned(), records: Vec::new(), last: None, of_last: Ok(()) };
-    if scenario.part == Part::Start {
-        faults::arm();
+impl Life {
+    fn of(scenario: Scenario, errors: Errors, fault: Option<&Fault>) -> Self {
+        let fault = fault.cloned();
+        Self { scenario, errors, fault, records: Vec::new(), last: None, of_last: Ok(()), errors_before: 0 }
     }
-    let is_started = library::initialize(server.backend).is_ok();
-    let attributes = objects::add(Arc::new(Attribute));
-    // A server asks only a backend that has started.
-    if is_started {
-        let _ = library::attributes(server.backend, attributes);
+}
+
+/// What a life is lived in. Where only requests are tried, the model stays loaded from one life to the next.
+pub struct World {
+    scenario: Scenario,
+    errors: Errors,
+    server: Server,
+    /// Whether Initialize has succeeded; none before it is called.
+    started: Option<bool>,
+    /// The model, with whether its Initialize has succeeded.
+    model: Option<(usize, bool)>,
+}
+
+impl World {
+    pub fn new(scenario: Scenario, errors: Errors) -> Self {
+        Self { scenario, errors, server: Server { backend: 0, config: 0 }, started: None, model: None }
     }
-    objects::remove::<Attribute>(objects::as_pointer::<u8>(attributes), "the end of the attributes");
-    make_no_errors(errors != Errors::Made);
-    let mut instances = Vec::new();
-    let mut model = None;
-    if is_started && scenario.part != Part::Start {
-        if scenario.part == Part::Load {
-            faults::arm();
-        }
-        let handle = server.new_model(&scenario);
-        model = Some(handle);
-        if library::model_initialize(handle).is_ok() {
+
+    /// Lives once. Violations are noted; a request that is not given back ends the process, because nothing can be unloaded
+    /// then.
+    pub fn live(&mut self, fault: Option<&Fault>) {
+        faults::plan(fault);
+        let (scenario, errors) = (self.scenario, self.errors);
+        let mut life = Life::of(scenario, errors, fault);
+        let stays_loaded = scenario.part == Part::Execute;
+        self.start();
+        self.load();
+        life.errors_before = check::errors();
+        if let Some((model, true)) = self.model {
             let count = if scenario.part == Part::Traffic { 2 } else { 1 };
-            instances.extend((0..count).map(|_| server.new_instance(handle)));
+            let instances: Vec<usize> = (0..count).map(|_| self.server.new_instance(model)).collect();
             let made: Vec<bool> =
                 instances.iter().map(|&instance| library::instance_initialize(instance).is_ok()).collect();
             if made.iter().all(|&made| made) {
                 serve(&mut life, &instances);
             }
+            // A server finalizes also what has failed to initialize.
+            for instance in instances {
+                unload(instance, library::instance_finalize, "ModelInstanceFinalize");
+                objects::remove::<ModelInstance>(
+                    objects::as_pointer::<u8>(instance),
+                    "the end of an instance",
+                );
+            }
+        }
+        if !stays_loaded {
+            self.unload();
+        }
+        faults::disarm();
+        check::after(&life);
+        if !stays_loaded {
+            check::nothing_is_loaded();
         }
     }
-    // A server finalizes also what has failed to initialize.
-    for instance in instances {
-        unload(instance, library::instance_finalize, "ModelInstanceFinalize");
-        objects::remove::<ModelInstance>(objects::as_pointer::<u8>(instance), "the end of an instance");
+
+    /// The last life is over.
+    pub fn end(mut self) {
+        faults::plan(None);
+        self.unload();
+        check::nothing_is_loaded();
     }
-    if let Some(model) = model {
-        unload(model, library::model_finalize, "ModelFinalize");
-        objects::remove::<Model>(objects::as_pointer::<u8>(model), "the end of the model");
+
+    fn start(&mut self) {
+        if self.started.is_some() {
+            return;
+        }
+        make_no_errors(self.errors == Errors::NeverMade);
+        self.server = Server::new(&self.scenario);
+        if self.scenario.part == Part::Start {
+            faults::arm();
+        }
+        let started = library::initialize(self.server.backend).is_ok();
+        let attributes = objects::add(Arc::new(Attribute));
+        // A server asks only a backend that has started.
+        if started {
+            let _ = library::attributes(self.server.backend, attributes);
+        }
+        objects::remove::<Attribute>(objects::as_pointer::<u8>(attributes), "the end of the attributes");
+        make_no_errors(self.errors != Errors::Made);
+        self.started = Some(started);
     }
-    unload(server.backend, library::finalize, "Finalize");
-    objects::remove::<Backend>(objects::as_pointer::<u8>(server.backend), "the end of the backend");
-    objects::remove::<Message>(objects::as_pointer::<u8>(server.config), "the end of the backend");
-    faults::disarm();
-    check::after(&life);
+
+    fn load(&mut self) {
+        if self.model.is_some() || self.started != Some(true) || self.scenario.part == Part::Start {
+            return;
+        }
+        if self.scenario.part == Part::Load {
+            faults::arm();
+        }
+        let model = self.server.new_model(&self.scenario);
+        self.model = Some((model, library::model_initialize(model).is_ok()));
+    }
+
+    /// A server finalizes also what has failed to initialize.
+    fn unload(&mut self) {
+        if let Some((model, _)) = self.model.take() {
+            unload(model, library::model_finalize, "ModelFinalize");
+            objects::remove::<Model>(objects::as_pointer::<u8>(model), "the end of the model");
+        }
+        if self.started.take().is_some() {
+            unload(self.server.backend, library::finalize, "Finalize");
+            objects::remove::<Backend>(
+                objects::as_pointer::<u8>(self.server.backend),
+                "the end of the backend",
+            );
+            objects::remove::<Message>(
+                objects::as_pointer::<u8>(self.server.config),
+                "the end of the backend",
+            );
+        }
+    }
 }
 
 /// The server's own part in unloading always succeeds, so a Finalize has no reason to fail.
