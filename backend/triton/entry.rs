@@ -16,7 +16,7 @@ use super::error::{Code, Error, Result, check, to_raw};
 use super::model::{BackendHandle, ModelHandle};
 use super::panics::guard;
 use super::request::Request;
-use super::states::{borrow, hand_out, take_back};
+use super::states::{borrow, borrow_last, hand_out, take_back};
 use super::unanswered::Call;
 use super::{clock, panics, server_log, spare};
 use crate::few::Few;
@@ -359,8 +359,8 @@ pub unsafe fn instance_finalize<B: Backend>(
 ) -> *mut TRITONSERVER_Error {
     to_raw(guard(|| {
         // SAFETY: the state is not taken back before the end of the block. The server calls this also for an instance
-        // whose Initialize has failed and said why; there is no state then.
-        if let Ok(kept) = unsafe { borrow::<_, Kept<B::Instance>>(instance) } {
+        // whose Initialize has failed and said why; there may be no state then.
+        if let Some(kept) = unsafe { borrow_last::<_, Kept<B::Instance>>(instance) } {
             B::finish(&kept.instance);
             kept.unreleased.wait_for_none();
         }

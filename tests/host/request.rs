@@ -140,7 +140,7 @@ pub struct Request {
 
 impl Request {
     /// Makes a request; returns its handle, too.
-    pub fn new(number: usize, asked: Asked) -> (Arc<Record>, usize) {
+    pub fn arrive(number: usize, asked: Asked) -> (Arc<Record>, usize) {
         let a: Vec<f32> = (0..asked.rows * 4).map(|at| (number * 7 + at) as f32 / 2.0).collect();
         let b: Vec<i32> = (0..asked.rows * 6).map(|at| (number * 5 + at) as i32 - 9).collect();
         let rows = asked.rows as i64;

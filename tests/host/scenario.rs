@@ -363,7 +363,7 @@ fn traffic(scenario: &Scenario, instances: &[usize]) -> Vec<Arc<Record>> {
 
 /// Hands requests over. What Execute returns an error for, the server answers and takes back itself.
 fn execute(instance: usize, asked: &[Asked], first: usize) -> (Vec<Arc<Record>>, Result<(), String>) {
-    let made = asked.iter().enumerate().map(|(at, asked)| Request::new(first + at, asked.clone()));
+    let made = asked.iter().enumerate().map(|(at, asked)| Request::arrive(first + at, asked.clone()));
     let (records, handles): (Vec<_>, Vec<_>) = made.unzip();
     let returned = library::execute(instance, &handles);
     if let Err(error) = &returned {
