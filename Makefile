@@ -73,7 +73,7 @@ test: build $(INCEPTION) $(TEST_MODELS) ## runs all tests against a real server
 	@echo "Testing"
 	@cargo test --release --workspace --doc $(ARGS)
 	@cargo test --release --workspace --exclude tensorflow_latency --lib --bins --tests $(ARGS)
-	@cargo test --release --lib --test structure --test host $(ARGS)
+	@cargo test --release --lib --test structure $(ARGS)
 	@TL_BATCHING=adaptive cargo test --release --test integration $(ARGS)
 	@cargo test --release --test integration $(ARGS)
 

@@ -7,8 +7,6 @@ use std::process::Command;
 const COMMIT: &str = "TENSORFLOW_LATENCY_COMMIT";
 
 fn main() {
-    // The test `host` shows the functions of a server to the library that it opens. To the other tests it does nothing.
-    println!("cargo:rustc-link-arg-tests=-rdynamic");
     // Each commit and checkout writes there. A file that is missing would mean a new build each time. Git
     // knows the place: in a second work tree it is not below this folder.
     let log = git(&["rev-parse", "--git-path", "logs/HEAD"]);

@@ -23,8 +23,12 @@ export RUSTFLAGS="-Zsanitizer=$sanitizer"
 export CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 CARGO_PROFILE_RELEASE_OPT_LEVEL=1
 built=$CARGO_TARGET_DIR/$target/release
 echo "Building for the sanitizer: $sanitizer"
-cargo +nightly build --quiet --release --target "$target" -Zbuild-std --lib --example stand_in_tensorflow
-program=$(cargo +nightly test --release --target "$target" -Zbuild-std --test host --no-run --message-format=json |
+in_release() {
+  cargo +nightly "$@" --release --target "$target" -Zbuild-std
+}
+in_release build --quiet -p tensorflow_latency --lib
+in_release build --quiet -p triton-host --example stand_in_tensorflow
+program=$(in_release test --quiet -p triton-host --test host --no-run --message-format=json |
   sed -n 's/.*"executable":"\([^"]*\/host-[^"]*\)".*/\1/p')
 
 export TL_BACKEND="$built/libtriton_tensorflow_latency.so"

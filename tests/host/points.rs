@@ -237,7 +237,7 @@ pub fn try_all(name: &str) {
     assert!(
         count == 0,
         "{count} violations, {} shown:\n{}\nTo try one of these points alone: {ONLY}=POINT TL_HOST_LOG=1 cargo test \
-         --release --test host {name} -- --exact --nocapture; the backend's log is then in {}",
+         --release -p triton-host {name} -- --exact --nocapture; the backend's log is then in {}",
         violations.len(),
         violations.join("\n"),
         work_folder().display()
