@@ -2,7 +2,8 @@
 
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::ptr;
-use std::sync::{Arc, mpsc};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -16,6 +17,24 @@ use crate::{fail, set};
 
 /// So long an execution may use its inputs after its run.
 const LINGERS: Duration = Duration::from_micros(200);
+
+type Job = Box<dyn FnOnce() + Send>;
+
+/// Threads that execute, for the life of the process. (ThreadSanitizer does not see how the C library takes the memory of
+/// threads back that end detached.)
+static POOL: LazyLock<[mpsc::Sender<Job>; 2]> = LazyLock::new(|| {
+    [(); 2].map(|()| {
+        let (sender, jobs) = mpsc::channel::<Job>();
+        thread::spawn(move || jobs.into_iter().for_each(|job| job()));
+        sender
+    })
+});
+
+fn in_the_pool(job: Job) {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    let next = NEXT.fetch_add(1, Ordering::Relaxed) % POOL.len();
+    POOL[next].send(job).expect("its threads do not end");
+}
 
 /// A session of a graph, which it keeps.
 struct Session(#[allow(dead_code)] Arc<Graph>);
@@ -108,12 +127,12 @@ pub unsafe extern "C" fn TF_SessionRun(
         (fed, wanted)
     };
     let (sender, receiver) = mpsc::channel();
-    thread::spawn(move || {
+    in_the_pool(Box::new(move || {
         let computed: Result<Vec<Tensor>, String> = wanted.iter().map(|kind| compute(kind, &fed)).collect();
         let _ = sender.send(computed);
         thread::sleep(LINGERS);
         drop(fed);
-    });
+    }));
     match receiver.recv().expect("the thread answers") {
         Ok(computed) => {
             for (at, tensor) in computed.into_iter().enumerate() {
