@@ -174,7 +174,7 @@ bindings: $(READY) cargo ## generates the committed bindings from the headers of
 	@UPDATE_BINDINGS=1 cargo test --quiet $(BINDINGS) --test bindings
 
 # Miri interprets; the component is not part of every toolchain.
-check-deep: cargo ## what takes long: all orders of the queue's threads (loom), a million histories of it, Miri (30 minutes)
+check-deep: build $(TEST_MODELS) ## what takes long: all orders of the queue's threads (loom), a million histories of it, Miri, sanitizers (an hour)
 	@echo "All orders of what the threads of the queue do, with up to 2 preemptions"
 	@RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/loom LOOM_MAX_PREEMPTIONS=2 \
 	  cargo test --release --lib batching::tests::orders $(ARGS)
@@ -183,6 +183,8 @@ check-deep: cargo ## what takes long: all orders of the queue's threads (loom), 
 	@if cargo miri --version >/dev/null 2>&1; then \
 	  echo "Miri"; PROPTEST_CASES=4 MIRIFLAGS=-Zmiri-disable-isolation cargo miri test --lib batching::tests::policy; \
 	else echo "Miri was not run: this toolchain has no such component"; fi
+	@sh tools/sanitize_host.sh address
+	@sh tools/sanitize_host.sh thread
 
 check-docs: build $(READY) $(INCEPTION) ## runs the commands in README and guides, checks links and lists of settings
 	@$(VENV)/bin/python tools/check_docs.py $(ARGS)

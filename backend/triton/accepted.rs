@@ -1,7 +1,7 @@
 //! Requests that the backend has taken over from the server, until they are released.
 
 use std::cell::OnceCell;
-use std::ptr;
+use std::ptr::{self, NonNull};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use triton_sys::{
@@ -10,7 +10,11 @@ use triton_sys::{
 };
 
 use super::api::{api, frequent};
-use super::error::{Error, Result, check};
+use super::error::{Result, check, not_null};
+
+/// How often a call is made without which the server would wait for the request for ever: for a response, and for the
+/// release.
+pub(super) const ATTEMPTS: usize = 3;
 
 /// How many requests of an instance the server does not have back yet.
 #[derive(Default)]
@@ -62,10 +66,19 @@ impl Drop for Release {
     fn drop(&mut self) {
         let flags = TRITONSERVER_RequestReleaseFlag::TRITONSERVER_REQUEST_RELEASE_ALL.0;
         if !self.raw.is_null() {
-            // SAFETY: the request is ours until this call, which gives it back. It comes once: the owner of the request
-            // and those it lends memory to share one `Release`.
-            if let Err(error) = check(unsafe { api().TRITONBACKEND_RequestRelease(self.raw, flags) }) {
-                log::error!("the server did not take a request back: {error}");
+            // With an error the request is not released, and stays ours.
+            for left in (0..ATTEMPTS).rev() {
+                // SAFETY: the request is ours until the call that succeeds, which gives it back and is the last one. The
+                // owner of the request and those it lends memory to share one `Release`.
+                match check(unsafe { api().TRITONBACKEND_RequestRelease(self.raw, flags) }) {
+                    Ok(()) => break,
+                    Err(error) if left > 0 => {
+                        log::debug!("the server takes no request back, asked again: {error}")
+                    }
+                    Err(error) => {
+                        log::error!("the server did not take a request back in {ATTEMPTS} attempts: {error}");
+                    }
+                }
             }
         }
         self.unreleased.remove();
@@ -123,10 +136,7 @@ impl Accepted {
         let mut response = ptr::null_mut();
         // SAFETY: the request is ours (see `new`); the result is written to our variable.
         check(unsafe { (frequent().TRITONBACKEND_ResponseNew)(&mut response, self.raw) })?;
-        if response.is_null() {
-            return Err(Error::internal("the server reported success and returned no response"));
-        }
-        Ok(response)
+        not_null(response, "response").map(NonNull::as_ptr)
     }
 
     /// What keeps the request unreleased for as long as somebody reads its memory.

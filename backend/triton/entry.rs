@@ -16,7 +16,7 @@ use super::error::{Code, Error, Result, check, to_raw};
 use super::model::{BackendHandle, ModelHandle};
 use super::panics::guard;
 use super::request::Request;
-use super::states::{borrow, hand_out, take_back};
+use super::states::{borrow, borrow_last, hand_out, take_back};
 use super::unanswered::Call;
 use super::{clock, panics, server_log, spare};
 use crate::few::Few;
@@ -258,22 +258,29 @@ pub unsafe fn instance_execute<B: Backend>(
     count: u32,
 ) -> *mut TRITONSERVER_Error {
     let arrival = clock::now_ns();
+    // SAFETY: the server passes `count` requests.
+    let raw = unsafe { std::slice::from_raw_parts(requests, count as usize) };
+    let take = |unreleased: &Arc<Unreleased>| -> Few<Request> {
+        // From here on they are ours: a `Request` sees to it that it is answered and released, whatever happens.
+        // SAFETY: the server gives the requests up when the result is success, and only those are returned with an error
+        // that are neither answered nor released (`give_back`). The instance is valid until `instance_finalize` returns,
+        // which waits for `unreleased`, or until this call returns, before which they are released.
+        raw.iter().map(|&request| unsafe { Request::new(request, instance, arrival, unreleased) }).collect()
+    };
     // Until here the requests are the server's: an error gives every one of them that answer.
     // SAFETY: the instance is valid, and its state lives until `instance_finalize`.
     let kept = match guard(|| unsafe { state_of::<B>(instance) }) {
         Ok(kept) => kept,
-        Err(error) => return error.into_raw(),
+        Err(error) => {
+            let raw = error.clone().into_raw();
+            if raw.is_null() {
+                // Which is success: nobody else sees to the requests then.
+                take(&Arc::default()).into_iter().for_each(|request| drop(request.fail(error.clone())));
+            }
+            return raw;
+        }
     };
-    // SAFETY: the server passes `count` requests.
-    let raw = unsafe { std::slice::from_raw_parts(requests, count as usize) };
-    // From here on they are ours: a `Request` sees to it that it is answered and released, whatever happens.
-    // SAFETY: the server gives the requests up when the result is success, and only those are returned with an error
-    // that are neither answered nor released (`give_back`). The instance is valid until `instance_finalize` returns,
-    // which waits for `unreleased`.
-    let requests = raw
-        .iter()
-        .map(|&request| unsafe { Request::new(request, instance, arrival, &kept.unreleased) })
-        .collect();
+    let requests = take(&kept.unreleased);
     let call = Call::begin();
     let executed = guard(|| {
         B::execute(&kept.instance, requests);
@@ -352,8 +359,8 @@ pub unsafe fn instance_finalize<B: Backend>(
 ) -> *mut TRITONSERVER_Error {
     to_raw(guard(|| {
         // SAFETY: the state is not taken back before the end of the block. The server calls this also for an instance
-        // whose Initialize has failed and said why; there is no state then.
-        if let Ok(kept) = unsafe { borrow::<_, Kept<B::Instance>>(instance) } {
+        // whose Initialize has failed and said why; there may be no state then.
+        if let Some(kept) = unsafe { borrow_last::<_, Kept<B::Instance>>(instance) } {
             B::finish(&kept.instance);
             kept.unreleased.wait_for_none();
         }
@@ -380,9 +387,11 @@ pub unsafe fn finalize<B: Backend>(backend: *mut TRITONBACKEND_Backend) -> *mut 
     if !is_loaded() {
         return ptr::null_mut();
     }
-    to_raw(guard(|| {
+    let result = to_raw(guard(|| {
         // SAFETY: the server calls nothing else for the backend any more, and its models are gone.
         drop(unsafe { take_back::<_, B>(backend) });
         Ok(())
-    }))
+    }));
+    spare::delete();
+    result
 }

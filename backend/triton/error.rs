@@ -2,7 +2,7 @@
 
 use std::ffi::{CStr, CString};
 use std::fmt;
-use std::ptr;
+use std::ptr::{self, NonNull};
 
 use triton_sys::{TRITONSERVER_Error, TRITONSERVER_Error_Code};
 
@@ -140,6 +140,21 @@ pub(super) fn c_string(text: &str) -> CString {
 #[inline]
 pub(super) fn check(raw: *mut TRITONSERVER_Error) -> Result<()> {
     if raw.is_null() { Ok(()) } else { Err(take(raw)) }
+}
+
+/// What a call returned that has reported success.
+///
+/// # Errors
+/// It is null. Nothing may be done with that but to look at it.
+#[inline]
+pub(super) fn not_null<T>(raw: *mut T, what: &str) -> Result<NonNull<T>> {
+    NonNull::new(raw).ok_or_else(|| returned_null(what))
+}
+
+#[cold]
+#[inline(never)]
+fn returned_null(what: &str) -> Error {
+    Error::internal(format!("the server reported success and returned no {what}"))
 }
 
 /// The server's error as ours; it is deleted.

@@ -10,7 +10,7 @@ use triton_sys::{
 };
 
 use super::api::api;
-use super::error::{Error, Result, c_string, check};
+use super::error::{Error, Result, c_string, check, not_null};
 
 /// The gauges of one name; each of its [`Gauge`]s has labels of its own.
 pub struct GaugeFamily(*mut TRITONSERVER_MetricFamily);
@@ -39,6 +39,7 @@ impl GaugeFamily {
                 help.as_ptr(),
             )
         })?;
+        not_null(family, "family of metrics")?;
         Ok(Arc::new(Self(family)))
     }
 }
@@ -89,17 +90,20 @@ impl Gauge {
             })
             .collect();
         let mut raw = ptr::null_mut();
-        // SAFETY: family and labels are valid during the call, which copies the labels; each
-        // label is deleted once.
-        let made = unsafe {
+        let made = if labels.iter().any(|label| label.is_null()) {
+            Err(Error::internal("the server makes no label of a metric"))
+        } else {
             let mut pointers = labels.clone();
-            let made = check(new(&mut raw, family.0, pointers.as_mut_ptr(), pointers.len() as u64));
-            for &label in &labels {
-                label_delete(label.cast_mut());
-            }
-            made
+            // SAFETY: family and labels are valid during the call, which copies the labels.
+            check(unsafe { new(&mut raw, family.0, pointers.as_mut_ptr(), pointers.len() as u64) })
         };
-        made.map(|()| Self { raw, _family: Arc::clone(family) })
+        for label in labels.into_iter().filter(|label| !label.is_null()) {
+            // SAFETY: the label is ours, and is deleted once.
+            unsafe { label_delete(label.cast_mut()) };
+        }
+        made?;
+        not_null(raw, "metric")?;
+        Ok(Self { raw, _family: Arc::clone(family) })
     }
 
     /// Sets its value.

@@ -10,7 +10,7 @@ use triton_sys::{
 };
 
 use super::api::api;
-use super::error::{Error, Result, check, string};
+use super::error::{Error, Result, check, not_null, string};
 
 /// The configuration version this project reads.
 const CONFIG_VERSION: u32 = 1;
@@ -36,6 +36,7 @@ impl BackendHandle<'_> {
         // SAFETY: the handle is valid (see `new`); the string belongs to it and is copied at once.
         unsafe {
             check(api().TRITONBACKEND_BackendName(self.raw, &mut name))?;
+            not_null(name.cast_mut(), "name of the backend")?;
             Ok(string(name))
         }
     }
@@ -46,6 +47,7 @@ impl BackendHandle<'_> {
         // SAFETY: the handle is valid; the message belongs to the backend and is not deleted here.
         unsafe {
             check(api().TRITONBACKEND_BackendConfig(self.raw, &mut message))?;
+            not_null(message, "configuration of the backend")?;
             json(message, "the backend's configuration")
         }
     }
@@ -57,6 +59,7 @@ impl BackendHandle<'_> {
         // SAFETY: as in `name`.
         let folder = unsafe {
             check(api().TRITONBACKEND_BackendArtifacts(self.raw, &mut kind, &mut location))?;
+            not_null(location.cast_mut(), "folder of the backend")?;
             string(location)
         };
         filesystem(kind, folder, "the backend's folder")
@@ -83,6 +86,7 @@ impl ModelHandle<'_> {
         // SAFETY: the handle is valid (see `new`); the string belongs to it and is copied at once.
         unsafe {
             check(api().TRITONBACKEND_ModelName(self.raw, &mut name))?;
+            not_null(name.cast_mut(), "name of the model")?;
             Ok(string(name))
         }
     }
@@ -102,6 +106,8 @@ impl ModelHandle<'_> {
         // SAFETY: as in `name`.
         let folder = unsafe {
             check(api().TRITONBACKEND_ModelRepository(self.raw, &mut kind, &mut location))?;
+            // An empty path would be the server's working directory.
+            not_null(location.cast_mut(), "folder of the model")?;
             string(location)
         };
         filesystem(kind, folder, "the model's folder")
@@ -114,6 +120,7 @@ impl ModelHandle<'_> {
         // deleted, and delete once.
         unsafe {
             check(api().TRITONBACKEND_ModelConfig(self.raw, CONFIG_VERSION, &mut message))?;
+            not_null(message, "configuration of the model")?;
             let config = json(message, "the model's configuration");
             check(api().TRITONSERVER_MessageDelete(message))?;
             config
@@ -143,6 +150,7 @@ impl ModelHandle<'_> {
                 text.as_ptr().cast(),
                 text.len(),
             ))?;
+            not_null(message, "message")?;
             let set = check(api().TRITONBACKEND_ModelSetConfig(self.raw, CONFIG_VERSION, message));
             check(api().TRITONSERVER_MessageDelete(message))?;
             set

@@ -16,9 +16,9 @@ use triton_sys::{
     TRITONSERVER_DataType, TRITONSERVER_Error, TRITONSERVER_MemoryType, TRITONSERVER_ResponseCompleteFlag,
 };
 
-use super::accepted::{Accepted, Release, Unreleased};
+use super::accepted::{ATTEMPTS, Accepted, Release, Unreleased};
 use super::api::{api, frequent};
-use super::error::{Error, Result, check};
+use super::error::{Error, Result, check, not_null};
 use super::statistics::{Stamps, report_execution, report_request};
 use super::{clock, panics, unanswered};
 
@@ -110,6 +110,7 @@ impl Request {
         // released. The other results are written to our variables.
         unsafe {
             check((frequent().TRITONBACKEND_RequestInput)(self.raw(), name.as_ptr(), &mut raw))?;
+            not_null(raw, "input")?;
             check((frequent().TRITONBACKEND_InputProperties)(
                 raw,
                 ptr::null_mut(),
@@ -119,7 +120,12 @@ impl Request {
                 ptr::null_mut(),
                 &mut buffer_count,
             ))?;
-            let shape = if rank == 0 { &[][..] } else { std::slice::from_raw_parts(shape, rank as usize) };
+            let shape = if rank == 0 {
+                &[][..]
+            } else {
+                not_null(shape.cast_mut(), "shape")?;
+                std::slice::from_raw_parts(shape, rank as usize)
+            };
             Ok(Input { raw, datatype, shape, buffer_count, request: self })
         }
     }
@@ -161,9 +167,6 @@ impl Drop for Request {
         }
     }
 }
-
-/// How often a response is asked for before its request counts as one that cannot be answered.
-const ATTEMPTS: usize = 3;
 
 fn fail(accepted: Accepted, error: Error) -> Answered {
     log::debug!("a request failed: {error}");
@@ -324,6 +327,9 @@ impl<'r> Input<'r> {
         })?;
         if memory == TRITONSERVER_MemoryType::TRITONSERVER_MEMORY_GPU {
             return Err(in_gpu(device));
+        }
+        if size > 0 {
+            not_null(base.cast_mut(), "memory of an input")?;
         }
         Ok(InputBuffer { base: base.cast(), size: size as usize, request: self.request })
     }

@@ -8,7 +8,7 @@ use triton_sys::{TRITONBACKEND_Response, TRITONSERVER_DataType, TRITONSERVER_Mem
 
 use super::accepted::Accepted;
 use super::api::{api, frequent};
-use super::error::{Error, Result, check};
+use super::error::{Error, Result, check, not_null};
 use super::request::{Answered, Request, delete, send};
 use super::statistics::Stamps;
 
@@ -84,6 +84,7 @@ impl Response {
                 shape.as_ptr(),
                 shape.len() as u32,
             ))?;
+            not_null(output, "output")?;
             check((frequent().TRITONBACKEND_OutputBuffer)(
                 output,
                 &mut base,
@@ -94,6 +95,9 @@ impl Response {
         }
         if memory == TRITONSERVER_MemoryType::TRITONSERVER_MEMORY_GPU {
             return Err(wanted_in_gpu(name, device));
+        }
+        if byte_size > 0 {
+            not_null(base, "memory for an output")?;
         }
         Ok(OutputBuffer { base: base.cast(), size: byte_size, _response: PhantomData })
     }

@@ -27,16 +27,22 @@ unsafe impl Send for Spare {}
 
 #[derive(Default)]
 struct Spares {
-    /// For calls that only read it, over and over; never deleted.
+    /// For calls that only read it, over and over.
     to_lend: Option<Spare>,
     /// For the server to keep.
     to_give: Vec<Spare>,
+    /// The backends that the server runs with this library.
+    backends: usize,
 }
 
-static SPARES: Mutex<Spares> = Mutex::new(Spares { to_lend: None, to_give: Vec::new() });
+static SPARES: Mutex<Spares> = Mutex::new(Spares { to_lend: None, to_give: Vec::new(), backends: 0 });
+
+fn lock() -> MutexGuard<'static, Spares> {
+    SPARES.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 fn spares() -> MutexGuard<'static, Spares> {
-    let mut spares = SPARES.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut spares = lock();
     spares.to_lend = spares.to_lend.take().or_else(new);
     while spares.to_give.len() < TO_GIVE {
         let Some(spare) = new() else { break };
@@ -51,9 +57,25 @@ fn new() -> Option<Spare> {
     NonNull::new(unsafe { api().TRITONSERVER_ErrorNew(code, TEXT.as_ptr()) }).map(Spare)
 }
 
-/// Makes them, as far as the server does.
+/// A backend begins: makes them, as far as the server does.
 pub(super) fn make() {
-    drop(spares());
+    spares().backends += 1;
+}
+
+/// A backend has ended, and makes no further call. With the last one they are deleted.
+pub(super) fn delete() {
+    let mut spares = lock();
+    spares.backends = spares.backends.saturating_sub(1);
+    if spares.backends > 0 {
+        return;
+    }
+    let left = spares.to_lend.take().into_iter().chain(std::mem::take(&mut spares.to_give));
+    let left: Vec<Spare> = left.collect();
+    drop(spares);
+    for spare in left {
+        // SAFETY: it was made in `new` and not given away, and no call reads it: those of all backends have returned.
+        unsafe { api().TRITONSERVER_ErrorDelete(spare.0.as_ptr()) };
+    }
 }
 
 /// One that stays the backend's, for a call that reads it; null if the server has never made one.

@@ -17,6 +17,9 @@ use super::error::{Error, Result, check};
 struct State {
     kind: TypeId,
     address: usize,
+    /// Whether the server has said that it does not keep it. It may have the pointer all the same, and use it if it does
+    /// not know that the Initialize has failed; so the state stays until the Finalize, which comes also then.
+    is_refused: bool,
 }
 
 /// The states by the addresses of their handles. A handle is the server's until its Finalize returns, so no two have the
@@ -27,22 +30,19 @@ fn states() -> MutexGuard<'static, BTreeMap<usize, State>> {
     STATES.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Gives the server a state to keep for `handle`; `set` tells it the pointer. On an error the state is dropped, and the
-/// server's pointer, if it has one, is never looked at.
+/// Gives the server a state to keep for `handle`; `set` tells it the pointer. On an error nobody is lent the state, and it
+/// stays where it is until it is taken back.
 pub(super) fn hand_out<H, T: Send + Sync + 'static>(
     handle: *mut H,
     state: T,
     set: impl FnOnce(*mut c_void) -> *mut TRITONSERVER_Error,
 ) -> Result<()> {
     let state = Box::into_raw(Box::new(state));
-    if let Err(error) = check(set(state.cast())) {
-        // SAFETY: it was made above, is not noted, and so nobody else frees or borrows it.
-        drop(unsafe { Box::from_raw(state) });
-        return Err(error);
-    }
-    let kept = State { kind: TypeId::of::<T>(), address: state.expose_provenance() };
+    let set = check(set(state.cast()));
+    let kept =
+        State { kind: TypeId::of::<T>(), address: state.expose_provenance(), is_refused: set.is_err() };
     states().insert(handle.addr(), kept);
-    Ok(())
+    set
 }
 
 /// Lends the state of `handle`.
@@ -53,7 +53,7 @@ pub(super) fn hand_out<H, T: Send + Sync + 'static>(
 /// # Safety
 /// The state is not taken back during `'a`.
 pub(super) unsafe fn borrow<'a, H, T: Send + Sync + 'static>(handle: *mut H) -> Result<&'a T> {
-    let state = find::<T>(states().get(&handle.addr()));
+    let state = find::<T>(states().get(&handle.addr()).filter(|state| !state.is_refused));
     // SAFETY: what is noted is a box of this type that only `take_back` frees, which the caller excludes; it is shared
     // among threads as `T: Sync` allows.
     state.map(|state| unsafe { &*state }).ok_or_else(|| {
@@ -64,7 +64,17 @@ pub(super) unsafe fn borrow<'a, H, T: Send + Sync + 'static>(handle: *mut H) -> 
     })
 }
 
-/// Takes the state of `handle` back. There is none if its Initialize failed.
+/// As [`borrow`], also where the server has refused the state.
+///
+/// # Safety
+/// As for [`borrow`].
+pub(super) unsafe fn borrow_last<'a, H, T: Send + Sync + 'static>(handle: *mut H) -> Option<&'a T> {
+    let state = find::<T>(states().get(&handle.addr()));
+    // SAFETY: as in `borrow`.
+    state.map(|state| unsafe { &*state })
+}
+
+/// Takes the state of `handle` back. There is none if its Initialize failed before it was made.
 ///
 /// # Safety
 /// Nothing that [`borrow`] lent of it, or the server's pointer, is used any more.
@@ -112,6 +122,22 @@ mod tests {
         // SAFETY: there is nothing to lend.
         let error = unsafe { borrow::<_, Arc<i32>>(handle) }.unwrap_err();
         assert!(error.message.contains("its Initialize failed"), "{error}");
+    }
+
+    #[test]
+    fn a_state_that_the_server_refuses_is_lent_to_nobody_and_stays_until_it_is_taken_back() {
+        let (_memory, handle) = handle();
+        let state = Arc::new(5);
+        hand_out(handle, Arc::clone(&state), |_| ptr::null_mut()).unwrap();
+        // As after an error, which only a server can make.
+        states().get_mut(&handle.addr()).expect("it was noted").is_refused = true;
+        // SAFETY: it is taken back below.
+        assert!(unsafe { borrow::<_, Arc<i32>>(handle) }.is_err());
+        // SAFETY: as above.
+        assert!(unsafe { borrow_last::<_, Arc<i32>>(handle) }.is_some());
+        // SAFETY: nothing is borrowed.
+        assert!(unsafe { take_back::<_, Arc<i32>>(handle) }.is_some());
+        assert_eq!(Arc::strong_count(&state), 1, "it was dropped");
     }
 
     #[test]

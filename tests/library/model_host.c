@@ -172,9 +172,10 @@ void *TRITONBACKEND_RequestOutputName(Request *of, unsigned index, const char **
 void *TRITONBACKEND_RequestRelease(Request *of, unsigned flags)
 {
   (void)flags;
-  char fault = due("RequestRelease");
+  /* With an error the request is not released. */
+  if (due("RequestRelease")) return PLANTED("RequestRelease");
   __atomic_add_fetch(&of->releases, 1, __ATOMIC_SEQ_CST);
-  return fault ? PLANTED("RequestRelease") : NULL;
+  return NULL;
 }
 
 void *TRITONBACKEND_ResponseNew(Response **response, Request *request)
