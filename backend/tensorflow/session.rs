@@ -13,11 +13,11 @@ use super::inspect::{self, Objection};
 use super::origin::Origin;
 use super::process;
 use super::proto::config::ConfigProto;
-use super::raw_session::RawSession;
 use super::run_options::RunOptions;
 use super::saved_model::{self, Loaded};
 use super::settings;
 use super::tensor::{RawTensor, Tensor};
+use super::variables::ModelSession;
 use crate::config::Threads;
 use crate::few::Few;
 use crate::triton::{Error, Result};
@@ -43,7 +43,7 @@ pub struct Options<'a> {
 /// A loaded SavedModel, ready to run; shared by all instances of a model.
 #[derive(Debug)]
 pub struct Session {
-    session: RawSession,
+    session: ModelSession,
     /// The signature's inputs, sorted by name.
     pub inputs: Vec<Endpoint>,
     /// The signature's outputs, sorted by name.

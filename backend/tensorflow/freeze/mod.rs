@@ -29,6 +29,7 @@ use super::raw_session::RawSession;
 use super::run_options::RunOptions;
 use super::saved_model::Loaded;
 use super::tensor::{Tensor, byte_size};
+use super::variables::{HANDLE, ModelSession};
 use model::{LARGE, Model};
 
 /// Bytes of values that become constants: while the optimizer works, there are up to some ten copies of them.
@@ -101,7 +102,7 @@ pub fn freeze(loaded: &Loaded, config: &ConfigProto, hold: bool) -> Result<Optio
     if has(&["Variable", "VariableV2"]) {
         return Err("they are TensorFlow 1's reference variables".into());
     }
-    if !has(&["VarHandleOp"]) {
+    if !has(&[HANDLE]) {
         return Ok(None);
     }
     if let Some(objection) = inspect::risk(graph, inputs, outputs) {
@@ -155,7 +156,7 @@ pub fn freeze(loaded: &Loaded, config: &ConfigProto, hold: bool) -> Result<Optio
     }
     let Model { definition, inputs: new_inputs, outputs: new_outputs, held } = model;
     let (definition, stored) = optimised::servable(definition, held, values)?;
-    let session = open(definition, &without_optimizer(config))?;
+    let session = ModelSession::new(open(definition, &without_optimizer(config))?);
     values::store(&stored, &session)?;
     drop(stored);
     run(&session, new_inputs.iter().zip(&zeros), &new_outputs, RunOptions::PATIENT)
