@@ -19,7 +19,9 @@ pub unsafe fn release_pages(start: NonNull<u8>, len: usize) {
     // SAFETY: asks for a number only.
     let Ok(page @ 1..) = usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }) else { return };
     let before = start.as_ptr().align_offset(page);
-    let Some(len) = len.checked_sub(before).map(|len| len - len % page).filter(|&len| len > 0) else { return };
+    let Some(len) = len.checked_sub(before).map(|len| len - len % page).filter(|&len| len > 0) else {
+        return;
+    };
     // SAFETY: these pages are wholly within the bytes, and the caller lets go of what is in them. A refusal changes nothing.
     unsafe { libc::madvise(start.as_ptr().add(before).cast(), len, libc::MADV_DONTNEED) };
 }

@@ -63,8 +63,9 @@ pub fn load(folder: &Path, tags: &str, signature: &str, config: &ConfigProto) ->
 
 /// TensorFlow loads a SavedModel without the values of its variables all the same, and then every run fails.
 fn check_variables(folder: &Path, graph: &Graph) -> Result<()> {
-    let variable =
-        graph.operations().find(|operation| [variables::HANDLE, "VariableV2"].contains(&&*operation.op_type()));
+    let variable = graph
+        .operations()
+        .find(|operation| [variables::HANDLE, "VariableV2"].contains(&&*operation.op_type()));
     match variable {
         Some(variable) if !has_variables(folder) => Err(Error::new(
             Code::NotFound,

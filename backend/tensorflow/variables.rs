@@ -93,13 +93,14 @@ pub fn add_reads(graph: &Graph, variables: &[Handle], suffix: &str) -> Result<Ve
     Ok(reads.into_iter().map(|read| (read, 0)).collect())
 }
 
-/// Lets reading a variable be without a copy again. Once an operation has looked up rows of it (`ResourceGather`), each
+/// Lets variables of a session be read without a copy again. Once an operation has looked up rows of it (`ResourceGather`), each
 /// reading is a copy.
 ///
 /// # Errors
 /// TensorFlow is too old for this, or one of the variables has no value.
-pub fn read_without_copies(session: &RawSession, variables: &[Handle], suffix: &str) -> Result<(), String> {
+pub fn read_without_copies(session: &RawSession, suffix: &str) -> Result<(), String> {
     let graph = session.graph();
+    let variables = &Handle::all(graph)?;
     graph.op_def(SHARE).map_err(|e| e.to_string())?;
     let shares = add(graph, SHARE, variables, suffix, |_| BTreeMap::new())?;
     let targets = Targets::new(graph, shares.iter().map(String::as_str)).map_err(|e| e.message)?;
@@ -151,7 +152,7 @@ fn shared_values(session: &RawSession) -> Result<Vec<Tensor>, String> {
     if variables.is_empty() {
         return Ok(Vec::new());
     }
-    read_without_copies(session, &variables, "share_to_close")?;
+    read_without_copies(session, "share_to_close")?;
     let reads = add_reads(graph, &variables, "read_to_close")?;
     let reads = Outputs::new(graph, &reads).map_err(|e| e.message)?;
     let nothing = Outputs::new(graph, []).map_err(|e| e.message)?;

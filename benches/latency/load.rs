@@ -5,9 +5,7 @@ use std::time::Instant;
 
 use crate::results::Results;
 use crate::served::pictures;
-use crate::support::{
-    Options, SavedModel, Server, add_one_config, inception_config, inception_request,
-};
+use crate::support::{Options, SavedModel, Server, add_one_config, inception_config, inception_request};
 use crate::turns::{in_turn, median_by};
 
 /// The most that a load with `TF_FREEZE` at `auto` may take, as a ratio to one with `false`.
