@@ -122,7 +122,8 @@ impl Session {
     }
 
     fn new(loaded: Loaded) -> Result<Self> {
-        let Loaded { session, inputs, outputs, origin } = loaded;
+        let Loaded { mut session, inputs, outputs, origin } = loaded;
+        session.give_back_at_end();
         let objection = inspect::objection(session.graph(), &inputs, &outputs);
         let feeds = Outputs::new(session.graph(), inputs.iter().map(|input| &input.place))?;
         let mut fetched = Vec::new();

@@ -108,17 +108,24 @@ pub fn read_without_copies(session: &RawSession, suffix: &str) -> Result<(), Str
     session.execute(&nothing, [], &targets).map_err(|e| e.to_string())
 }
 
-/// The session of a model. When it is dropped, it is closed, and the memory of its variables goes back to the system, where
-/// nothing else uses it.
+/// The session of a model. When it is dropped, it is closed; and the memory of its variables goes back to the system, where that
+/// is wanted and nothing else uses it.
 pub struct ModelSession {
     // Dropped in this order.
     session: RawSession,
     memory: Memory,
+    gives_back: bool,
 }
 
 impl ModelSession {
     pub fn new(session: RawSession) -> Self {
-        Self { session, memory: Memory(Vec::new()) }
+        Self { session, memory: Memory(Vec::new()), gives_back: false }
+    }
+
+    /// Lets the memory go back when the session is dropped. That takes runs; of a session that is closed while a model is
+    /// loaded, the memory is used by the next one.
+    pub fn give_back_at_end(&mut self) {
+        self.gives_back = true;
     }
 }
 
@@ -133,7 +140,9 @@ impl Deref for ModelSession {
 impl Drop for ModelSession {
     fn drop(&mut self) {
         // A variable that has no value makes this fail for all. Their memory then stays with the allocator.
-        if let Ok(values) = shared_values(&self.session) {
+        if self.gives_back
+            && let Ok(values) = shared_values(&self.session)
+        {
             self.memory = Memory(values);
         }
     }

@@ -140,9 +140,7 @@ pub fn freeze(loaded: &Loaded, config: &ConfigProto, plan: Plan) -> Result<Optio
     if !has(&[HANDLE]) {
         return Ok(None);
     }
-    if let Some(objection) = inspect::risk(graph, inputs, outputs) {
-        return Err(objection.into());
-    }
+    let operations = inspect::count(graph, inputs, outputs)?;
     let definition = graph.definition().map_err(|e| format!("the graph cannot be read: {e}"))?;
     let definition: GraphDef = definition.decode().map_err(|e| format!("the graph cannot be read: {e}"))?;
     let roots: Vec<&str> = inputs.iter().chain(outputs).map(|endpoint| endpoint.place.0.as_str()).collect();
@@ -161,7 +159,7 @@ pub fn freeze(loaded: &Loaded, config: &ConfigProto, plan: Plan) -> Result<Optio
             names.push(name);
         }
     }
-    let reference = verify::ask(session, inputs, &fed, &fetched, plan.effort);
+    let reference = verify::ask(session, operations, inputs, &fed, &fetched, plan.effort);
     let tolerance = if plan.coarse || plan.bf16 { Tolerance::BF16 } else { Tolerance::of(&definition) };
     let mut values = values::read(&definition, &variables, session)?;
     let bytes = values.iter().map(|value| value.bytes().len()).sum();
