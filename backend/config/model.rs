@@ -10,7 +10,7 @@ use super::batching::Batching;
 use super::json::{self, is_set};
 use super::parameters::Parameters;
 use super::setting::Setting;
-use super::values::{InlineExecution, Step, Threads};
+use super::values::{Freeze, InlineExecution, Step, Threads};
 use crate::triton::{Error, Result};
 
 /// The SavedModel's folder within the version's folder, unless `default_model_filename` names another.
@@ -52,7 +52,7 @@ pub struct ModelConfig {
     /// Who makes the batches.
     pub batching: Batching,
     /// `TF_FREEZE`: variables become constants at load, where that can be done.
-    pub freeze: bool,
+    pub freeze: Freeze,
     /// The latency values go into the response's parameters too.
     pub latency_parameters: bool,
     /// All instances are of kind KIND_CPU.

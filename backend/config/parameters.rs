@@ -2,7 +2,7 @@
 
 use super::batching::BatchingParameters;
 use super::setting::Setting;
-use super::values::{InlineExecution, LATENCY_PARAMETERS, Step, Threads};
+use super::values::{Freeze, InlineExecution, LATENCY_PARAMETERS, Step, Threads};
 use crate::triton::{Error, Result};
 
 /// What the parameters say.
@@ -14,7 +14,7 @@ pub struct Parameters {
     pub signature: String,
     pub threads: Threads,
     pub inline: InlineExecution,
-    pub freeze: bool,
+    pub freeze: Freeze,
     pub test_panic: Option<Step>,
     /// The names of those that mean nothing here.
     pub unknown: Vec<String>,
@@ -29,7 +29,7 @@ impl Default for Parameters {
             signature: "serving_default".into(),
             threads: Threads::default(),
             inline: InlineExecution::default(),
-            freeze: true,
+            freeze: Freeze::default(),
             test_panic: None,
             unknown: Vec::new(),
         }
@@ -72,9 +72,11 @@ const PARAMETERS: [(&str, Set); 13] = [
     }),
     ("TF_FREEZE", |to, setting| {
         to.freeze = match setting.auto_or_boolean() {
-            Ok(None) => true,
-            Ok(Some(false)) => false,
-            _ => return Err(setting.wrong("auto or false")),
+            _ if setting.value.eq_ignore_ascii_case("verify") => Freeze::Verified,
+            Ok(None) => Freeze::Auto,
+            Ok(Some(true)) => Freeze::Unverified,
+            Ok(Some(false)) => Freeze::Never,
+            Err(_) => return Err(setting.wrong("auto, verify, true or false")),
         };
         Ok(())
     }),
@@ -143,7 +145,7 @@ mod tests {
             ("TF_NUM_INTER_THREADS", "1025", "to 1024, found '1025'"),
             ("TF_USE_PER_SESSION_THREADS", "", "expected true or false, found ''"),
             ("TF_RUN_IN_CALLING_THREAD", "maybe", "expected auto, true or false, found 'maybe'"),
-            ("TF_FREEZE", "true", "expected auto or false, found 'true'"),
+            ("TF_FREEZE", "maybe", "expected auto, verify, true or false, found 'maybe'"),
             ("test_panic", "never", "expected execute, gather or scatter"),
         ] {
             let error = read(name, value).unwrap_err().message;
@@ -153,9 +155,17 @@ mod tests {
     }
 
     #[test]
-    fn freezing_can_be_turned_off() {
-        assert!(Parameters::default().freeze);
-        for (value, expected) in [("auto", true), ("AUTO", true), ("false", false), ("Off", false)] {
+    fn freezing_can_be_verified_or_turned_off() {
+        assert_eq!(Parameters::default().freeze, Freeze::Auto);
+        for (value, expected) in [
+            ("auto", Freeze::Auto),
+            ("AUTO", Freeze::Auto),
+            ("verify", Freeze::Verified),
+            ("Verify", Freeze::Verified),
+            ("true", Freeze::Unverified),
+            ("false", Freeze::Never),
+            ("Off", Freeze::Never),
+        ] {
             assert_eq!(read("TF_FREEZE", value).unwrap().freeze, expected, "{value}");
         }
     }

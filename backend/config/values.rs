@@ -36,6 +36,21 @@ pub enum InlineExecution {
     Never,
 }
 
+/// `TF_FREEZE`: whether variables become constants at load, where that can be done, and whether the answers are compared with
+/// the SavedModel's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Freeze {
+    /// They stay variables.
+    Never,
+    /// They become constants, and nothing is compared.
+    Unverified,
+    /// Answers are compared where that takes a small part of the load.
+    #[default]
+    Auto,
+    /// Answers are compared.
+    Verified,
+}
+
 /// The steps in which the parameter `test_panic` can make the backend panic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {

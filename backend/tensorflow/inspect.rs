@@ -65,17 +65,12 @@ pub fn objection(graph: &Graph, inputs: &[Endpoint], outputs: &[Endpoint]) -> Op
     large.then(|| Objection::Large(format!("the graph has more than {MOST_OPERATIONS} operations")))
 }
 
-/// Which of the operations behind `outputs` may have side effects, keep something from one run to the next other than by
-/// reading variables, or never end; nothing when none does.
-pub fn risk(graph: &Graph, inputs: &[Endpoint], outputs: &[Endpoint]) -> Option<String> {
-    count(graph, inputs, outputs).err()
-}
-
-/// How many operations there are behind `outputs`.
+/// How many operations there are behind `outputs`, those of functions included. `inputs` are fed.
 ///
 /// # Errors
-/// One of them may have side effects or never end; which, or why that is not known.
-fn count(graph: &Graph, inputs: &[Endpoint], outputs: &[Endpoint]) -> Result<usize, String> {
+/// One of them may have side effects, keep something from one run to the next other than by reading variables, or never end;
+/// which, or why that is not known.
+pub fn count(graph: &Graph, inputs: &[Endpoint], outputs: &[Endpoint]) -> Result<usize, String> {
     let mut inspection =
         Inspection { graph, kinds: HashMap::new(), functions: None, called: Vec::new(), count: 0 };
     let mut seen: HashSet<String> = inputs.iter().map(|input| input.place.0.clone()).collect();

@@ -14,6 +14,12 @@ use crate::config::MathMode;
 /// Where oneDNN looks; the first one that is not empty counts.
 const VARIABLES: [&str; 2] = ["ONEDNN_DEFAULT_FPMATH_MODE", "DNNL_DEFAULT_FPMATH_MODE"];
 
+/// Whether the process's mode may be another than FP32 as it is, once it is [`set`].
+pub fn is_relaxed() -> bool {
+    let mode = VARIABLES.into_iter().find_map(|name| env::var_os(name).filter(|value| !value.is_empty()));
+    mode.is_some_and(|mode| !mode.eq_ignore_ascii_case("STRICT"))
+}
+
 /// Sets the mode for the backend of this name, before TensorFlow's library is opened. Without the option the
 /// environment is left alone.
 pub fn set(backend: &str, option: Option<MathMode>) {

@@ -9,6 +9,7 @@
 //! | [`files`], [`calls`] | what is checked of a SavedModel before TensorFlow opens it |
 //! | [`outline`], [`wire`], [`text`] | reads saved_model.pb, as far as that needs |
 //! | [`freeze`] | turns variables into constants at load |
+//! | [`variables`] | reads variables, and gives their memory back when a session is closed |
 //! | [`inspect`] | what the operations of a graph may do besides computing |
 //! | [`settings`], [`run_options`] | how a session is opened, and how a run goes |
 //! | [`endpoint`] | the tensors of a signature |
@@ -46,6 +47,7 @@ mod tensor;
 mod tests;
 mod text;
 mod types;
+mod variables;
 mod wire;
 
 pub use endpoint::Endpoint;

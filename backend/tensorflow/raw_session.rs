@@ -101,7 +101,21 @@ impl RawSession {
         fetches: &Fetches<'_>,
         options: RunOptions,
     ) -> Result<Few<RawTensor>, Failure> {
-        self.call(feeds, values, fetches, &[], options, None)
+        self.call(feeds, values, fetches, &[], options.buffer(), None)
+    }
+
+    /// Runs the graph once, for so much time at most.
+    ///
+    /// # Errors
+    /// TensorFlow's own.
+    pub fn run_within<'v>(
+        &self,
+        time: Duration,
+        feeds: &Outputs,
+        values: impl IntoIterator<Item = &'v Tensor>,
+        fetches: &Fetches<'_>,
+    ) -> Result<Few<RawTensor>, Failure> {
+        self.call(feeds, values, fetches, &[], Some(&run_options::with_time(time)), None)
     }
 
     /// Runs the graph once for its `targets`, while a model is loaded.
@@ -115,7 +129,7 @@ impl RawSession {
         targets: &Targets,
     ) -> Result<(), Failure> {
         let nothing = Fetches::All(&[]);
-        self.call(feeds, values, &nothing, targets.raw(), RunOptions::PATIENT, None).map(drop)
+        self.call(feeds, values, &nothing, targets.raw(), RunOptions::PATIENT.buffer(), None).map(drop)
     }
 
     /// Runs the graph once, and returns what TensorFlow tells about that, a serialised `RunMetadata`.
@@ -130,7 +144,7 @@ impl RawSession {
         options: RunOptions,
     ) -> Result<Buffer, Failure> {
         let mut metadata = Buffer::new();
-        self.call(feeds, values, fetches, &[], options, Some(&mut metadata))?;
+        self.call(feeds, values, fetches, &[], options.buffer(), Some(&mut metadata))?;
         Ok(metadata)
     }
 
@@ -140,7 +154,7 @@ impl RawSession {
         values: impl IntoIterator<Item = &'v Tensor>,
         fetches: &Fetches<'_>,
         targets: &[*const TF_Operation],
-        options: RunOptions,
+        options: Option<&Buffer>,
         metadata: Option<&mut Buffer>,
     ) -> Result<Few<RawTensor>, Failure> {
         let (feeds, fetches) = (feeds.raw(), fetches.raw());
@@ -150,14 +164,14 @@ impl RawSession {
         let mut results: SmallVec<[*mut TF_Tensor; 8]> = smallvec![ptr::null_mut(); fetches.len()];
         let metadata = metadata.map_or(ptr::null_mut(), Buffer::raw_mut);
         checked(|status| {
-            // SAFETY: session, operations and values live during the call, which blocks until the run is over, even
+            // SAFETY: session, options, operations and values live during the call, which blocks until the run is over, even
             // where it is cancelled. There are as many values as feeds and as much room as fetches. Operations of
             // another graph are looked up by name in this one, so at worst they make the call fail. The values stay
             // ours.
             unsafe {
                 api().TF_SessionRun(
                     self.raw.as_ptr(),
-                    options.raw(),
+                    options.map_or(ptr::null(), Buffer::raw),
                     feeds.as_ptr(),
                     values.as_ptr(),
                     values.len() as i32,

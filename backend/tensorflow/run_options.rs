@@ -1,10 +1,8 @@
 //! How a run goes: TensorFlow's `RunOptions`.
 
-use std::ptr;
 use std::time::Duration;
 
 use once_cell::sync::OnceCell;
-use tensorflow_c_sys::TF_Buffer;
 
 use super::buffer::Buffer;
 use super::proto::run;
@@ -50,20 +48,20 @@ impl RunOptions {
         }
     }
 
-    /// For the run; null for the default. The buffers are made once and live as long as the process.
-    pub fn raw(self) -> *const TF_Buffer {
+    /// For the run; nothing for the default. The buffers are made once and live as long as the process.
+    pub fn buffer(self) -> Option<&'static Buffer> {
         static BUFFERS: OnceCell<[Buffer; 5]> = OnceCell::new();
         if self == Self::DEFAULT {
-            return ptr::null();
+            return None;
         }
         let buffers = BUFFERS.get_or_init(|| Self::ALL.map(|options| Buffer::of(&options.message())));
-        buffers[self.0 as usize].raw()
+        Some(&buffers[self.0 as usize])
     }
 }
 
-/// Options of runs that TensorFlow makes itself while it loads a SavedModel: each is cancelled after so much time.
+/// Options of a run that is cancelled after so much time, a millisecond at least: without a time it has no limit.
 pub fn with_time(time: Duration) -> Buffer {
-    let timeout_in_ms = i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
+    let timeout_in_ms = i64::try_from(time.as_millis()).unwrap_or(i64::MAX).max(1);
     Buffer::of(&run::RunOptions { timeout_in_ms, ..run::RunOptions::default() })
 }
 

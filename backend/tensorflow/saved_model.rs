@@ -11,6 +11,7 @@ use super::proto::config::ConfigProto;
 use super::proto::saved_model::{MetaGraphDef, SignatureDef, TensorInfo};
 use super::raw_session::RawSession;
 use super::types;
+use super::variables::{self, ModelSession};
 use crate::config::MAX_RANK;
 use crate::triton::{Code, Error, Result};
 
@@ -18,7 +19,7 @@ use crate::triton::{Code, Error, Result};
 #[derive(Debug)]
 pub struct Loaded {
     /// The session.
-    pub session: RawSession,
+    pub session: ModelSession,
     /// The signature's inputs, sorted by name.
     pub inputs: Vec<Endpoint>,
     /// The signature's outputs, sorted by name.
@@ -42,6 +43,7 @@ pub fn load(folder: &Path, tags: &str, signature: &str, config: &ConfigProto) ->
     let (session, meta_graph) = RawSession::load(folder, &split, config, time).map_err(|failure| {
         Origin::of_file(&folder.join(files::GRAPHS), &split).not_loaded(folder, tags, &failure)
     })?;
+    let session = ModelSession::new(session);
     let place = folder.display();
     let meta_graph: MetaGraphDef = meta_graph
         .decode()
@@ -61,8 +63,9 @@ pub fn load(folder: &Path, tags: &str, signature: &str, config: &ConfigProto) ->
 
 /// TensorFlow loads a SavedModel without the values of its variables all the same, and then every run fails.
 fn check_variables(folder: &Path, graph: &Graph) -> Result<()> {
-    let variable =
-        graph.operations().find(|operation| ["VarHandleOp", "VariableV2"].contains(&&*operation.op_type()));
+    let variable = graph
+        .operations()
+        .find(|operation| [variables::HANDLE, "VariableV2"].contains(&&*operation.op_type()));
     match variable {
         Some(variable) if !has_variables(folder) => Err(Error::new(
             Code::NotFound,

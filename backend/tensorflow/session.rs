@@ -7,18 +7,19 @@ use std::time::Instant;
 
 use super::endpoint::{Endpoint, Place};
 use super::files;
-use super::freeze;
+use super::freeze::{self, Effort, Plan, Refusal};
 use super::graph::{Fetches, Outputs};
 use super::inspect::{self, Objection};
+use super::math_mode;
 use super::origin::Origin;
 use super::process;
 use super::proto::config::ConfigProto;
-use super::raw_session::RawSession;
 use super::run_options::RunOptions;
 use super::saved_model::{self, Loaded};
 use super::settings;
 use super::tensor::{RawTensor, Tensor};
-use crate::config::Threads;
+use super::variables::ModelSession;
+use crate::config::{Freeze, Threads};
 use crate::few::Few;
 use crate::triton::{Error, Result};
 
@@ -36,14 +37,14 @@ pub struct Options<'a> {
     pub cpu_only: bool,
     /// Compute FP32 in BF16 where the CPU can.
     pub bf16: bool,
-    /// Turn variables into constants where that can be done.
-    pub freeze: bool,
+    /// Whether to turn variables into constants where that can be done.
+    pub freeze: Freeze,
 }
 
 /// A loaded SavedModel, ready to run; shared by all instances of a model.
 #[derive(Debug)]
 pub struct Session {
-    session: RawSession,
+    session: ModelSession,
     /// The signature's inputs, sorted by name.
     pub inputs: Vec<Endpoint>,
     /// The signature's outputs, sorted by name.
@@ -96,14 +97,21 @@ impl Session {
     /// It is not a SavedModel, or not one that this TensorFlow can load; it has no such graph or
     /// signature.
     pub fn open(folder: &Path, options: &Options<'_>) -> Result<Self> {
+        let start = Instant::now();
         files::check(folder, &saved_model::split(options.graph_tag))?;
         let config =
             settings::session_config(settings::choose(options.threads), options.cpu_only, options.bf16);
         let load =
             |config: &ConfigProto| saved_model::load(folder, options.graph_tag, options.signature, config);
         let mut frozen = None;
-        if options.freeze && files::has_variables(folder) {
-            frozen = self::frozen(&load(&freeze::only_to_read(&config))?, &config, options);
+        let effort = match options.freeze {
+            Freeze::Never => None,
+            Freeze::Unverified => Some(Effort::No),
+            Freeze::Auto => Some(Effort::Little(start)),
+            Freeze::Verified => Some(Effort::Any),
+        };
+        if let Some(effort) = effort.filter(|_| files::has_variables(folder)) {
+            frozen = self::frozen(&load(&freeze::only_to_read(&config))?, &config, options, effort);
         }
         let loaded = match frozen {
             Some(frozen) => frozen,
@@ -114,7 +122,8 @@ impl Session {
     }
 
     fn new(loaded: Loaded) -> Result<Self> {
-        let Loaded { session, inputs, outputs, origin } = loaded;
+        let Loaded { mut session, inputs, outputs, origin } = loaded;
+        session.give_back_at_end();
         let objection = inspect::objection(session.graph(), &inputs, &outputs);
         let feeds = Outputs::new(session.graph(), inputs.iter().map(|input| &input.place))?;
         let mut fetched = Vec::new();
@@ -204,23 +213,36 @@ fn signed(fetched: Option<RawTensor>, endpoint: &Endpoint) -> Result<Tensor> {
 }
 
 /// The model with constants in place of its variables, unless it has to be used as it is. The log says which.
-fn frozen(loaded: &Loaded, config: &ConfigProto, options: &Options<'_>) -> Option<Loaded> {
+fn frozen(loaded: &Loaded, config: &ConfigProto, options: &Options<'_>, effort: Effort) -> Option<Loaded> {
     let model = options.model;
     let start = Instant::now();
-    // The optimizer converts the weights of what it computes in BF16, too.
-    let hold = !options.bf16;
-    match freeze::freeze(loaded, config, hold) {
+    let plan = Plan { bf16: options.bf16, coarse: math_mode::is_relaxed(), effort };
+    match freeze::freeze(loaded, config, plan) {
         Ok(None) => None,
         Ok(Some(frozen)) => {
             let (variables, megabytes) = (frozen.variables, frozen.bytes as f64 / 1e6);
             let seconds = start.elapsed().as_secs_f64();
+            let verified = match frozen.difference {
+                Ok(difference) => format!(
+                    "verified on random rows, where answers differ by {difference:.1e} of the largest value at most"
+                ),
+                Err(reason) => format!("not verified on random rows: {reason}"),
+            };
             log::info!(
-                "model '{model}': {variables} variables ({megabytes:.1} MB) turned into constants in {seconds:.2} s"
+                "model '{model}': {variables} variables ({megabytes:.1} MB) turned into constants in {seconds:.2} s; \
+                 {verified}"
             );
             Some(frozen.loaded)
         }
-        Err(reason) => {
+        Err(Refusal::Impossible(reason)) => {
             log::info!("model '{model}': served as it is, its variables not turned into constants: {reason}");
+            None
+        }
+        Err(Refusal::Wrong(difference)) => {
+            log::warn!(
+                "model '{model}': served as it is: with its variables turned into constants it answers random rows \
+                 otherwise: {difference}. TF_FREEZE: false leaves the attempt out"
+            );
             None
         }
     }

@@ -20,6 +20,7 @@ use std::slice;
 use tensorflow_c_sys::{TF_DataType, TF_Tensor};
 
 use super::library::api;
+use super::process;
 use super::types;
 use crate::config::MAX_RANK;
 use crate::few::Dims;
@@ -275,6 +276,13 @@ impl Blank {
             unsafe { to_booleans(target) }
         }
         self.filled += len;
+    }
+
+    /// Frees its memory, the pages of which go back to the system. TensorFlow's allocator gets addresses, behind which
+    /// there are new pages once somebody writes to them.
+    pub fn give_back(self) {
+        // SAFETY: the memory is TensorFlow's, nobody else has it, and a blank's values may be any.
+        unsafe { process::release_pages(self.tensor.data, self.tensor.len) }
     }
 
     /// The tensor.

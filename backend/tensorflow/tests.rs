@@ -22,7 +22,7 @@ use super::run_options::RunOptions;
 use super::session::{Options, Output, Session};
 use super::tensor::{ALIGNMENT, Blank, ForeignMemory, Tensor};
 use super::{Objection, types};
-use crate::config::Threads;
+use crate::config::{Freeze, Threads};
 use crate::triton::DataType;
 use crate::triton::{Code, Error};
 
@@ -269,7 +269,7 @@ fn options(tags: &'static str) -> Options<'static> {
         threads: Threads::default(),
         cpu_only: true,
         bf16: false,
-        freeze: true,
+        freeze: Freeze::Auto,
     }
 }
 

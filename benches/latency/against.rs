@@ -16,7 +16,6 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use crate::heap;
-use crate::load::unload;
 use crate::memory::megabytes;
 use crate::results::Results;
 use crate::served::{Region, Served, pictures};
@@ -311,7 +310,7 @@ fn load(points: &mut Points<'_>) {
         let start = Instant::now();
         server.load(&inception_config("inception"), SavedModel::Inception);
         let ready = start.elapsed().as_secs_f64();
-        unload(server, "inception");
+        server.unload("inception");
         ready
     };
     let things: [&dyn Fn() -> f64; 2] = [&|| seconds(&servers[0]), &|| seconds(&servers[1])];

@@ -5,9 +5,7 @@ use std::time::Instant;
 
 use crate::results::Results;
 use crate::served::pictures;
-use crate::support::{
-    Options, SavedModel, Server, add_one_config, eventually, inception_config, inception_request,
-};
+use crate::support::{Options, SavedModel, Server, add_one_config, inception_config, inception_request};
 use crate::turns::{in_turn, median_by};
 
 /// The most that a load with `TF_FREEZE` at `auto` may take, as a ratio to one with `false`.
@@ -26,7 +24,7 @@ pub fn measure(results: &mut Results) {
         let ready = start.elapsed().as_secs_f64();
         server.client().infer(config.name(), &request).expect("the server answers");
         let answered = start.elapsed().as_secs_f64();
-        unload(&server, config.name());
+        server.unload(config.name());
         [ready, answered]
     };
     // The first of all has to read the files from the disk.
@@ -48,16 +46,4 @@ pub fn measure(results: &mut Results) {
             results.keep(&name("auto to false"), ratio);
         }
     }
-}
-
-/// Returns when the model is gone: its end must not fall into the next load.
-pub fn unload(server: &Server, model: &str) {
-    server.client().unload(model);
-    let gone = || {
-        let (_, text) = server.client().post("/v2/repository/index", &serde_json::Value::Null);
-        let index: serde_json::Value = serde_json::from_str(&text).expect("the index is JSON");
-        let models = index.as_array().expect("the index is a list");
-        models.iter().any(|entry| entry["name"] == model && entry["reason"] == "unloaded")
-    };
-    assert!(eventually(gone), "'{model}' is not unloaded");
 }

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -65,7 +66,8 @@ impl ServerProcess {
 
     fn spawn(options: &Options, prepare: &mut impl FnMut(&Path) -> Result<Vec<String>>) -> Result<Self> {
         let mut new = tempfile::Builder::new();
-        new.prefix(&options.name);
+        // The log and the configuration of a server are nobody else's business.
+        new.prefix(&options.name).permissions(fs::Permissions::from_mode(0o700));
         let folder = match &options.parent {
             Some(parent) => new.tempdir_in(parent),
             None => new.tempdir(),
@@ -241,8 +243,6 @@ fn agent() -> Agent {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
     use crate::executable::Executable;
 
@@ -311,6 +311,19 @@ mod tests {
             new.contains("--allow-client-shm=true") && new.contains("tritonserver --load-model=m"),
             "{new}"
         );
+    }
+
+    #[test]
+    fn nobody_else_can_look_into_its_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = scripted(folder.path(), "", "exit");
+        let mut mode = 0;
+        let looked = |folder: &Path| {
+            mode = fs::metadata(folder)?.permissions().mode();
+            Ok(Vec::new())
+        };
+        ServerProcess::start(&options, looked, || Ok(())).unwrap_err();
+        assert_eq!(mode & 0o777, 0o700);
     }
 
     #[test]

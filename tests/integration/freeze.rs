@@ -161,7 +161,72 @@ fn another_value_is_refused() {
     let server = shared_server();
     let config = add_one_config("freeze_maybe", 8).parameter("TF_FREEZE", "perhaps");
     let error = server.try_load(&config, SavedModel::Small("add_one")).expect_err("no such value");
-    assert!(error.contains("expected auto or false, found 'perhaps'"), "{error}");
+    assert!(error.contains("expected auto, verify, true or false, found 'perhaps'"), "{error}");
+}
+
+#[test]
+fn answers_are_compared_when_that_is_asked_for_and_only_then() {
+    let server = shared_server();
+    for (value, expected) in [
+        ("verify", "; verified on random rows, where answers differ by "),
+        ("true", "; not verified on random rows: "),
+    ] {
+        for (name, input, output) in [
+            ("weights", ("FP32", &[16][..]), &[4][..]),
+            // The larger of the indices that are tried are in its table.
+            ("embedding", ("INT32", &[3]), &[3, 8]),
+        ] {
+            let model = format!("freeze_{value}_{name}");
+            let config = config(&model, input, output).parameter("TF_FREEZE", value);
+            server.load(&config, SavedModel::Small(name));
+            let line = told(&server, &model).expect("it is told");
+            assert!(line.contains(expected), "{line}");
+        }
+    }
+    // Its rows change the sum that it has: it is neither frozen nor run.
+    let config =
+        ModelConfig::new("freeze_verify_stateful", 8).input("x", "FP32", &[1]).output("count", "FP32", &[1]);
+    let config = config.instances(1).parameter("TF_FREEZE", "verify");
+    server.load(&config, SavedModel::Small("stateful"));
+    let request = row(Tensor::fp32("x", &[1, 1], &[5.0]));
+    let answer = server.client().infer(config.name(), &request).expect("the request is good");
+    assert_eq!(answer.output("count").as_f32(), [5.0]);
+    let line = told(&server, config.name()).expect("it is told");
+    assert!(line.contains("served as it is") && !line.contains("random rows"), "{line}");
+}
+
+/// TensorFlow's optimizer adds the model's constants 1e8 and -1e8 before it adds x, which then is not rounded away.
+#[test]
+fn a_model_that_would_answer_otherwise_is_served_as_it_is_with_a_warning() {
+    let server = shared_server();
+    let request = row(Tensor::fp32("x", &[1, 4], &[0.5; 4]));
+    for (value, expected) in [("false", 0.0), ("verify", 0.0), ("true", 0.5)] {
+        let model = format!("freeze_{value}_cancels");
+        let config = config(&model, ("FP32", &[4]), &[4]).parameter("TF_FREEZE", value);
+        server.load(&config, SavedModel::Small("cancels"));
+        assert_eq!(infer(&server, &model, &request), [expected; 4], "TF_FREEZE {value}");
+        let line = told(&server, &model).unwrap_or_default();
+        if value == "verify" {
+            assert!(
+                line.contains("served as it is: ") && line.contains("output 'y': 8 of 8 values differ"),
+                "{line}"
+            );
+            let is_warning = |level: &str| level.starts_with('W') || level.contains("[WARN");
+            assert!(is_warning(&line), "{line}");
+        }
+    }
+}
+
+/// By default, comparing takes a twentieth of the load at most.
+#[test]
+fn by_default_the_log_says_whether_answers_were_compared() {
+    let server = shared_server();
+    let model = "freeze_compared_or_not";
+    server.load(&config(model, ("FP32", &[16]), &[4]), SavedModel::Small("weights"));
+    let line = told(&server, model).expect("it is told");
+    let compared = line.contains("; verified on random rows, where answers differ by ");
+    let late = line.contains("; not verified on random rows: ") && line.contains("a twentieth of the load");
+    assert!(compared || late, "{line}");
 }
 
 /// The same weights as a session of the SavedModel has, once: a second copy would be 95 MB more.

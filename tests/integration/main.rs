@@ -17,6 +17,7 @@ mod freeze;
 mod latency;
 mod load_errors;
 mod math_mode;
+mod memory;
 mod odd;
 mod read_only;
 mod settings;

@@ -46,6 +46,8 @@ dimension (-1 in front) unless the description says otherwise.
     table            x INT32 [-1,1] -> y FP32 [-1,1], looked up in a hash table, times a variable that is 2
     loop             x FP32 [-1,1] -> y = x + 3 v in a loop that reads the variable v = 0.5
     picks            x FP32 [-1,1] -> y = v x where the sum of x is above 0, else -v x; v = 3 is a variable
+    cancels          x FP32 [-1,4] -> y = (x + a) + b, with variables a = 1e8 and b = -1e8: 0 for small x in FP32. As
+                     constants, TensorFlow's optimizer adds them first, and y is x
     endless          x FP32 [-1,1] -> y = v x doubled until its sum is 100 at least; v = 3 is a variable. Never ends on
                      zeros
     sparse           x FP32 sparse [-1,4] -> y FP32 [-1,4]. TensorFlow 1 format; must be refused
@@ -384,6 +386,14 @@ def folds(folder):
     save_signatures(folder, {"serving_default": answer}, {"x": ("float32", [None, 4, 4, 64])}, module)
 
 
+def cancels(folder):
+    module = tf.Module()
+    module.a = tf.Variable(tf.fill([4], 1e8))
+    module.b = tf.Variable(tf.fill([4], -1e8))
+    save_signatures(folder, {"serving_default": lambda x: {"y": (x + module.a) + module.b}},
+                    {"x": ("float32", [None, 4])}, module)
+
+
 def embedding(folder):
     module = tf.Module()
     module.rows = tf.Variable(tf.reshape(tf.range(80.0), [10, 8]))
@@ -436,8 +446,8 @@ def endless(folder):
 
 MODELS = [add_one, all_types, mixed, no_batch, fixed, failing, text, slow, stateful, counts_runs, remembers,
           keeps_in_queue, keeps_in_stage, keeps_in_table, two_signatures, frozen_v1, any_shape, any_bytes, passthrough,
-          identity, unservable, finds, one_input_twice, with_text, scalar, no_zeros, weights, folds, embedding, table,
-          loop, picks, endless, sparse]
+          identity, unservable, finds, one_input_twice, with_text, scalar, no_zeros, weights, folds, cancels, embedding,
+          table, loop, picks, endless, sparse]
 
 
 def main():

@@ -5,12 +5,15 @@
 //! Several sessions follow one another: the SavedModel's, in which the variables are read ([`values`]); one of
 //! the graph with constants in their place ([`rewrite`]), for one run, from which TensorFlow hands out the graph that
 //! it has optimised ([`optimised`]); another of that kind where convolutions are scaled ([`weights`]); and the one
-//! that serves.
+//! that serves. The first and the last are held against each other on random rows ([`verify`]).
 
+mod compare;
 mod model;
 mod optimised;
+mod random;
 mod rewrite;
 mod values;
+mod verify;
 mod weights;
 
 use std::sync::Arc;
@@ -29,16 +32,15 @@ use super::raw_session::RawSession;
 use super::run_options::RunOptions;
 use super::saved_model::Loaded;
 use super::tensor::{Tensor, byte_size};
-use model::{LARGE, Model};
+use super::variables::{HANDLE, ModelSession};
+use compare::Tolerance;
+use model::{LARGE, MOST_ELEMENTS, Model, OPEN_DIMENSION};
+pub use verify::Effort;
 
 /// Bytes of values that become constants: while the optimizer works, there are up to some ten copies of them.
 const MOST_BYTES_OF_CONSTANTS: usize = 512 << 20;
 /// A protobuf message has to be smaller.
 const MOST_BYTES_OF_MESSAGE: usize = i32::MAX as usize;
-/// The size of a dimension of any size in the run that optimises; the batch dimension is 1.
-const OPEN_DIMENSION: i64 = 128;
-/// Elements that an input may have in that run.
-const MOST_ELEMENTS: usize = 1 << 24;
 
 /// The optimizer's time, which the limit of the run does not contain. It looks at the clock between its passes, and leaves
 /// the graph as it was if the time is over.
@@ -51,6 +53,41 @@ pub struct Frozen {
     pub variables: usize,
     /// The bytes of their values.
     pub bytes: usize,
+    /// By how much its answers to random rows differ from the SavedModel's, as a part of the largest value; or why that is not
+    /// known.
+    pub difference: Result<f64, String>,
+}
+
+/// Why a SavedModel is used as it is.
+pub enum Refusal {
+    /// Its variables cannot become constants.
+    Impossible(String),
+    /// It would answer otherwise.
+    Wrong(String),
+}
+
+impl From<String> for Refusal {
+    fn from(reason: String) -> Self {
+        Self::Impossible(reason)
+    }
+}
+
+impl From<&str> for Refusal {
+    fn from(reason: &str) -> Self {
+        reason.to_string().into()
+    }
+}
+
+/// How a SavedModel is frozen.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan {
+    /// TensorFlow's optimizer lets FP32 be computed in BF16. It converts the weights of what it computes so, too; otherwise
+    /// large weights are kept out of its way where it would not compute with them.
+    pub bf16: bool,
+    /// Rounding may be that of BF16, whoever chose that.
+    pub coarse: bool,
+    /// Whether the answers are compared.
+    pub effort: Effort,
 }
 
 /// `config` for a session of a SavedModel of which only the variables are read: nothing is optimised, and what is not
@@ -87,26 +124,23 @@ fn with_lean_optimizer(config: &ConfigProto) -> ConfigProto {
 }
 
 /// Makes a session that answers as `loaded` does, in which its variables are constants. `config` is the configuration of
-/// sessions. With `hold` large weights are kept out of the way of TensorFlow's optimizer where it would not compute with
-/// them.
+/// sessions.
 ///
 /// Nothing is returned where there are no variables.
 ///
 /// # Errors
 /// Why `loaded` has to be used as it is.
-pub fn freeze(loaded: &Loaded, config: &ConfigProto, hold: bool) -> Result<Option<Frozen>, String> {
+pub fn freeze(loaded: &Loaded, config: &ConfigProto, plan: Plan) -> Result<Option<Frozen>, Refusal> {
     let Loaded { session, inputs, outputs, origin } = loaded;
     let graph = session.graph();
     let has = |kinds: &[&str]| graph.operations().any(|operation| kinds.contains(&&*operation.op_type()));
     if has(&["Variable", "VariableV2"]) {
         return Err("they are TensorFlow 1's reference variables".into());
     }
-    if !has(&["VarHandleOp"]) {
+    if !has(&[HANDLE]) {
         return Ok(None);
     }
-    if let Some(objection) = inspect::risk(graph, inputs, outputs) {
-        return Err(objection);
-    }
+    let operations = inspect::count(graph, inputs, outputs)?;
     let definition = graph.definition().map_err(|e| format!("the graph cannot be read: {e}"))?;
     let definition: GraphDef = definition.decode().map_err(|e| format!("the graph cannot be read: {e}"))?;
     let roots: Vec<&str> = inputs.iter().chain(outputs).map(|endpoint| endpoint.place.0.as_str()).collect();
@@ -114,17 +148,21 @@ pub fn freeze(loaded: &Loaded, config: &ConfigProto, hold: bool) -> Result<Optio
     if variables.is_empty() {
         return Ok(None);
     }
-    let mut values = values::read(&definition, &variables, session)?;
-    let bytes = values.iter().map(|value| value.bytes().len()).sum();
 
     let fed: Vec<Place> = inputs.iter().map(|input| input.place.clone()).collect();
     let mut fetched: Vec<Place> = Vec::new();
-    for Endpoint { place, .. } in outputs {
+    let mut names: Vec<&str> = Vec::new();
+    for Endpoint { place, name, .. } in outputs {
         // TensorFlow does not fetch what it is fed.
         if !fed.contains(place) && !fetched.contains(place) {
             fetched.push(place.clone());
+            names.push(name);
         }
     }
+    let reference = verify::ask(session, operations, inputs, &fed, &fetched, plan.effort);
+    let tolerance = if plan.coarse || plan.bf16 { Tolerance::BF16 } else { Tolerance::of(&definition) };
+    let mut values = values::read(&definition, &variables, session)?;
+    let bytes = values.iter().map(|value| value.bytes().len()).sum();
     let zeros: Vec<Tensor> = inputs.iter().map(zeros).collect::<Result<_, _>>()?;
     let optimise = |model: Model, values: &[Tensor]| optimise(model, &zeros, values, config);
     let start = |hold: &[bool]| {
@@ -140,7 +178,7 @@ pub fn freeze(loaded: &Loaded, config: &ConfigProto, hold: bool) -> Result<Optio
         let held = weights::fill_in(&mut definition, &variables, &values, hold);
         optimise(Model { definition, inputs: fed.clone(), outputs: fetched.clone(), held }, &values)
     };
-    let mut hold: Vec<bool> = values.iter().map(|value| hold && value.bytes().len() >= LARGE).collect();
+    let mut hold: Vec<bool> = values.iter().map(|value| !plan.bf16 && value.bytes().len() >= LARGE).collect();
     let mut model = start(&hold)?;
     let dims = weights::dims(&values);
     let wanted = weights::wanted(&model, &dims)?;
@@ -155,9 +193,15 @@ pub fn freeze(loaded: &Loaded, config: &ConfigProto, hold: bool) -> Result<Optio
     }
     let Model { definition, inputs: new_inputs, outputs: new_outputs, held } = model;
     let (definition, stored) = optimised::servable(definition, held, values)?;
-    let session = open(definition, &without_optimizer(config))?;
+    let session = ModelSession::new(open(definition, &without_optimizer(config))?);
     values::store(&stored, &session)?;
     drop(stored);
+    let difference = match reference {
+        Ok(reference) => reference
+            .hold_against(&session, &new_inputs, &new_outputs, &names, tolerance)
+            .map_err(Refusal::Wrong)?,
+        Err(reason) => Err(reason),
+    };
     run(&session, new_inputs.iter().zip(&zeros), &new_outputs, RunOptions::PATIENT)
         .map_err(|e| format!("the optimised graph does not run on zeros: {e}"))?;
 
@@ -172,7 +216,7 @@ pub fn freeze(loaded: &Loaded, config: &ConfigProto, hold: bool) -> Result<Optio
     };
     let outputs: Vec<Endpoint> = outputs.iter().map(new_output).collect::<Result<_, _>>()?;
     let loaded = Loaded { session, inputs, outputs, origin: origin.clone() };
-    Ok(Some(Frozen { loaded, variables: variables.len(), bytes }))
+    Ok(Some(Frozen { loaded, variables: variables.len(), bytes, difference }))
 }
 
 /// A session of a graph.

@@ -7,6 +7,11 @@ use crate::tensorflow::tensor::Tensor;
 /// Bytes from which on a value is stored in a variable again: below, the reading would cost more than the copies.
 pub const LARGE: usize = 64 << 10;
 
+/// The size of a dimension of any size in the run that optimises; the batch dimension is 1.
+pub const OPEN_DIMENSION: i64 = 128;
+/// Elements that an input may have in a run at load.
+pub const MOST_ELEMENTS: usize = 1 << 24;
+
 /// A graph, and where the signature's tensors are in it.
 pub struct Model {
     pub definition: GraphDef,

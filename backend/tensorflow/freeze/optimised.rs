@@ -13,6 +13,7 @@ use super::values;
 use crate::tensorflow::endpoint::Place;
 use crate::tensorflow::proto::graph::{AttrValue, GraphDef, NodeDef, TensorProto, TensorShapeProto, source};
 use crate::tensorflow::tensor::Tensor;
+use crate::tensorflow::variables::HANDLE;
 
 /// The shapes of a graph's inputs, each an `AttrValue`, by name.
 pub fn shapes(graph: &GraphDef) -> HashMap<String, Vec<u8>> {
@@ -139,7 +140,7 @@ fn store(node: NodeDef, value: Tensor, nodes: &mut Vec<NodeDef>) -> Result<Store
     let own_name = AttrValue { s: Some(handle.clone().into_bytes()), ..AttrValue::default() };
     let own = [("shape", shape), ("shared_name", own_name.encode_to_vec())]
         .map(|(name, value)| (name.to_string(), value));
-    push(&handle, "VarHandleOp", &[], own.into_iter().chain([datatype()]).collect());
+    push(&handle, HANDLE, &[], own.into_iter().chain([datatype()]).collect());
     push(&feed, "Placeholder", &[], [datatype()].into());
     push(&assign, "AssignVariableOp", &[&handle, &feed], [datatype()].into());
     push(&name, "ReadVariableOp", &[&handle], [datatype()].into());

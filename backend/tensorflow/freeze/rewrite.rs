@@ -10,6 +10,7 @@ use super::model::Variable;
 use crate::tensorflow::proto::graph::{
     AttrValue, DT_RESOURCE, FunctionDef, FunctionDefLibrary, GraphDef, NameAttrList, NodeDef, source,
 };
+use crate::tensorflow::variables::HANDLE;
 
 /// The types that replace the handles among a call's inputs, by index.
 type Replaced = BTreeMap<usize, i32>;
@@ -23,7 +24,7 @@ pub fn rewrite(graph: GraphDef, roots: &[&str]) -> Result<(GraphDef, Vec<Variabl
     let mut nodes = needed(graph.node, roots)?;
     let mut handles = HashMap::new();
     let mut variables = Vec::new();
-    for (index, node) in nodes.iter_mut().enumerate().filter(|(_, node)| node.op == "VarHandleOp") {
+    for (index, node) in nodes.iter_mut().enumerate().filter(|(_, node)| node.op == HANDLE) {
         if roots.contains(&node.name.as_str()) {
             return Err(format!("the signature names the variable '{}' itself", node.name));
         }
@@ -167,7 +168,7 @@ impl Functions {
         while let Some(name) = open.pop() {
             // Not there: it is no function but an operation, or has been reached before.
             if let Some(function) = self.by_name.remove(&name) {
-                if function.node_def.iter().any(|node| node.op == "VarHandleOp") {
+                if function.node_def.iter().any(|node| node.op == HANDLE) {
                     return Err(format!("the function '{name}' has a variable of its own"));
                 }
                 open.extend(called(&function.node_def)?);

@@ -1,16 +1,13 @@
 //! The values of variables, read from a session and stored in one.
 
-use std::collections::BTreeMap;
-
-use prost::Message;
-
 use super::model::{Stored, Variable};
 use crate::tensorflow::endpoint::Place;
 use crate::tensorflow::graph::{Outputs, Targets};
-use crate::tensorflow::proto::graph::{AttrValue, GraphDef, NodeDef, TensorProto, TensorShapeProto};
+use crate::tensorflow::proto::graph::{AttrValue, GraphDef, TensorProto, TensorShapeProto};
 use crate::tensorflow::raw_session::RawSession;
 use crate::tensorflow::run_options::RunOptions;
 use crate::tensorflow::tensor::{Blank, Tensor, byte_size};
+use crate::tensorflow::variables::{Handle, add_reads};
 use crate::triton::Error;
 
 /// While a model is loaded there are three copies of its values.
@@ -26,8 +23,14 @@ pub fn read(
     session: &RawSession,
 ) -> Result<Vec<Tensor>, String> {
     let unreadable = |e: Error| format!("its variables cannot be read: {e}");
-    let reads = add_reads(definition, variables, session).map_err(unreadable)?;
     let graph = session.graph();
+    let handle = |Variable { index, datatype }: &Variable| Handle {
+        name: definition.node[*index].name.clone(),
+        datatype: AttrValue::of_type(*datatype),
+    };
+    let handles: Vec<Handle> = variables.iter().map(handle).collect();
+    let reads = add_reads(graph, &handles, "read_to_freeze")
+        .map_err(|e| format!("its variables cannot be read: {e}"))?;
     let nothing = Outputs::new(graph, []).map_err(unreadable)?;
     let reads = Outputs::new(graph, &reads).map_err(unreadable)?;
     let values = session
@@ -45,29 +48,6 @@ pub fn read(
         ));
     }
     Ok(values)
-}
-
-/// Adds operations that read the variables to the session's graph; returns their values.
-fn add_reads(
-    definition: &GraphDef,
-    variables: &[Variable],
-    session: &RawSession,
-) -> Result<Vec<Place>, Error> {
-    let mut reads = GraphDef { versions: definition.versions.clone(), ..GraphDef::default() };
-    let mut handles = Vec::new();
-    for Variable { index, datatype } in variables {
-        let variable = &definition.node[*index].name;
-        reads.node.push(NodeDef {
-            name: format!("{variable}/read_to_freeze"),
-            op: "ReadVariableOp".into(),
-            input: vec![variable.clone()],
-            attr: BTreeMap::from([("dtype".to_string(), AttrValue::of_type(*datatype))]),
-            ..NodeDef::default()
-        });
-        handles.push((variable.as_str(), (variable.clone(), 0)));
-    }
-    session.graph().import(&reads.encode_to_vec(), &handles)?;
-    Ok(reads.node.into_iter().map(|node| (node.name, 0)).collect())
 }
 
 /// `value`, whose type is TensorFlow's number `dtype`.

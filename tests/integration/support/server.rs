@@ -11,6 +11,7 @@ use super::config::ModelConfig;
 use super::environment::environment;
 use super::executable::executable;
 use super::http::Client;
+use super::load::eventually;
 use super::repository::{SavedModel, scratch_folder, write_model};
 
 /// Lines of the server's log that a failing test shows.
@@ -187,6 +188,22 @@ impl Server {
     pub fn try_load(&self, config: &ModelConfig, saved_model: SavedModel) -> Result<(), String> {
         write_model(&self.repository(), config, saved_model);
         self.client.load(config.name())
+    }
+
+    /// Unloads a model, and returns when it is gone.
+    ///
+    /// # Panics
+    ///
+    /// When it is not.
+    pub fn unload(&self, model: &str) {
+        self.client.unload(model);
+        let gone = || {
+            let (_, text) = self.client.post("/v2/repository/index", &serde_json::Value::Null);
+            let index: serde_json::Value = serde_json::from_str(&text).expect("the index is JSON");
+            let models = index.as_array().expect("the index is a list");
+            models.iter().any(|entry| entry["name"] == model && entry["reason"] == "unloaded")
+        };
+        assert!(eventually(gone), "'{model}' is not unloaded");
     }
 
     /// Where the server writes to.
