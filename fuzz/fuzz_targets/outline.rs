@@ -35,10 +35,10 @@ fuzz_target!(|data: &[u8]| {
     if let Ok(outline) = &outline {
         outline.graphs.iter().for_each(|graph| drop(calls::check(graph)));
     }
-    // What is behind the end of the file is not looked at.
+    // What is behind the end of the file is no part of it. A number that is cut off there may be read on, for the error only.
     let longer = [data, b"\x12\x7f"].concat();
     let beyond = Outline::read(Cursor::new(&longer), data.len() as u64);
-    assert_eq!(format!("{:?}", beyond.map(counts)), format!("{:?}", outline.map(counts)));
+    assert_eq!(beyond.map(counts).ok(), outline.map(counts).ok());
 
     let Ok(mut whole) = Whole::decode(data) else { return };
     if let Some(expected) = canonical(&mut whole) {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::kinds;
-use crate::record::{End, Record};
+use crate::record::{End, Log, Record};
 use crate::support::*;
 use crate::traffic::client;
 
@@ -142,7 +142,7 @@ pub fn told_to_end(record: &Record, rounds: usize) {
             too_late += usize::from(matches!(end, End::Refused));
             record.count(&server, &end, format_args!("SIGTERM round {round}, {what}"));
         }
-        let log = server.log();
+        let mut log = Log::of(&server);
         let code = server.stop();
         let time = ended.elapsed();
         took.push(time);
@@ -152,7 +152,7 @@ pub fn told_to_end(record: &Record, rounds: usize) {
                     "SIGTERM round {round}: exit code {code} after {:.1} s; expected 0 within 30 s",
                     time.as_secs_f64()
                 ),
-                Some(&log),
+                Some(&log.text()),
             );
         }
         temporary.check(record, &format!("SIGTERM round {round}"));
@@ -205,10 +205,10 @@ pub fn killed(record: &Record, rounds: usize) {
             record.fault(&server, format_args!("SIGKILL round {round}: '{}' is left", file.display()));
         }
         remove_regions(&own);
-        let log = server.log();
+        let mut log = Log::of(&server);
         let code = server.stop();
         if code != 128 + 9 {
-            record.note(format_args!("SIGKILL round {round}: exit code {code}"), Some(&log));
+            record.note(format_args!("SIGKILL round {round}: exit code {code}"), Some(&log.text()));
         }
         let left = processes_of(&folder);
         if !left.is_empty() || folder.exists() {
@@ -217,7 +217,7 @@ pub fn killed(record: &Record, rounds: usize) {
                     "SIGKILL round {round}: left are the processes {left:?}, '{}'",
                     folder.display()
                 ),
-                Some(&log),
+                Some(&log.text()),
             );
         }
         temporary.check(record, &format!("SIGKILL round {round}"));

@@ -1,7 +1,8 @@
 //! What was asked and what became of it.
 
 use std::fmt;
-use std::fs;
+use std::fs::{self, File};
+use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -154,5 +155,24 @@ impl Record {
             self.seed
         );
         ExitCode::FAILURE
+    }
+}
+
+/// A server's log, which can still be read when the server has ended and its folder is gone.
+pub struct Log(File);
+
+impl Log {
+    pub fn of(server: &Server) -> Self {
+        Self(File::open(server.log_file()).expect("the server has a log"))
+    }
+
+    /// All of it.
+    pub fn text(&mut self) -> String {
+        let mut bytes = Vec::new();
+        let read = self.0.seek(SeekFrom::Start(0)).and_then(|_| self.0.read_to_end(&mut bytes));
+        if let Err(error) = read {
+            println!("the server's log cannot be read: {error}");
+        }
+        String::from_utf8_lossy(&bytes).into_owned()
     }
 }
