@@ -10,6 +10,10 @@ use tensorflow_latency_fuzz::tensorflow::proto::graph::{GraphDef, NodeDef, sourc
 
 fuzz_target!(|data: &[u8]| {
     let Ok(graph) = GraphDef::decode(data) else { return };
+    // TensorFlow, from which the graph comes, takes no two nodes of one name.
+    if graph.node.iter().map(|node| &node.name).collect::<HashSet<_>>().len() != graph.node.len() {
+        return;
+    }
     let used: HashSet<&str> =
         graph.node.iter().flat_map(|node| &node.input).map(|input| source(input)).collect();
     let is_end = |node: &&NodeDef| node.op == "Placeholder" || !used.contains(node.name.as_str());

@@ -12,6 +12,10 @@ use tensorflow_latency_fuzz::tensorflow::proto::graph::{GraphDef, NodeDef, sourc
 fuzz_target!(|data: &[u8]| {
     let [shape, bytes @ ..] = data else { return };
     let Ok(graph) = GraphDef::decode(bytes) else { return };
+    // TensorFlow, from which the graph comes, has no two nodes of one name.
+    if graph.node.iter().map(|node| &node.name).collect::<HashSet<_>>().len() != graph.node.len() {
+        return;
+    }
     let used: HashSet<&str> =
         graph.node.iter().flat_map(|node| &node.input).map(|input| source(input)).collect();
     let inputs: Vec<&NodeDef> = graph.node.iter().filter(|node| node.op == "Placeholder").collect();

@@ -5,6 +5,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use crate::record::End;
 use crate::support::*;
 
+/// The error of Inception-v3's answers, relative to the largest value, that is rounding. It depends on how TensorFlow shares
+/// the work among its threads: 1e-6 as a rule, and above 1e-5 at times where the machine is busy. The answers to two of the
+/// pictures differ by 0.6 at least.
+const ROUNDING: f64 = 1e-4;
+
 /// A model of the soak, and what is sent to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -96,7 +101,7 @@ pub fn send(client: &Client, kind: Kind, model: &str, seed: u64, number: u64) ->
             let (first, rows) = (random.below(16) as usize, 1 + random.below(2) as usize);
             let request = inception_request(&reference.input(first, rows));
             let expected = [("predictions", reference.expected(first, rows))];
-            judge(client, model, &request, &expected, 1e-5, |_| false)
+            judge(client, model, &request, &expected, ROUNDING, |_| false)
         }
     }
 }
@@ -159,11 +164,11 @@ pub fn judge(
                     return End::Wrong(format!("no output '{name}'"));
                 };
                 let found = output.as_f32();
-                let is_right = found == *expected || relative_error(&found, expected) <= error;
-                if !is_right {
+                let off = relative_error(&found, expected);
+                if found != *expected && (off.is_nan() || off > error) {
                     let start = |values: &[f32]| format!("{:?}", &values[..values.len().min(16)]);
                     return End::Wrong(format!(
-                        "'{name}' of shape {:?} begins with {}, expected {} values that begin with {}",
+                        "'{name}' of shape {:?} is off by {off:e} and begins with {}, expected {} values that begin with {}",
                         output.shape,
                         start(&found),
                         expected.len(),

@@ -55,7 +55,7 @@ const STAYS: Duration = Duration::from_millis(1500);
 
 /// The model whose requests are cancelled over gRPC. The server may keep it: it loses count of a model's users where a call
 /// is cancelled as it ends. That is the server's own fault, whoever makes the batches: of 448 requests the backend released
-/// all (`TRITONBACKEND_RequestRelease`, counted), and the server (2.5x) never called `TRITONBACKEND_ModelInstanceFinalize`.
+/// all (`TRITONBACKEND_RequestRelease`, counted), and the server (2.51) never called `TRITONBACKEND_ModelInstanceFinalize`.
 const CANCELLED: &str = "cancelled";
 
 struct Traffic<'t> {
@@ -74,7 +74,7 @@ pub fn run(record: &Record, duration: Duration) {
     let traffic = Traffic { server: &server, record, stop: AtomicBool::new(false), loads: AtomicU64::new(0) };
     let seed = record.seed();
     let mut watch = Watch::new(duration);
-    let mut alone: Vec<(&str, u64, u64)> = Vec::new();
+    let mut alone: Vec<(&str, Option<(u64, u64)>)> = Vec::new();
     std::thread::scope(|scope| {
         let flows: Vec<_> = FLOWS
             .iter()
@@ -106,7 +106,7 @@ pub fn run(record: &Record, duration: Duration) {
         cancelling.finish(&server, record);
         for (flow, thread) in flows {
             match (flow.alone, thread.join()) {
-                (true, Ok((answered, failed))) => alone.push((flow.model, answered, failed)),
+                (true, Ok(counts)) => alone.push((flow.model, counts)),
                 (false, Ok(_)) => {}
                 (_, Err(_)) => record.fault(&server, format_args!("the client of '{}' panicked", flow.model)),
             }
@@ -192,11 +192,12 @@ impl Traffic<'_> {
         !self.stop.load(Ordering::Relaxed) && self.server.is_running()
     }
 
-    /// Sends the requests of a flow; how many were answered, and how many failed as expected.
-    fn follow(&self, index: usize, flow: &Flow) -> (u64, u64) {
+    /// Sends the requests of a flow; how many were answered, and how many failed as expected. Nothing where others were lost or
+    /// wrong: those are told, and what the server counts of them is open.
+    fn follow(&self, index: usize, flow: &Flow) -> Option<(u64, u64)> {
         let client = client(self.server);
         let mut random = Random::new(self.record.seed().wrapping_add(index as u64));
-        let (mut answered, mut failed) = (0, 0);
+        let (mut answered, mut failed, mut all_is_well) = (0, 0, true);
         for number in (index as u64) << 40.. {
             if !self.goes_on() {
                 break;
@@ -205,7 +206,7 @@ impl Traffic<'_> {
             match end {
                 End::Answered => answered += 1,
                 End::Refused => failed += 1,
-                _ => {}
+                _ => all_is_well = false,
             }
             self.record.count(
                 self.server,
@@ -214,7 +215,7 @@ impl Traffic<'_> {
             );
             pause(&mut random, flow.pause);
         }
-        (answered, failed)
+        all_is_well.then_some((answered, failed))
     }
 
     /// Clients that go away before they are answered, or before they have sent all.
@@ -345,13 +346,14 @@ fn wait_until_unloaded(client: &Client, model: &str) -> Result<(), String> {
 }
 
 /// What the server counts has to be what the clients counted.
-fn compare_statistics(server: &Server, record: &Record, alone: &[(&str, u64, u64)]) {
-    let mut models: Vec<&str> = alone.iter().map(|(model, ..)| *model).collect();
+fn compare_statistics(server: &Server, record: &Record, alone: &[(&str, Option<(u64, u64)>)]) {
+    let mut models: Vec<&str> = alone.iter().map(|(model, _)| *model).collect();
     models.dedup();
     for model in models {
-        let own = alone.iter().filter(|(other, ..)| *other == model);
-        let (answered, failed) =
-            own.fold((0, 0), |sum, (_, answered, failed)| (sum.0 + answered, sum.1 + failed));
+        let own: Option<Vec<(u64, u64)>> =
+            alone.iter().filter(|(other, _)| *other == model).map(|(_, counts)| *counts).collect();
+        let Some(own) = own else { continue };
+        let (answered, failed) = own.iter().fold((0, 0), |sum, own| (sum.0 + own.0, sum.1 + own.1));
         // The server counts a request after its response has left.
         let counted = eventually(|| {
             let statistics = server.client().statistics(model);
