@@ -24,6 +24,9 @@ CMAKE_PREFIX := target/cmake-install
 CARGO_DENY_VERSION := 0.20.2
 CARGO_DENY_HOME := target/tools/cargo-deny-$(CARGO_DENY_VERSION)
 CARGO_DENY := $(CARGO_DENY_HOME)/bin/cargo-deny
+CARGO_FUZZ_VERSION := 0.13.1
+CARGO_FUZZ_HOME := target/tools/cargo-fuzz-$(CARGO_FUZZ_VERSION)
+CARGO_FUZZ := $(CARGO_FUZZ_HOME)/bin/cargo-fuzz
 
 # bindgen reads the C headers with libclang: the wheel's, unless the environment names another.
 check bindings: export LIBCLANG_PATH ?= $(SITE)/clang/native
@@ -40,7 +43,7 @@ export TL_TEST_MODELS ?= $(CURDIR)/target/test-models
 .DEFAULT_GOAL := help
 .PHONY: help setup model test-models build demo serve accuracy experiment experiment-batching experiment-tool test \
   bench bench-against bench-experiment bench-policy dist check-dist test-cmake test-dockerfile test-container \
-  test-tensorflow compatibility check check-deep check-docs bindings clean clean-venv cargo picture
+  test-tensorflow compatibility check check-deep check-docs fuzz soak bindings clean clean-venv cargo picture
 
 help: ## shows this list
 	@echo "make TARGET, where TARGET is one of"
@@ -158,6 +161,7 @@ compatibility: dist $(INCEPTION) $(TEST_MODELS) ## runs all of these and writes 
 check: $(READY) cargo $(CARGO_DENY) ## checks formatting, lints, bindings, packages, dependencies and API documentation
 	@echo "Formatting"
 	@cargo fmt --all --check
+	@cargo fmt --check --manifest-path fuzz/Cargo.toml
 	@echo "Lints"
 	@cargo clippy --workspace --all-targets -- -D warnings
 	@cargo clippy $(BINDINGS) --all-targets -- -D warnings
@@ -174,7 +178,7 @@ bindings: $(READY) cargo ## generates the committed bindings from the headers of
 	@UPDATE_BINDINGS=1 cargo test --quiet $(BINDINGS) --test bindings
 
 # Miri interprets; the component is not part of every toolchain.
-check-deep: build $(TEST_MODELS) ## what takes long: all orders of the queue's threads (loom), a million histories of it, Miri, sanitizers (an hour)
+check-deep: build $(TEST_MODELS) $(CARGO_FUZZ) ## what takes long: all orders of the queue's threads (loom), a million histories of it, Miri, sanitizers, fuzzing (an hour)
 	@echo "All orders of what the threads of the queue do, with up to 2 preemptions"
 	@RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/loom LOOM_MAX_PREEMPTIONS=2 \
 	  cargo test --release --lib batching::tests::orders $(ARGS)
@@ -185,6 +189,18 @@ check-deep: build $(TEST_MODELS) ## what takes long: all orders of the queue's t
 	else echo "Miri was not run: this toolchain has no such component"; fi
 	@sh tools/sanitize_host.sh address
 	@sh tools/sanitize_host.sh thread
+	@$(MAKE) --no-print-directory fuzz SECONDS=60
+
+# Of each target. What was found in a run is in target/fuzz, and the next run goes on from there.
+SECONDS ?= 60
+fuzz: cargo $(CARGO_FUZZ) ## fuzzes whatever reads what others have written, each target for SECONDS=60; ARGS="outline text"
+	@echo "Fuzzing"
+	@sh tools/fuzz.sh $(CARGO_FUZZ_HOME) $(SECONDS) $(ARGS)
+
+MINUTES ?= 30
+soak: build $(INCEPTION) $(TEST_MODELS) ## mixed load on a real server for MINUTES=30, then servers that are ended and killed (10 minutes)
+	@echo "Soaking"
+	@cargo test --quiet --release --test soak -- --minutes $(MINUTES) $(ARGS)
 
 check-docs: build $(READY) $(INCEPTION) ## runs the commands in README and guides, checks links and lists of settings
 	@$(VENV)/bin/python tools/check_docs.py $(ARGS)
@@ -229,6 +245,10 @@ $(TEST_MODELS): tests/models/make_models.py $(READY)
 $(CARGO_DENY): | cargo
 	@echo "Installing cargo-deny $(CARGO_DENY_VERSION) into target/tools (3 to 5 minutes, once)"
 	@cargo install --quiet --locked --root $(CARGO_DENY_HOME) cargo-deny@$(CARGO_DENY_VERSION)
+
+$(CARGO_FUZZ): | cargo
+	@echo "Installing cargo-fuzz $(CARGO_FUZZ_VERSION) into target/tools (1 to 2 minutes, once)"
+	@cargo install --quiet --locked --root $(CARGO_FUZZ_HOME) cargo-fuzz@$(CARGO_FUZZ_VERSION)
 
 cargo:
 	@command -v cargo >/dev/null || { \

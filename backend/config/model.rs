@@ -174,6 +174,11 @@ fn tensors(kind: &str, declared: Vec<json::Tensor>, batching: bool) -> Result<Ve
                  them, found {rank}{batch}. Export the model with fewer"
             )));
         }
+        if let Some(dim) = dims.iter().find(|&&dim| dim < -1) {
+            return Err(Error::invalid(format!(
+                "{kind} '{name}' of config.pbtxt: expected dimensions of 0 or more, or -1 for any size, found {dim}"
+            )));
+        }
         if tensors[..index].iter().any(|earlier| earlier.name == *name) {
             return Err(Error::invalid(format!(
                 "config.pbtxt declares the {kind} '{name}' more than once: keep one of the declarations"
@@ -311,6 +316,23 @@ mod tests {
             )
         };
         assert!(reshaped(254).is_ok() && reshaped(255).is_err());
+    }
+
+    /// The server refuses them too, those that check configurations.
+    #[test]
+    fn a_dimension_is_a_size_or_open() {
+        for kind in ["input", "output"] {
+            let tensor = |dim: i64| json!({"name": "x", "data_type": "TYPE_FP32", "dims": [4, dim]});
+            let read = |dim| model(&json!({ "max_batch_size": 1, kind: [tensor(dim)] }));
+            assert!(read(-1).is_ok() && read(0).is_ok() && read(i64::MAX).is_ok());
+            for dim in [-2, i64::MIN] {
+                let error = read(dim).unwrap_err();
+                let expected = format!(
+                    "{kind} 'x' of config.pbtxt: expected dimensions of 0 or more, or -1 for any size, found {dim}"
+                );
+                assert_eq!((error.code, error.message), (Code::InvalidArg, expected));
+            }
+        }
     }
 
     #[test]

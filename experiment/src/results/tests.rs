@@ -1,5 +1,6 @@
 //! What is computed from a point.
 
+use super::Point;
 use crate::report::fixtures::sweep_with_energy;
 
 #[test]
@@ -15,4 +16,19 @@ fn sizes_count_inferences_not_batches() {
     point.statistics.as_mut().unwrap().executions_by_batch_size = [(1, 30), (10, 3)].into();
     assert_eq!(point.inferences_by_executed_size(), [(1, 30), (10, 30)].into());
     assert_eq!(point.mean_executed_batch_size(), Some(60.0 / 33.0));
+}
+
+/// A run that is resumed reads its results and writes them again.
+#[test]
+fn numbers_that_are_read_and_written_again_stay_as_they_are() {
+    let mut point = sweep_with_energy().points.remove(0);
+    // The fractional parts of multiples of the golden ratio, over many magnitudes.
+    for number in 1..10_000 {
+        let (fraction, exponent) =
+            ((f64::from(number) * 0.618_033_988_749_894_8).fract(), number % 600 - 300);
+        point.seconds = fraction * 10_f64.powi(exponent);
+        let written = serde_json::to_string(&point).unwrap();
+        let read: Point = serde_json::from_str(&written).unwrap();
+        assert_eq!(read.seconds.to_bits(), point.seconds.to_bits(), "{}", point.seconds);
+    }
 }

@@ -1,0 +1,202 @@
+//! Requests of any shape, type and size against the gathering of inputs, beside the rules written down again.
+//!
+//! The pipeline's file stands among stand-ins of the rooms below it: requests and tensors are vectors of bytes.
+#![no_main]
+
+mod execute;
+#[path = "../../../backend/few.rs"]
+mod few;
+mod model;
+mod tensorflow;
+mod triton;
+
+use arbitrary::Arbitrary;
+use libfuzzer_sys::fuzz_target;
+
+use execute::gather::gather;
+use model::{Model, Session, TensorSpec};
+use tensorflow::{TensorPool, byte_size};
+use triton::DataType;
+use triton::request::{Input, Request};
+
+#[derive(Debug, Arbitrary)]
+struct Batch {
+    batching: bool,
+    keeps_nothing: bool,
+    specs: Vec<Spec>,
+    requests: Vec<Wish>,
+}
+
+#[derive(Debug, Arbitrary)]
+struct Spec {
+    datatype: u8,
+    dims: Vec<Dim>,
+}
+
+#[derive(Debug, Arbitrary)]
+struct Wish {
+    inputs: Vec<WishedInput>,
+    /// Whether the request names an output that is not there.
+    odd_output: bool,
+}
+
+#[derive(Debug, Arbitrary)]
+struct WishedInput {
+    /// Most requests have the right type.
+    datatype: Option<u8>,
+    /// In place of the specification's dimensions, which most have.
+    shape: Option<Vec<Dim>>,
+    rows: Dim,
+    open: Dim,
+    /// Bytes more or fewer than its shape says.
+    off_by: i8,
+    /// Where its data is cut into buffers.
+    cuts: Vec<u8>,
+    seed: u8,
+}
+
+/// Mostly small.
+#[derive(Clone, Copy, Debug, Arbitrary)]
+enum Dim {
+    Open,
+    Small(u8),
+    Any(i64),
+    Power(u8),
+}
+
+impl Dim {
+    fn value(self) -> i64 {
+        match self {
+            Self::Open => -1,
+            Self::Small(dim) => i64::from(dim % 6),
+            Self::Any(dim) => dim,
+            Self::Power(bits) => 1_i64 << (bits % 64),
+        }
+    }
+}
+
+/// Data that is made for a request. What is larger has none, and so another size than its shape says.
+const MOST_BYTES: usize = 1 << 14;
+
+fn datatype(number: u8) -> DataType {
+    DataType::ALL[usize::from(number) % DataType::ALL.len()]
+}
+
+fuzz_target!(|batch: Batch| {
+    let specs = batch.specs.iter().take(3).enumerate();
+    let inputs: Vec<TensorSpec> = specs
+        .map(|(index, spec)| TensorSpec {
+            name: index.to_string(),
+            c_name: std::ffi::CString::new(index.to_string()).expect("a number has no NUL"),
+            datatype: datatype(spec.datatype),
+            dims: spec.dims.iter().take(5).map(|dim| dim.value().max(-1)).collect(),
+        })
+        .collect();
+    let session = Session { keeps_nothing: batch.keeps_nothing };
+    let model = Model { name: "m".into(), batching: batch.batching, inputs, session };
+    // Without a batch dimension the pipeline gathers for one request at a time.
+    let most = if model.batching { 8 } else { 1 };
+    let requests: Vec<Request> = batch.requests.iter().take(most).map(|wish| request(&model, wish)).collect();
+    let gathered = gather(&model, &TensorPool, &requests);
+
+    // The rules.
+    let mut taken: Vec<&Request> = Vec::new();
+    let mut refused = Vec::new();
+    let mut total: usize = 0;
+    for (index, request) in requests.iter().enumerate() {
+        match rows(&model, request, taken.first().copied(), total) {
+            Some(rows) => {
+                let share = &gathered.shares[taken.len()];
+                assert_eq!(share.rows, total..total + rows);
+                taken.push(request);
+                total += rows;
+            }
+            None => refused.push(index),
+        }
+    }
+    assert_eq!(gathered.shares.len(), taken.len());
+    assert_eq!(gathered.refused.iter().map(|(index, _)| *index).collect::<Vec<_>>(), refused);
+    assert!(gathered.refused.iter().all(|(_, error)| !error.message.is_empty()));
+    assert_eq!(gathered.total_rows, total);
+    let tensors = gathered.tensors.expect("there is memory for all of them");
+    if taken.is_empty() {
+        assert!(tensors.is_empty());
+        return;
+    }
+    assert_eq!(tensors.len(), model.inputs.len());
+    for (index, (tensor, spec)) in tensors.iter().zip(&model.inputs).enumerate() {
+        let bytes: Vec<u8> =
+            taken.iter().flat_map(|request| request.inputs[index].buffers.concat()).collect();
+        assert_eq!((tensor.datatype, &tensor.bytes), (spec.datatype, &bytes));
+        assert_eq!(byte_size(spec.datatype, &tensor.dims), Some(bytes.len()));
+        if model.batching {
+            assert_eq!(tensor.dims[0], total as i64);
+        }
+        let may_lend = model.session.keeps_nothing && taken.len() == 1;
+        let is_number = !format!("{}", spec.datatype).contains("INT") || spec.datatype.byte_size() == 1;
+        assert!(!tensor.lent || may_lend && is_number && spec.datatype != DataType::Bool);
+    }
+});
+
+fn request(model: &Model, wish: &Wish) -> Request {
+    let inputs = model.inputs.iter().zip(&wish.inputs).map(|(spec, wished)| {
+        let datatype = wished.datatype.map_or(spec.datatype, datatype);
+        let given = wished.shape.as_ref().map(|dims| dims.iter().take(6).map(|dim| dim.value()).collect());
+        let fitting = || {
+            let rows = model.batching.then(|| wished.rows.value());
+            let open = |&dim: &i64| if dim == -1 { wished.open.value() } else { dim };
+            rows.into_iter().chain(spec.dims.iter().map(open)).collect()
+        };
+        let shape: Vec<i64> = given.unwrap_or_else(fitting);
+        let size = byte_size(datatype, &shape).filter(|&size| size <= MOST_BYTES).unwrap_or(0);
+        let size = size.saturating_add_signed(isize::from(wished.off_by) / 100);
+        let data: Vec<u8> =
+            (0..size).map(|at| (at as u8).wrapping_mul(31).wrapping_add(wished.seed)).collect();
+        let mut buffers = Vec::new();
+        let mut rest = &data[..];
+        for &cut in wished.cuts.iter().take(4) {
+            let (piece, behind) = rest.split_at(usize::from(cut).min(rest.len()));
+            buffers.push(piece.to_vec());
+            rest = behind;
+        }
+        if !rest.is_empty() || buffers.is_empty() && wished.seed & 1 == 0 {
+            buffers.push(rest.to_vec());
+        }
+        Input { datatype: datatype.raw(), shape, buffers }
+    });
+    Request { inputs: inputs.collect(), odd_output: wish.odd_output }
+}
+
+/// The rows of a request, nothing if it cannot be part of the batch.
+fn rows(model: &Model, request: &Request, first: Option<&Request>, total: usize) -> Option<usize> {
+    let mut rows = None;
+    for (index, spec) in model.inputs.iter().enumerate() {
+        let input = request.inputs.get(index)?;
+        let own = input.shape.get(usize::from(model.batching)..)?;
+        let fits = own.len() == spec.dims.len()
+            && input.shape.iter().all(|&dim| dim >= 0)
+            && own.iter().zip(&spec.dims).all(|(dim, expected)| *expected == -1 || dim == expected);
+        let size: usize = input.buffers.iter().map(Vec::len).sum();
+        if !fits
+            || input.datatype != spec.datatype.raw()
+            || byte_size(spec.datatype, &input.shape) != Some(size)
+        {
+            return None;
+        }
+        if model.batching {
+            let own = input.shape[0] as usize;
+            if *rows.get_or_insert(own) != own {
+                return None;
+            }
+            if let Some(first) = first {
+                let whole = total.checked_add(own).and_then(|total| i64::try_from(total).ok())?;
+                let shape: Vec<i64> = [&[whole], &input.shape[1..]].concat();
+                let of_first = &first.inputs[index].shape[1..];
+                if of_first != &input.shape[1..] || total > 0 && byte_size(spec.datatype, &shape).is_none() {
+                    return None;
+                }
+            }
+        }
+    }
+    (!request.odd_output).then_some(rows.unwrap_or(1))
+}

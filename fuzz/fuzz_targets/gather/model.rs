@@ -1,0 +1,29 @@
+//! A model, as far as gathering looks at it.
+
+use std::ffi::CString;
+
+use crate::triton::DataType;
+
+pub struct Model {
+    pub name: String,
+    pub batching: bool,
+    pub inputs: Vec<TensorSpec>,
+    pub session: Session,
+}
+
+pub struct TensorSpec {
+    pub name: String,
+    pub c_name: CString,
+    pub datatype: DataType,
+    pub dims: Vec<i64>,
+}
+
+pub struct Session {
+    pub keeps_nothing: bool,
+}
+
+impl Session {
+    pub fn keeps_nothing(&self) -> bool {
+        self.keeps_nothing
+    }
+}

@@ -1,0 +1,57 @@
+//! Tensors that are vectors. What shape a tensor can have is the backend's own rule.
+
+pub use tensorflow_latency_fuzz::tensorflow::tensor::{ALIGNMENT, byte_size};
+
+use crate::triton::request::{InputBuffer, LentBuffer};
+use crate::triton::{DataType, Error, Result};
+
+#[derive(Debug)]
+pub struct Tensor {
+    pub datatype: DataType,
+    pub dims: Vec<i64>,
+    pub bytes: Vec<u8>,
+    pub lent: bool,
+}
+
+impl Tensor {
+    pub fn borrowing(
+        datatype: DataType,
+        dims: &[i64],
+        memory: LentBuffer,
+    ) -> std::result::Result<Self, LentBuffer> {
+        if byte_size(datatype, dims) != Some(memory.0.len()) {
+            return Err(memory);
+        }
+        Ok(Self { datatype, dims: dims.to_vec(), bytes: memory.0, lent: true })
+    }
+}
+
+pub struct TensorPool;
+
+impl TensorPool {
+    pub fn take(&self, datatype: DataType, dims: &[i64]) -> Result<Blank> {
+        let size = byte_size(datatype, dims).ok_or_else(|| Error::invalid("there is no such tensor"))?;
+        let tensor = Tensor { datatype, dims: dims.to_vec(), bytes: Vec::new(), lent: false };
+        Ok(Blank { tensor, size })
+    }
+}
+
+pub struct Blank {
+    tensor: Tensor,
+    size: usize,
+}
+
+impl Blank {
+    pub fn append(&mut self, source: &InputBuffer<'_>) {
+        assert!(
+            self.tensor.bytes.len() + source.len() <= self.size,
+            "a tensor has room for what is copied to it"
+        );
+        self.tensor.bytes.extend(source.bytes());
+    }
+
+    pub fn finish(self) -> Result<Tensor> {
+        assert_eq!(self.tensor.bytes.len(), self.size, "every byte of a tensor is written");
+        Ok(self.tensor)
+    }
+}

@@ -1,0 +1,71 @@
+//! Requests that are vectors.
+
+pub use tensorflow_latency_fuzz::triton::{DataType, Error, Result};
+
+pub mod request {
+    use std::ffi::CStr;
+
+    use triton_sys::TRITONSERVER_DataType;
+
+    use super::{Error, Result};
+
+    pub struct Request {
+        pub inputs: Vec<Input>,
+        pub odd_output: bool,
+    }
+
+    pub struct Input {
+        pub datatype: TRITONSERVER_DataType,
+        pub shape: Vec<i64>,
+        pub buffers: Vec<Vec<u8>>,
+    }
+
+    /// An input as a request hands it out.
+    pub struct InputView<'r> {
+        pub datatype: TRITONSERVER_DataType,
+        pub shape: &'r [i64],
+        buffers: &'r [Vec<u8>],
+    }
+
+    impl Request {
+        pub fn input(&self, name: &CStr) -> Result<InputView<'_>> {
+            let index: usize =
+                name.to_str().ok().and_then(|name| name.parse().ok()).expect("names are numbers");
+            let Input { datatype, shape, buffers } =
+                self.inputs.get(index).ok_or_else(|| Error::invalid("there is no such input"))?;
+            Ok(InputView { datatype: *datatype, shape, buffers })
+        }
+    }
+
+    impl<'r> InputView<'r> {
+        pub fn first_buffer(&self) -> Result<InputBuffer<'r>> {
+            Ok(InputBuffer(self.buffers.first().map_or(&[], Vec::as_slice)))
+        }
+
+        pub fn further_buffers(&self) -> Result<Vec<InputBuffer<'r>>> {
+            Ok(self.buffers.iter().skip(1).map(|buffer| InputBuffer(buffer)).collect())
+        }
+    }
+
+    pub struct InputBuffer<'r>(&'r [u8]);
+
+    impl InputBuffer<'_> {
+        pub fn len(&self) -> usize {
+            self.0.len()
+        }
+
+        pub fn bytes(&self) -> &[u8] {
+            self.0
+        }
+
+        pub fn as_ptr(&self) -> *const u8 {
+            self.0.as_ptr()
+        }
+
+        pub fn lend(&self) -> LentBuffer {
+            LentBuffer(self.0.to_vec())
+        }
+    }
+
+    pub struct LentBuffer(pub Vec<u8>);
+}
