@@ -13,8 +13,9 @@ use crate::support::Server;
 
 /// Lines of the server's log that are kept with a fault.
 const KEPT_LINES: usize = 3000;
-/// Faults that are told; more are only counted.
+/// Faults that are told, and those with which the log is kept; more are only counted.
 const TOLD: usize = 50;
+const KEPT_LOGS: usize = 5;
 
 /// What became of a request.
 #[derive(Clone, Debug)]
@@ -121,7 +122,7 @@ impl Record {
         if faults.len() < TOLD {
             println!("FAULT {fault}");
             let kept = fs::create_dir_all(&self.folder).and_then(|()| {
-                if let Some(log) = log {
+                if let Some(log) = log.filter(|_| faults.len() < KEPT_LOGS) {
                     let lines: Vec<&str> = log.lines().collect();
                     let end = lines[lines.len().saturating_sub(KEPT_LINES)..].join("\n");
                     fs::write(self.folder.join(format!("fault-{}.log", faults.len())), end)?;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::cancelling::Cancelling;
+use crate::cancelling;
 use crate::kinds::{self, Kind};
 use crate::record::{End, Log, Record};
 use crate::support::*;
@@ -53,11 +53,6 @@ const FLOWS: [Flow; 17] = [
 /// How long a model that comes and goes is there, at most.
 const STAYS: Duration = Duration::from_millis(1500);
 
-/// The model whose requests are cancelled over gRPC. The server may keep it: it loses count of a model's users where a call
-/// is cancelled as it ends. That is the server's own fault, whoever makes the batches: of 448 requests the backend released
-/// all (`TRITONBACKEND_RequestRelease`, counted), and the server (2.51) never called `TRITONBACKEND_ModelInstanceFinalize`.
-const CANCELLED: &str = "cancelled";
-
 struct Traffic<'t> {
     server: &'t Server,
     record: &'t Record,
@@ -72,7 +67,6 @@ pub fn run(record: &Record, duration: Duration) {
     let server = Server::start(Options::new().metrics());
     load_models(&server);
     let traffic = Traffic { server: &server, record, stop: AtomicBool::new(false), loads: AtomicU64::new(0) };
-    let seed = record.seed();
     let mut watch = Watch::new(duration);
     let mut alone: Vec<(&str, Option<(u64, u64)>)> = Vec::new();
     std::thread::scope(|scope| {
@@ -89,10 +83,12 @@ pub fn run(record: &Record, duration: Duration) {
                 )
             })
             .collect();
-        scope.spawn(|| traffic.leave());
-        scope.spawn(|| traffic.share_memory());
-        scope.spawn(|| traffic.come_and_go());
-        let cancelling = Cancelling::start(&server, CANCELLED, seed);
+        let others = [
+            scope.spawn(|| traffic.leave()),
+            scope.spawn(|| traffic.share_memory()),
+            scope.spawn(|| traffic.come_and_go()),
+            scope.spawn(|| cancelling::run(record, &traffic.stop)),
+        ];
         while !watch.is_over() {
             if !server.is_running() {
                 record.fault(&server, "the server has ended");
@@ -103,12 +99,16 @@ pub fn run(record: &Record, duration: Duration) {
             std::thread::sleep(INTERVAL);
         }
         traffic.stop.store(true, Ordering::Relaxed);
-        cancelling.finish(&server, record);
         for (flow, thread) in flows {
             match (flow.alone, thread.join()) {
                 (true, Ok(counts)) => alone.push((flow.model, counts)),
                 (false, Ok(_)) => {}
                 (_, Err(_)) => record.fault(&server, format_args!("the client of '{}' panicked", flow.model)),
+            }
+        }
+        for thread in others {
+            if thread.join().is_err() {
+                record.fault(&server, "a client panicked");
             }
         }
     });
@@ -120,31 +120,8 @@ pub fn run(record: &Record, duration: Duration) {
     let mut log = Log::of(&server);
     let code = server.stop();
     if code != 0 {
-        let log = log.text();
-        if kept_at_the_end(&log) == [CANCELLED] {
-            println!(
-                "The server kept the model '{CANCELLED}' at its end, for a call that was cancelled: its own fault, not counted"
-            );
-        } else {
-            record.note(format_args!("the server ended with exit code {code} after the load"), Some(&log));
-        }
+        record.note(format_args!("the server ended with exit code {code} after the load"), Some(&log.text()));
     }
-}
-
-/// The models that the server did not unload when it was told to end.
-fn kept_at_the_end(log: &str) -> Vec<&str> {
-    fn named<'l>(line: &'l str, begins: &str) -> Option<&'l str> {
-        line.split_once(begins)?.1.split_once('\'').map(|(name, _)| name)
-    }
-    let mut there = Vec::new();
-    for line in log.lines() {
-        if let Some(name) = named(line, "successfully loaded '") {
-            there.push(name);
-        } else if let Some(name) = named(line, "successfully unloaded '") {
-            there.retain(|other| *other != name);
-        }
-    }
-    there
 }
 
 fn load_models(server: &Server) {
@@ -153,7 +130,7 @@ fn load_models(server: &Server) {
         let config = ModelConfig::new(name, 8).input("x", "INT32", &[3]);
         config.output("y", "FP32", &[3, 8]).output("wide", "FP32", &[1])
     };
-    let slow = |name: &str| slow_config(name, 4).adaptive().parameter("max_queue_size", "6");
+    let slow = slow_config("slow_adaptive", 4).adaptive().parameter("max_queue_size", "6");
     let target = |config: ModelConfig| config.adaptive().parameter("latency_target_ms", "30");
     for (config, saved_model) in [
         (add_one_config("add_server", 64).dynamic_batching(2000).instances(2), "add_one"),
@@ -166,8 +143,7 @@ fn load_models(server: &Server) {
         (failing("failing_server").dynamic_batching(5000), "failing"),
         (target(failing("failing_adaptive")), "failing"),
         (add_one_config("panics", 8).adaptive().parameter("test_panic", "gather"), "add_one"),
-        (slow("slow_adaptive"), "slow"),
-        (slow(CANCELLED), "slow"),
+        (slow, "slow"),
         (comes_and_goes(0), "add_one"),
         (add_one_config("malformed", 8).dynamic_batching(1000), "add_one"),
         (add_one_config("shared", 8), "add_one"),
