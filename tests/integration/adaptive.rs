@@ -119,6 +119,8 @@ fn mean_difference_ms(queued: &[Queued], before: &Statistics, after: &Statistics
 
 #[test]
 fn times_in_the_queue_are_the_server_s() {
+    // The server's hand-over is what is measured: not beside a test that keeps all cores busy.
+    let _turn = heavy_turn();
     let server = shared_server();
     let model = "adaptive_times";
     server.load(&adaptive_config(model, 8), SavedModel::Small("add_one"));
