@@ -39,7 +39,7 @@ use std::sync::Arc;
 
 use batching::{ModelQueue, Worker};
 use config::BackendOptions;
-use execute::Executor;
+use execute::{Executor, Overlap};
 use few::Few;
 use load::ServedModel;
 use tensorflow::{library, math_mode};
@@ -60,10 +60,20 @@ struct TensorFlowBackend {
     families: Option<batching::Families>,
 }
 
-/// An instance of a model. With adaptive batching it has a thread.
+/// An instance of a model.
 struct Instance {
     executor: Arc<Executor>,
-    worker: Option<Worker>,
+    threads: Threads,
+}
+
+/// The threads that an instance has.
+enum Threads {
+    /// None: batches are executed in the server's.
+    None,
+    /// With adaptive batching, one that executes the batches.
+    Worker(Worker),
+    /// On a GPU, one that computes a batch while the next one is gathered.
+    Overlap(Overlap),
 }
 
 impl Backend for TensorFlowBackend {
@@ -87,21 +97,27 @@ impl Backend for TensorFlowBackend {
 
     fn start_instance(model: &Arc<ServedModel>) -> Result<Instance> {
         let executor = Arc::clone(&model.executor);
-        let start = |of_model: &ModelQueue| Worker::start(Arc::clone(&executor), Arc::clone(&of_model.queue));
-        let worker = model.queue.as_ref().map(start).transpose()?;
-        Ok(Instance { executor, worker })
+        let threads = match (&model.queue, model.overlap) {
+            (Some(ModelQueue { queue, .. }), _) => {
+                Threads::Worker(Worker::start(Arc::clone(&executor), Arc::clone(queue))?)
+            }
+            (None, Some(rule)) => Threads::Overlap(Overlap::start(Arc::clone(&executor), rule)?),
+            (None, None) => Threads::None,
+        };
+        Ok(Instance { executor, threads })
     }
 
     fn execute(instance: &Instance, requests: Few<Request>) {
-        match &instance.worker {
-            Some(worker) => worker.accept(requests),
-            None => instance.executor.execute(requests),
+        match &instance.threads {
+            Threads::Worker(worker) => worker.accept(requests),
+            Threads::Overlap(overlap) => overlap.execute(requests),
+            Threads::None => instance.executor.execute(requests),
         }
     }
 
     fn is_ready(instance: &Instance) -> Result<()> {
-        match &instance.worker {
-            Some(worker) if !worker.is_alive() => Err(Error::new(
+        match &instance.threads {
+            Threads::Worker(worker) if !worker.is_alive() => Err(Error::new(
                 Code::Unavailable,
                 format!(
                     "model '{}': the thread that executes the batches of an instance has ended; see the server's log",
@@ -113,7 +129,7 @@ impl Backend for TensorFlowBackend {
     }
 
     fn finish(instance: &Instance) {
-        if let Some(worker) = &instance.worker {
+        if let Threads::Worker(worker) = &instance.threads {
             worker.finish();
         }
     }

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use crate::batching::{Families, Loading, ModelQueue};
 use crate::config::{BackendOptions, Batching, MathMode, ModelConfig};
-use crate::execute::Executor;
+use crate::execute::{Executor, OverlapRule};
 use crate::model::{Model, autocomplete};
-use crate::tensorflow::{Options, Session};
+use crate::tensorflow::{Options, Session, TensorPool};
 use crate::trial;
 use crate::triton::Result;
 use crate::triton::model::ModelHandle;
@@ -17,6 +17,8 @@ pub struct ServedModel {
     pub executor: Arc<Executor>,
     /// Where requests wait, if this backend makes the batches.
     pub queue: Option<ModelQueue>,
+    /// Which batches are computed while the next one is gathered, on a GPU.
+    pub overlap: Option<OverlapRule>,
 }
 
 impl ServedModel {
@@ -50,7 +52,7 @@ fn load(
         log::warn!("model '{name}': unknown parameters, ignored: {unknown} (known: {known})");
     }
     let folder = handle.folder()?.join(version.to_string()).join(&config.file_name);
-    let session = Session::open(
+    let mut session = Session::open(
         &folder,
         &Options {
             model: name,
@@ -58,16 +60,21 @@ fn load(
             signature: &config.signature,
             threads: config.threads,
             cpu_only: config.cpu_only,
+            gpu_memory: options.gpu_memory,
+            optimization: config.optimization,
             bf16: options.math_mode == Some(MathMode::Bf16),
             freeze: config.freeze,
         },
     )?;
+    tell_of_gpus(name, &config, session.on_gpu);
+    session.on_gpu |= config.test_gpu;
     if handle.may_complete_config()? && autocomplete(&mut json, &config, &session, options)? {
         handle.set_config(&json)?;
         config = ModelConfig::from_json(&json, options)?;
     }
+    let on_gpu = session.on_gpu;
     let model = Model::new(name.into(), &config, session)?;
-    let mut executor = Executor::new(model, config.test_panic);
+    let mut executor = Executor::new(model, tensor_pool(handle, on_gpu), config.test_panic);
     executor.inline = trial::choose_inline(&executor.model, config.inline);
     let queue = match config.batching {
         Batching::Triton => None,
@@ -76,5 +83,41 @@ fn load(
             Some(ModelQueue::start(&executor.model, version, adaptive, service, families)?)
         }
     };
-    Ok(ServedModel { executor: Arc::new(executor), queue })
+    let rule = OverlapRule::new(config.dynamic_batching);
+    // The tests' batches are small.
+    let rule = if config.test_gpu { OverlapRule { least_bytes: 0, ..rule } } else { rule };
+    Ok(ServedModel { executor: Arc::new(executor), queue, overlap: on_gpu.then_some(rule) })
+}
+
+/// Warns where a model is not on the GPUs that its instances name.
+fn tell_of_gpus(name: &str, config: &ModelConfig, on_gpu: bool) {
+    if config.gpus.is_empty() {
+        return;
+    }
+    if !on_gpu {
+        log::warn!(
+            "model '{name}': its instance_group is of kind KIND_GPU, but TensorFlow finds no GPU and computes on CPUs: is it a              build with CUDA, and are CUDA's libraries where the loader finds them?"
+        );
+    } else if config.gpus.iter().any(|&gpu| gpu != 0) {
+        log::warn!(
+            "model '{name}': its instance_group names the GPUs {:?}, but TensorFlow computes on the first one only;              CUDA_VISIBLE_DEVICES in the server's environment chooses which that is",
+            config.gpus
+        );
+    }
+}
+
+/// Where a model's input tensors come from.
+fn tensor_pool(handle: ModelHandle<'_>, on_gpu: bool) -> TensorPool {
+    if !on_gpu {
+        return TensorPool::default();
+    }
+    match handle.memory_manager() {
+        Ok(manager) => TensorPool::pinned(manager),
+        Err(reason) => {
+            log::warn!(
+                "inputs go through ordinary memory, which costs a copy on their way to the GPU: {reason}"
+            );
+            TensorPool::default()
+        }
+    }
 }

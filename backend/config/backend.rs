@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::json;
 use super::setting::Setting;
-use super::values::{LATENCY_PARAMETERS, MathMode};
+use super::values::{GpuMemory, LATENCY_PARAMETERS, MathMode};
 use crate::triton::{Error, Result};
 
 /// The `max_batch_size` that Triton gives a model that leaves it open, unless the server was started with another one.
@@ -15,7 +15,7 @@ use crate::triton::{Error, Result};
 const DEFAULT_MAX_BATCH_SIZE: u32 = 4;
 
 /// The options of this backend.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 pub struct BackendOptions {
     /// Where TensorFlow's library is (`tensorflow-dir`).
     pub tensorflow_dir: Option<PathBuf>,
@@ -26,6 +26,8 @@ pub struct BackendOptions {
     pub default_max_batch_size: u32,
     /// How oneDNN computes FP32 models (`fpmath-mode`); `None`: as the server's environment says.
     pub math_mode: Option<MathMode>,
+    /// How TensorFlow takes the memory of GPUs (`gpu-memory-fraction`).
+    pub gpu_memory: GpuMemory,
 }
 
 impl Default for BackendOptions {
@@ -35,6 +37,7 @@ impl Default for BackendOptions {
             latency_parameters: false,
             default_max_batch_size: DEFAULT_MAX_BATCH_SIZE,
             math_mode: None,
+            gpu_memory: GpuMemory::default(),
         }
     }
 }
@@ -67,6 +70,14 @@ impl BackendOptions {
                     _ => return Err(option.wrong("strict or bf16")),
                 });
             }
+            "gpu-memory-fraction" => {
+                let fraction = option.value.parse().ok().filter(|fraction| (0.0..=1.0).contains(fraction));
+                let expected = "a number from 0 (memory is taken as it is needed) to 1 (all of it)";
+                self.gpu_memory = match fraction.ok_or_else(|| option.wrong(expected))? {
+                    0.0 => GpuMemory::Growing,
+                    fraction => GpuMemory::Fraction(fraction),
+                };
+            }
             _ => {} // the server passes options of its own here, too
         }
         Ok(())
@@ -94,6 +105,14 @@ mod tests {
         {
             assert_eq!(read("fpmath-mode", value).unwrap().math_mode, Some(expected), "{value}");
         }
+        for (value, expected) in [
+            ("0", GpuMemory::Growing),
+            ("0.0", GpuMemory::Growing),
+            ("0.25", GpuMemory::Fraction(0.25)),
+            ("1", GpuMemory::Fraction(1.0)),
+        ] {
+            assert_eq!(read("gpu-memory-fraction", value).unwrap().gpu_memory, expected, "{value}");
+        }
     }
 
     #[test]
@@ -110,6 +129,10 @@ mod tests {
             ("default-max-batch-size", "-1", "expected a whole number, 0 or more, found '-1'"),
             ("fpmath-mode", "", "expected strict or bf16, found ''"),
             ("fpmath-mode", "fp16", "expected strict or bf16, found 'fp16'"),
+            ("gpu-memory-fraction", "1.5", "expected a number from 0"),
+            ("gpu-memory-fraction", "-0.1", "expected a number from 0"),
+            ("gpu-memory-fraction", "NaN", "expected a number from 0"),
+            ("gpu-memory-fraction", "", "expected a number from 0"),
             ("fpmath-mode", "true", "expected strict or bf16, found 'true'"),
         ] {
             let error = read(name, value).unwrap_err().message;

@@ -41,6 +41,8 @@ pub struct ModelConfig {
     pub batch_input: Vec<Value>,
     #[serde(deserialize_with = "nullable")]
     pub batch_output: Vec<Value>,
+    #[serde(deserialize_with = "nullable")]
+    pub optimization: Optimization,
 }
 
 /// A `ModelInput` or `ModelOutput`.
@@ -76,6 +78,44 @@ pub struct Reshape {
 pub struct InstanceGroup {
     #[serde(deserialize_with = "nullable")]
     pub kind: String,
+    #[serde(deserialize_with = "integers")]
+    pub gpus: Vec<i64>,
+}
+
+/// A `ModelOptimizationPolicy`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Optimization {
+    #[serde(deserialize_with = "nullable")]
+    pub graph: GraphOptimization,
+    #[serde(deserialize_with = "nullable")]
+    pub execution_accelerators: ExecutionAccelerators,
+}
+
+/// A `ModelOptimizationPolicy.Graph`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct GraphOptimization {
+    #[serde(deserialize_with = "integer")]
+    pub level: i64,
+}
+
+/// A `ModelOptimizationPolicy.ExecutionAccelerators`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct ExecutionAccelerators {
+    #[serde(deserialize_with = "nullable")]
+    pub gpu_execution_accelerator: Vec<Accelerator>,
+    #[serde(deserialize_with = "nullable")]
+    pub cpu_execution_accelerator: Vec<Accelerator>,
+}
+
+/// A `ModelOptimizationPolicy.ExecutionAccelerators.Accelerator`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Accelerator {
+    #[serde(deserialize_with = "nullable")]
+    pub name: String,
 }
 
 /// A `ModelParameter`.

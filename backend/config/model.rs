@@ -10,7 +10,7 @@ use super::batching::Batching;
 use super::json::{self, is_set};
 use super::parameters::Parameters;
 use super::setting::Setting;
-use super::values::{Freeze, InlineExecution, Step, Threads};
+use super::values::{Freeze, InlineExecution, Optimization, Step, Threads};
 use crate::triton::{Error, Result};
 
 /// The SavedModel's folder within the version's folder, unless `default_model_filename` names another.
@@ -51,16 +51,24 @@ pub struct ModelConfig {
     pub inline: InlineExecution,
     /// Who makes the batches.
     pub batching: Batching,
+    /// The server puts requests into batches.
+    pub dynamic_batching: bool,
     /// `TF_FREEZE`: variables become constants at load, where that can be done.
     pub freeze: Freeze,
     /// The latency values go into the response's parameters too.
     pub latency_parameters: bool,
     /// All instances are of kind KIND_CPU.
     pub cpu_only: bool,
+    /// The GPUs that instances of kind KIND_GPU name.
+    pub gpus: Vec<i64>,
+    /// What `optimization` asks for.
+    pub optimization: Optimization,
     /// Responses may come out of the server's cache.
     pub response_cache: bool,
     /// Where to panic for a request with the id "panic".
     pub test_panic: Option<Step>,
+    /// Whether to treat the model as one on a GPU.
+    pub test_gpu: bool,
     /// Parameters that mean nothing here.
     pub unknown_parameters: Vec<String>,
 }
@@ -82,15 +90,17 @@ impl ModelConfig {
                 value: string_value,
             })?;
         }
+        let dynamic_batching = config.dynamic_batching.is_some_and(|value| !value.is_null());
+        let of_gpus = config.instance_group.iter().filter(|group| group.kind == "KIND_GPU");
+        let gpus = of_gpus.flat_map(|group| group.gpus.iter().copied()).collect();
         let is_cpu = |group: &json::InstanceGroup| group.kind == "KIND_CPU";
         Ok(Self {
             max_batch_size: config.max_batch_size.try_into().unwrap_or(0),
             inputs: tensors("input", config.input, config.max_batch_size > 0)?,
             outputs: tensors("output", config.output, config.max_batch_size > 0)?,
             file_name: file_name(config.default_model_filename)?,
-            batching: parameters
-                .batching
-                .read(config.dynamic_batching.is_some_and(|value| !value.is_null()))?,
+            batching: parameters.batching.read(dynamic_batching)?,
+            dynamic_batching,
             graph_tag: parameters.graph_tag,
             signature: parameters.signature,
             threads: parameters.threads,
@@ -98,8 +108,11 @@ impl ModelConfig {
             freeze: parameters.freeze,
             latency_parameters: parameters.latency_parameters.unwrap_or(options.latency_parameters),
             cpu_only: !config.instance_group.is_empty() && config.instance_group.iter().all(is_cpu),
+            gpus,
+            optimization: optimization(&config.optimization)?,
             response_cache: config.response_cache.enable,
             test_panic: parameters.test_panic,
+            test_gpu: parameters.test_gpu,
             unknown_parameters: parameters.unknown,
         })
     }
@@ -139,6 +152,31 @@ fn refuse_unsupported(config: &json::ModelConfig) -> Result<()> {
         Some((_, what, advice)) => Err(unsupported(what, advice)),
         None => Ok(()),
     }
+}
+
+/// What `optimization` says of the graph. The rest of it is the server's own.
+fn optimization(asked: &json::Optimization) -> Result<Optimization> {
+    let json::ExecutionAccelerators { gpu_execution_accelerator, cpu_execution_accelerator } =
+        &asked.execution_accelerators;
+    if let Some(accelerator) = cpu_execution_accelerator.first() {
+        return Err(unsupported(
+            &format!("the cpu_execution_accelerator '{}'", accelerator.name),
+            "remove it: TensorFlow computes with oneDNN on CPUs",
+        ));
+    }
+    let mut auto_mixed_precision = false;
+    for json::Accelerator { name } in gpu_execution_accelerator {
+        match name.as_str() {
+            "auto_mixed_precision" => auto_mixed_precision = true,
+            other => {
+                return Err(unsupported(
+                    &format!("the gpu_execution_accelerator '{other}'"),
+                    "remove it or use auto_mixed_precision; XLA is optimization { graph { level: 1 } }",
+                ));
+            }
+        }
+    }
+    Ok(Optimization { xla: asked.graph.level > 0, auto_mixed_precision })
 }
 
 /// The SavedModel's folder within the version's folder. A name that leads out of that would open whatever the server may
@@ -229,7 +267,10 @@ mod tests {
         assert_eq!(config.inputs[0].dims, [299, 299, 3]);
         assert_eq!(config.outputs[0].dims, [-1, 5], "the model sees the reshaped output");
         assert_eq!(config.threads.intra, Some(2));
-        assert!(config.cpu_only);
+        assert!(config.cpu_only && config.gpus.is_empty());
+        let on_two = json!([{"kind": "KIND_GPU", "gpus": [0, 2]}, {"kind": "KIND_CPU"}]);
+        let on_two = model(&json!({ "instance_group": on_two })).unwrap();
+        assert_eq!((on_two.cpu_only, on_two.gpus), (false, vec![0, 2]));
         assert_eq!(config.unknown_parameters, ["mine"]);
         assert_eq!(config.file_name, "model.savedmodel");
     }
@@ -260,10 +301,28 @@ mod tests {
             json!({"input": [{"name": "x", "allow_ragged_batch": true}]}),
             json!({"input": [{"name": "x", "optional": true}]}),
             json!({"parameters": {"TF_INIT_OPS_FILE": {"string_value": "ops.json"}}}),
+            json!({"optimization": {"execution_accelerators": {"gpu_execution_accelerator": [{"name": "tensorrt"}]}}}),
+            json!({"optimization": {"execution_accelerators": {"cpu_execution_accelerator": [{"name": "openvino"}]}}}),
         ] {
             let error = model(&config).unwrap_err().message;
             assert!(error.contains("this backend does not support"), "{error}");
         }
+    }
+
+    #[test]
+    fn the_graph_is_optimised_as_asked_for() {
+        let read = |optimization| model(&json!({ "optimization": optimization })).unwrap().optimization;
+        let with = |xla, auto_mixed_precision| Optimization { xla, auto_mixed_precision };
+        assert_eq!(model(&json!({})).unwrap().optimization, with(false, false));
+        for (level, xla) in [(-1, false), (0, false), (1, true), (2, true)] {
+            assert_eq!(
+                read(json!({"graph": {"level": level}, "input_pinned_memory": {"enable": true}})),
+                with(xla, false)
+            );
+        }
+        let mixed = json!([{"name": "auto_mixed_precision", "parameters": {}}]);
+        let mixed = json!({"execution_accelerators": {"gpu_execution_accelerator": mixed}, "graph": null});
+        assert_eq!(read(mixed), with(false, true));
     }
 
     #[test]

@@ -16,6 +16,7 @@ pub struct Parameters {
     pub inline: InlineExecution,
     pub freeze: Freeze,
     pub test_panic: Option<Step>,
+    pub test_gpu: bool,
     /// The names of those that mean nothing here.
     pub unknown: Vec<String>,
 }
@@ -31,6 +32,7 @@ impl Default for Parameters {
             inline: InlineExecution::default(),
             freeze: Freeze::default(),
             test_panic: None,
+            test_gpu: false,
             unknown: Vec::new(),
         }
     }
@@ -85,6 +87,8 @@ const PARAMETERS: [(&str, Set); 13] = [
 /// For this project's own tests, and so not listed for users: panics in the named step for a request whose id is
 /// "panic".
 const TEST_PANIC: &str = "test_panic";
+/// For tests as well: the model is treated as one on a GPU, without one.
+const TEST_GPU: &str = "test_gpu";
 
 /// Known from the official backend, and refused.
 const INIT_OPS: &str = "TF_INIT_OPS_FILE";
@@ -107,6 +111,7 @@ impl Parameters {
                     _ => return Err(setting.wrong("execute, gather or scatter")),
                 });
             }
+            TEST_GPU => self.test_gpu = setting.boolean()?,
             INIT_OPS => {
                 return Err(Error::unsupported(
                     "config.pbtxt has the parameter TF_INIT_OPS_FILE, which this backend does not support: export a \
@@ -176,6 +181,6 @@ mod tests {
         names.sort_unstable();
         assert!(names.windows(2).all(|pair| pair[0] != pair[1]), "{names:?}");
         assert_eq!(read("mine", "x").unwrap().unknown, ["mine"]);
-        assert!(!Parameters::known().contains(TEST_PANIC));
+        assert!([TEST_PANIC, TEST_GPU].iter().all(|name| !Parameters::known().contains(name)));
     }
 }

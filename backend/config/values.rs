@@ -12,6 +12,16 @@ pub enum MathMode {
     Bf16,
 }
 
+/// `gpu-memory-fraction`: how TensorFlow takes the memory of GPUs.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum GpuMemory {
+    /// As it is needed.
+    #[default]
+    Growing,
+    /// This part of it, 0 to 1, when the first model is loaded, and never more.
+    Fraction(f64),
+}
+
 /// TensorFlow's thread counts; what is not set is TensorFlow's own choice.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Threads {
@@ -49,6 +59,15 @@ pub enum Freeze {
     Auto,
     /// Answers are compared.
     Verified,
+}
+
+/// `optimization` of config.pbtxt, as far as it is TensorFlow's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Optimization {
+    /// `graph { level }` is above 0: XLA compiles what it can of the graph.
+    pub xla: bool,
+    /// The accelerator `auto_mixed_precision`: FP32 is computed in FP16 on GPUs where TensorFlow finds that safe.
+    pub auto_mixed_precision: bool,
 }
 
 /// The steps in which the parameter `test_panic` can make the backend panic.

@@ -6,13 +6,15 @@
 //! One walk checks each input and notes its buffers in a flat list. What makes the messages of bad requests is kept out
 //! of line: TensorFlow's run leaves little of this code in the processor's caches, so its size is what it costs.
 
+use std::iter;
+
 use smallvec::SmallVec;
 
 use super::scatter::{Share, Wanted};
 use crate::few::{Dims, Few};
 use crate::model::{Model, TensorSpec};
 use crate::tensorflow::{ALIGNMENT, Tensor, TensorPool, byte_size};
-use crate::triton::request::{InputBuffer, Request};
+use crate::triton::request::{InputBuffer, Request, RequestBytes};
 use crate::triton::{DataType, Error, Result};
 
 /// The inputs of a batch.
@@ -118,7 +120,9 @@ fn tensors(model: &Model, pool: &TensorPool, parts: &[Part<'_>], total_rows: usi
     let mut tensors = Few::with_capacity(count);
     // Without a request there is nothing to zip.
     for (index, (spec, first)) in model.inputs.iter().zip(parts).enumerate() {
+        // From where the request's bytes are, a GPU takes them no faster than through page-locked memory.
         if alone
+            && !pool.is_pinned()
             && model.session.keeps_nothing()
             && let Some(tensor) = borrow(spec.datatype, first)
         {
@@ -133,9 +137,16 @@ fn tensors(model: &Model, pool: &TensorPool, parts: &[Part<'_>], total_rows: usi
             &of_all
         };
         let mut blank = pool.take(spec.datatype, shape)?;
-        for part in parts[index..].iter().step_by(count) {
-            blank.append(&part.first);
-            part.others.iter().for_each(|buffer| blank.append(buffer));
+        let parts = parts[index..].iter().step_by(count);
+        if blank.is_pinned() {
+            let buffers = parts.flat_map(|part| iter::once(&part.first).chain(&part.others));
+            let bytes: Few<RequestBytes<'_>> = buffers.map(InputBuffer::bytes).collect();
+            blank.append_all(&bytes);
+        } else {
+            for part in parts {
+                blank.append(&part.first);
+                part.others.iter().for_each(|buffer| blank.append(buffer));
+            }
         }
         tensors.push(blank.finish()?);
     }

@@ -2,13 +2,16 @@
 //!
 //! [`pipeline`] has it on one screen: [`gather`] makes one tensor of the requests' buffers for each input, the session
 //! runs, [`scatter`] writes each request's rows of the outputs into its response, [`timing`] takes the request's end
-//! and attaches its times. [`inline`] says in whose threads the session runs.
+//! and attaches its times. [`inline`] says in whose threads the session runs, [`overlap`] lets a batch be gathered while
+//! the one before is computed.
 
 mod gather;
 mod inline;
+mod overlap;
 mod pipeline;
 mod scatter;
 mod timing;
 
 pub use inline::InlineRows;
+pub use overlap::{Overlap, OverlapRule};
 pub use pipeline::{Executed, Executor};

@@ -1,6 +1,6 @@
 //! What happens to the requests of one execution, from end to end.
 
-use super::gather::gather;
+use super::gather::{Gathered, gather};
 use super::inline::InlineRows;
 use super::scatter::{self, Computed, Share};
 use super::timing::{self, BatchTimes};
@@ -21,10 +21,43 @@ pub struct Executor {
     pub inline: InlineRows,
     /// The input tensors of earlier batches, for later ones.
     pool: TensorPool,
-    /// [`execute`], or for the tests of panics the same with a fault planted.
-    execute: fn(&Executor, Few<Request>) -> Option<Executed>,
+    /// [`execute`], [`prepare`] and [`compute`], or for the tests of panics the same with a fault planted.
+    steps: Steps,
     /// Where that fault is.
     test_panic: Option<Step>,
+}
+
+/// The pipeline, whole and in two parts.
+#[derive(Clone, Copy, Debug)]
+struct Steps {
+    execute: fn(&Executor, Few<Request>) -> Option<Executed>,
+    prepare: fn(&Executor, Few<Request>) -> Option<Gathering>,
+    compute: fn(&Executor, Gathering) -> Option<Executed>,
+}
+
+impl Steps {
+    const fn with<F: Fault>() -> Self {
+        Self { execute: execute::<F>, prepare: prepare::<F>, compute: compute::<F> }
+    }
+}
+
+/// A batch whose inputs are gathered.
+pub struct Gathering {
+    requests: Few<Request>,
+    gathered: Gathered,
+    exec_start: u64,
+}
+
+impl Gathering {
+    /// Its rows.
+    pub fn rows(&self) -> usize {
+        self.gathered.total_rows
+    }
+
+    /// The bytes of its inputs.
+    pub fn bytes(&self) -> usize {
+        self.gathered.tensors.iter().flatten().map(|tensor| tensor.bytes().len()).sum()
+    }
 }
 
 /// A batch that was executed.
@@ -37,11 +70,12 @@ pub struct Executed {
 }
 
 impl Executor {
-    /// Executes batches of `model`, in TensorFlow's threads. `test_panic` plants a panic for a request whose id is
-    /// "panic", for tests.
-    pub fn new(model: Model, test_panic: Option<Step>) -> Self {
-        let execute = if test_panic.is_some() { execute::<PlantedPanic> } else { execute::<NoFault> };
-        Self { model, inline: InlineRows::NONE, pool: TensorPool::default(), execute, test_panic }
+    /// Executes batches of `model`, in TensorFlow's threads, with input tensors out of `pool`. `test_panic` plants a panic
+    /// for a request whose id is "panic", for tests.
+    pub fn new(model: Model, pool: TensorPool, test_panic: Option<Step>) -> Self {
+        let steps =
+            if test_panic.is_some() { Steps::with::<PlantedPanic>() } else { Steps::with::<NoFault>() };
+        Self { model, inline: InlineRows::NONE, pool, steps, test_panic }
     }
 
     /// Executes requests that the server handed over together, and answers every one of them.
@@ -58,23 +92,45 @@ impl Executor {
 
     /// Executes requests as one batch and answers every one of them. Returns nothing if nothing was computed.
     pub fn execute_batch(&self, requests: Few<Request>) -> Option<Executed> {
-        (self.execute)(self, requests)
+        (self.steps.execute)(self, requests)
+    }
+
+    /// Gathers the inputs of a batch. Requests that cannot be part of it are answered; nothing is returned if no other is left.
+    pub fn gather(&self, requests: Few<Request>) -> Option<Gathering> {
+        (self.steps.prepare)(self, requests)
+    }
+
+    /// Computes a batch and answers every one of its requests.
+    pub fn compute(&self, gathering: Gathering) -> Option<Executed> {
+        (self.steps.compute)(self, gathering)
     }
 }
 
-fn execute<F: Fault>(executor: &Executor, mut requests: Few<Request>) -> Option<Executed> {
+fn execute<F: Fault>(executor: &Executor, requests: Few<Request>) -> Option<Executed> {
+    compute::<F>(executor, prepare::<F>(executor, requests)?)
+}
+
+#[inline]
+fn prepare<F: Fault>(executor: &Executor, mut requests: Few<Request>) -> Option<Gathering> {
     let exec_start = now_ns();
     let Executor { model, pool, .. } = executor;
     F::at(executor, Step::Execute, &requests);
 
-    let gathered = gather(model, pool, &requests);
+    let mut gathered = gather(model, pool, &requests);
     F::at(executor, Step::Gather, &requests);
     if !gathered.refused.is_empty() {
-        requests = refuse(requests, gathered.refused);
+        requests = refuse(requests, std::mem::take(&mut gathered.refused));
     }
     if requests.is_empty() {
         return None;
     }
+    Some(Gathering { requests, gathered, exec_start })
+}
+
+#[inline]
+fn compute<F: Fault>(executor: &Executor, batch: Gathering) -> Option<Executed> {
+    let Gathering { requests, gathered, exec_start } = batch;
+    let Executor { model, pool, .. } = executor;
     let rows = gathered.total_rows;
     let outputs = scatter::to_compute(model, &gathered.shares);
 

@@ -14,6 +14,14 @@ use crate::config::MathMode;
 /// Where oneDNN looks; the first one that is not empty counts.
 const VARIABLES: [&str; 2] = ["ONEDNN_DEFAULT_FPMATH_MODE", "DNNL_DEFAULT_FPMATH_MODE"];
 
+/// Where NVIDIA's libraries look: with 0 they compute FP32 as it is.
+const TF32: &str = "NVIDIA_TF32_OVERRIDE";
+
+/// Whether GPUs may compute FP32 convolutions and matrix products in TF32, which TensorFlow allows.
+pub fn may_be_tf32() -> bool {
+    env::var_os(TF32).is_none_or(|value| value != "0")
+}
+
 /// Whether the process's mode may be another than FP32 as it is, once it is [`set`].
 pub fn is_relaxed() -> bool {
     let mode = VARIABLES.into_iter().find_map(|name| env::var_os(name).filter(|value| !value.is_empty()));
@@ -32,12 +40,18 @@ pub fn set(backend: &str, option: Option<MathMode>) {
                  convolutions and matrix products are computed in it, and answers change"
             );
         }
-        (Some(MathMode::Strict), Some(_)) => set_variable(VARIABLES[0], OsStr::new("STRICT")),
+        (Some(MathMode::Strict), is_set) => {
+            // Each is touched only where it changes something.
+            if is_set.is_some() {
+                set_variable(VARIABLES[0], OsStr::new("STRICT"));
+            }
+            set_variable(TF32, OsStr::new("0"));
+        }
         (None, Some((name, value))) => log::warn!(
             "{name}={} is in the server's environment, and TensorFlow follows it for all models; \
              --backend-config={backend},fpmath-mode=strict would keep FP32 as it is",
             value.display()
         ),
-        (Some(MathMode::Strict) | None, None) => {}
+        (None, None) => {}
     }
 }

@@ -22,6 +22,7 @@
 
 mod buffer;
 mod calls;
+mod copy;
 mod endpoint;
 mod files;
 mod freeze;
@@ -32,6 +33,7 @@ pub mod math_mode;
 mod operation;
 mod origin;
 mod outline;
+mod pinned;
 mod pool;
 mod process;
 mod proto;

@@ -6,26 +6,46 @@
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
+use super::pinned::PinnedPool;
 use super::tensor::{Blank, Tensor};
-use crate::triton::DataType;
-use crate::triton::Result;
+use crate::triton::memory::MemoryManager;
+use crate::triton::{DataType, Result};
 
 /// The bytes of the tensors that a model keeps, except for one tensor, which may be larger.
 const MOST_BYTES: usize = 64 << 20;
 /// How many tensors a model keeps: searching them must cost nothing beside a new one.
 const MOST_TENSORS: usize = 32;
 
-/// The tensors that no batch uses, oldest first.
+/// The tensors that no batch uses.
 #[derive(Default)]
-pub struct TensorPool(Mutex<Vec<Blank>>);
+pub struct TensorPool {
+    /// Oldest first.
+    kept: Mutex<Vec<Blank>>,
+    /// Where page-locked memory comes from, for a model on a GPU.
+    pinned: Option<PinnedPool>,
+}
 
 impl TensorPool {
+    /// A pool of tensors in page-locked memory, as far as there is any.
+    pub fn pinned(manager: MemoryManager) -> Self {
+        Self { pinned: Some(PinnedPool::new(manager)), ..Self::default() }
+    }
+
+    /// Whether tensors are to be in page-locked memory.
+    pub fn is_pinned(&self) -> bool {
+        self.pinned.is_some()
+    }
+
     /// A tensor to fill.
     ///
     /// # Errors
     /// There is no memory for it.
     pub fn take(&self, datatype: DataType, dims: &[i64]) -> Result<Blank> {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let pinned = self.pinned.as_ref().and_then(|pinned| Blank::pinned(pinned, datatype, dims));
+        if let Some(blank) = pinned {
+            return Ok(blank);
+        }
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let fits = |blank: &Blank| blank.datatype() == datatype && blank.dims() == dims;
         match kept.iter().rposition(fits) {
             Some(index) => Ok(kept.remove(index)),
@@ -38,9 +58,9 @@ impl TensorPool {
 
     /// Keeps the tensors of a batch that is over, and drops the oldest where these are too many. A tensor whose memory
     /// is still used (the graph has stored it in a variable, or an output of the batch lives in it) is not kept, and
-    /// neither is one that borrows its memory.
+    /// neither is one that borrows its memory: page-locked memory goes back where it came from.
     pub fn give_back(&self, batch: impl IntoIterator<Item = Tensor>) {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         kept.extend(batch.into_iter().filter_map(Tensor::reclaim));
         let mut bytes = 0;
         let fitting = kept.iter().rev().take(MOST_TENSORS).take_while(|blank| {

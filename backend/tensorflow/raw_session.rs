@@ -1,6 +1,6 @@
 //! `TF_Session`: runs a graph.
 
-use std::ffi::{CString, OsStr};
+use std::ffi::{CStr, CString, OsStr};
 use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -83,6 +83,27 @@ impl RawSession {
         })?;
         let raw = NonNull::new(raw).expect("a session where there is no error");
         Ok((Self { raw, graph }, meta_graph))
+    }
+
+    /// Whether one of its devices is a GPU.
+    ///
+    /// # Errors
+    /// TensorFlow's own.
+    pub fn has_gpu(&self) -> Result<bool, Failure> {
+        let devices = checked(|status| {
+            // SAFETY: the session lives during the call; the list is ours and deleted below.
+            unsafe { api().TF_SessionListDevices(self.raw.as_ptr(), status) }
+        })?;
+        // SAFETY: the list is alive until it is deleted, once, after the last use; the index is below its length.
+        unsafe {
+            let is_gpu = |index| {
+                let kind = checked(|status| api().TF_DeviceListType(devices, index, status));
+                kind.is_ok_and(|kind| !kind.is_null() && CStr::from_ptr(kind) == c"GPU")
+            };
+            let has_gpu = (0..api().TF_DeviceListCount(devices)).any(is_gpu);
+            api().TF_DeleteDeviceList(devices);
+            Ok(has_gpu)
+        }
     }
 
     /// Its graph.

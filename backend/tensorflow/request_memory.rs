@@ -2,8 +2,8 @@
 
 use std::mem::MaybeUninit;
 
-use super::tensor::{ForeignMemory, Source};
-use crate::triton::request::{InputBuffer, LentBuffer};
+use super::tensor::{ForeignMemory, SharedSource, Source};
+use crate::triton::request::{InputBuffer, LentBuffer, RequestBytes};
 
 // SAFETY: the length is the server's and does not change, and `InputBuffer::copy_to` fills all of a target as long.
 unsafe impl Source for InputBuffer<'_> {
@@ -13,6 +13,17 @@ unsafe impl Source for InputBuffer<'_> {
 
     fn copy_to(&self, target: &mut [MaybeUninit<u8>]) {
         InputBuffer::copy_to(self, target);
+    }
+}
+
+// SAFETY: as above, for every part of it.
+unsafe impl SharedSource for RequestBytes<'_> {
+    fn len(&self) -> usize {
+        RequestBytes::len(self)
+    }
+
+    fn copy_part(&self, start: usize, target: &mut [MaybeUninit<u8>]) {
+        RequestBytes::copy_part(self, start, target);
     }
 }
 

@@ -19,6 +19,7 @@ enum Choice {
     Limited,
     Patient,
     HandOutGraphs,
+    Compiling,
 }
 
 impl RunOptions {
@@ -33,7 +34,12 @@ impl RunOptions {
     /// As [`Self::PATIENT`], and the metadata of the run has the optimised graphs.
     pub const HAND_OUT_GRAPHS: Self = Self(Choice::HandOutGraphs);
 
-    const ALL: [Self; 5] = [Self::DEFAULT, Self::INLINE, Self::LIMITED, Self::PATIENT, Self::HAND_OUT_GRAPHS];
+    /// In TensorFlow's threads, for 2 minutes at most: on a GPU the kernels of a first run are chosen by trying them, and XLA
+    /// compiles.
+    pub const COMPILING: Self = Self(Choice::Compiling);
+
+    const ALL: [Self; 6] =
+        [Self::DEFAULT, Self::INLINE, Self::LIMITED, Self::PATIENT, Self::HAND_OUT_GRAPHS, Self::COMPILING];
 
     fn message(self) -> run::RunOptions {
         let default = run::RunOptions::default();
@@ -45,12 +51,13 @@ impl RunOptions {
             Choice::HandOutGraphs => {
                 run::RunOptions { output_partition_graphs: true, ..Self::PATIENT.message() }
             }
+            Choice::Compiling => run::RunOptions { timeout_in_ms: 120_000, ..default },
         }
     }
 
     /// For the run; nothing for the default. The buffers are made once and live as long as the process.
     pub fn buffer(self) -> Option<&'static Buffer> {
-        static BUFFERS: OnceCell<[Buffer; 5]> = OnceCell::new();
+        static BUFFERS: OnceCell<[Buffer; 6]> = OnceCell::new();
         if self == Self::DEFAULT {
             return None;
         }
@@ -74,12 +81,13 @@ mod tests {
     #[test]
     fn the_options_are_tensorflows_protobuf() {
         // TensorFlow 2.20's RunOptions.FromString reads these bytes as what is meant.
-        let expected: [&[u8]; 5] = [
+        let expected: [&[u8]; 6] = [
             &[],
             &[0x18, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01],
             &[0x10, 0xf4, 0x03],
             &[0x10, 0x90, 0x4e],
             &[0x10, 0x90, 0x4e, 0x28, 1],
+            &[0x10, 0xc0, 0xa9, 7],
         ];
         assert_eq!(RunOptions::ALL.map(|options| options.message().encode_to_vec()), expected);
         for (index, options) in RunOptions::ALL.into_iter().enumerate() {

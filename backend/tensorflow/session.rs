@@ -3,23 +3,25 @@
 use std::collections::HashMap;
 use std::ops::Deref;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::endpoint::{Endpoint, Place};
 use super::files;
-use super::freeze::{self, Effort, Plan, Refusal};
-use super::graph::{Fetches, Outputs};
+use super::freeze::{self, Effort, Plan, Refusal, TriedOut};
+use super::graph::{Fetches, Graph, Outputs};
 use super::inspect::{self, Objection};
 use super::math_mode;
 use super::origin::Origin;
 use super::process;
 use super::proto::config::ConfigProto;
+use super::raw_session::RawSession;
 use super::run_options::RunOptions;
 use super::saved_model::{self, Loaded};
-use super::settings;
+use super::settings::{self, Devices};
 use super::tensor::{RawTensor, Tensor};
 use super::variables::ModelSession;
-use crate::config::{Freeze, Threads};
+use crate::config::{Freeze, GpuMemory, Optimization, Threads};
 use crate::few::Few;
 use crate::triton::{Error, Result};
 
@@ -35,6 +37,10 @@ pub struct Options<'a> {
     pub threads: Threads,
     /// Leave the machine's GPUs alone.
     pub cpu_only: bool,
+    /// How the memory of GPUs is taken.
+    pub gpu_memory: GpuMemory,
+    /// What TensorFlow is to do with the graph.
+    pub optimization: Optimization,
     /// Compute FP32 in BF16 where the CPU can.
     pub bf16: bool,
     /// Whether to turn variables into constants where that can be done.
@@ -49,6 +55,8 @@ pub struct Session {
     pub inputs: Vec<Endpoint>,
     /// The signature's outputs, sorted by name.
     pub outputs: Vec<Endpoint>,
+    /// Whether the session has a GPU.
+    pub on_gpu: bool,
     /// Why the model should not run when nobody has asked for it.
     pub objection: Option<Objection>,
     origin: Origin,
@@ -99,29 +107,54 @@ impl Session {
     pub fn open(folder: &Path, options: &Options<'_>) -> Result<Self> {
         let start = Instant::now();
         files::check(folder, &saved_model::split(options.graph_tag))?;
-        let config =
-            settings::session_config(settings::choose(options.threads), options.cpu_only, options.bf16);
-        let load =
-            |config: &ConfigProto| saved_model::load(folder, options.graph_tag, options.signature, config);
-        let mut frozen = None;
+        let devices = if options.cpu_only { Devices::Cpu } else { Devices::Any(options.gpu_memory) };
+        let threads = settings::choose(options.threads);
+        let config = settings::session_config(threads, devices, options.bf16, options.optimization);
+        let on_gpu = !options.cpu_only && has_gpu(&config)?;
+        if options.optimization.xla && !on_gpu {
+            settings::let_xla_compile_for_cpus();
+        }
         let effort = match options.freeze {
             Freeze::Never => None,
             Freeze::Unverified => Some(Effort::No),
             Freeze::Auto => Some(Effort::Little(start)),
             Freeze::Verified => Some(Effort::Any),
         };
-        if let Some(effort) = effort.filter(|_| files::has_variables(folder)) {
-            frozen = self::frozen(&load(&freeze::only_to_read(&config))?, &config, options, effort);
-        }
-        let loaded = match frozen {
-            Some(frozen) => frozen,
-            None => load(&config)?,
+        let coarse = math_mode::is_relaxed()
+            || options.optimization.auto_mixed_precision
+            || (on_gpu && math_mode::may_be_tf32());
+        let plan = effort.filter(|_| files::has_variables(folder)).map(|effort| Plan {
+            bf16: options.bf16,
+            coarse,
+            on_gpu,
+            effort,
+        });
+        let load_as_it_is =
+            |config: &ConfigProto| saved_model::load(folder, options.graph_tag, options.signature, config);
+        let load = |config: &ConfigProto| {
+            let frozen = match plan {
+                Some(plan) => {
+                    let as_it_is = load_as_it_is(&freeze::only_to_read(config))?;
+                    frozen(&as_it_is, config, options.model, plan)
+                }
+                None => None,
+            };
+            frozen.map_or_else(|| load_as_it_is(config), Ok)
         };
+        let mut loaded = load(&config)?;
+        if options.optimization.xla
+            && let Some(reason) = not_compiled(&loaded, options.model)
+        {
+            log::warn!("model '{}': served without XLA, which cannot compile it: {reason}", options.model);
+            let mut config = config;
+            config.without_jit();
+            loaded = load(&config)?;
+        }
         process::release_free_memory();
-        Self::new(loaded)
+        Self::new(loaded, on_gpu)
     }
 
-    fn new(loaded: Loaded) -> Result<Self> {
+    fn new(loaded: Loaded, on_gpu: bool) -> Result<Self> {
         let Loaded { mut session, inputs, outputs, origin } = loaded;
         session.give_back_at_end();
         let objection = inspect::objection(session.graph(), &inputs, &outputs);
@@ -138,7 +171,7 @@ impl Session {
         };
         let sources = outputs.iter().map(source).collect();
         let fetches = Outputs::new(session.graph(), &fetched)?;
-        Ok(Self { session, inputs, outputs, objection, origin, feeds, sources, fetches })
+        Ok(Self { session, inputs, outputs, on_gpu, objection, origin, feeds, sources, fetches })
     }
 
     /// Whether no operation of the graph can keep what it is fed beyond the run, so that memory of somebody else's can be
@@ -212,11 +245,44 @@ fn signed(fetched: Option<RawTensor>, endpoint: &Endpoint) -> Result<Tensor> {
     )))
 }
 
+/// Why XLA cannot compile a model: it fails with it on zeros.
+fn not_compiled(loaded: &Loaded, model: &str) -> Option<String> {
+    const CUDA: [&str; 3] = ["libdevice", "ptxas", "nvlink"];
+    let untried = |reason: &str| {
+        log::warn!(
+            "model '{model}': compiled by XLA at the first request of each batch size, and not tried before: {reason}"
+        );
+        None
+    };
+    if let Some(Objection::Acts(reason)) =
+        inspect::objection(loaded.session.graph(), &loaded.inputs, &loaded.outputs)
+    {
+        return untried(&reason);
+    }
+    match freeze::try_out(loaded) {
+        Ok(()) => None,
+        Err(TriedOut::Not(reason)) => untried(&reason),
+        Err(TriedOut::Failed(reason)) => {
+            let advice = if CUDA.iter().any(|part| reason.contains(part)) {
+                ". Start the server with XLA_FLAGS=--xla_gpu_cuda_data_dir=FOLDER in its environment, where FOLDER is CUDA's,                  with nvvm/libdevice and bin/ptxas in it"
+            } else {
+                ""
+            };
+            Some(format!("{reason}{advice}"))
+        }
+    }
+}
+
+/// Whether a session with this configuration has a GPU. Where there is one, TensorFlow sets it up.
+fn has_gpu(config: &ConfigProto) -> Result<bool> {
+    let session = RawSession::new(Arc::new(Graph::new()), config);
+    let has_gpu = session.and_then(|session| session.has_gpu());
+    has_gpu.map_err(|e| Error::internal(format!("TensorFlow's devices cannot be listed: {e}")))
+}
+
 /// The model with constants in place of its variables, unless it has to be used as it is. The log says which.
-fn frozen(loaded: &Loaded, config: &ConfigProto, options: &Options<'_>, effort: Effort) -> Option<Loaded> {
-    let model = options.model;
+fn frozen(loaded: &Loaded, config: &ConfigProto, model: &str, plan: Plan) -> Option<Loaded> {
     let start = Instant::now();
-    let plan = Plan { bf16: options.bf16, coarse: math_mode::is_relaxed(), effort };
     match freeze::freeze(loaded, config, plan) {
         Ok(None) => None,
         Ok(Some(frozen)) => {

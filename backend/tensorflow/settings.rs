@@ -5,8 +5,9 @@ use std::thread::available_parallelism;
 
 use once_cell::sync::OnceCell;
 
-use super::proto::config::ConfigProto;
-use crate::config::Threads;
+use super::library::api;
+use super::proto::config::{ConfigProto, GpuOptions, JIT_ON, ON};
+use crate::config::{GpuMemory, Optimization, Threads};
 
 /// The threads to open a session with, where the model's configuration sets `threads`. Logs what they are and which of
 /// the model's have no effect.
@@ -68,12 +69,45 @@ fn warn_of_shared_pools(asked: Threads, chosen: Threads) {
     }
 }
 
+/// XLA leaves graphs on CPUs alone unless the process is told otherwise.
+pub fn let_xla_compile_for_cpus() {
+    if api().TF_SetTfXlaCpuGlobalJit.is_ok() {
+        // SAFETY: sets a flag of TensorFlow's, from any thread; it is read when a graph is divided among devices.
+        unsafe { api().TF_SetTfXlaCpuGlobalJit(1) };
+    } else {
+        log::warn!(
+            "optimization {{ graph {{ level }} }} has no effect on CPUs: this TensorFlow lacks TF_SetTfXlaCpuGlobalJit"
+        );
+    }
+}
+
+/// The devices of a session.
+#[derive(Clone, Copy, Debug)]
+pub enum Devices {
+    /// CPUs only.
+    Cpu,
+    /// GPUs as well, where there are any.
+    Any(GpuMemory),
+}
+
+impl ConfigProto {
+    /// Leaves the machine's GPUs alone.
+    pub fn without_gpus(&mut self) {
+        self.device_count.insert("GPU".into(), 0);
+        self.gpu_options = None;
+    }
+}
+
 /// What a session is opened with.
 ///
 /// With `bf16`, TensorFlow's optimizer computes the convolutions and matrix products of FP32 models in BF16 where the CPU
 /// has that.
-pub fn session_config(threads: Threads, cpu_only: bool, bf16: bool) -> ConfigProto {
-    const ON: i32 = 1;
+pub fn session_config(
+    threads: Threads,
+    devices: Devices,
+    bf16: bool,
+    optimization: Optimization,
+) -> ConfigProto {
     let count = |count: Option<u32>| count.and_then(|count| count.try_into().ok()).unwrap_or(0);
     let mut config = ConfigProto {
         // A graph that was exported on a machine with a GPU runs on one without.
@@ -83,11 +117,26 @@ pub fn session_config(threads: Threads, cpu_only: bool, bf16: bool) -> ConfigPro
         use_per_session_threads: threads.per_session,
         ..ConfigProto::default()
     };
-    if cpu_only {
-        config.device_count.insert("GPU".into(), 0);
+    match devices {
+        Devices::Cpu => config.without_gpus(),
+        // The process's first session decides for all.
+        Devices::Any(memory) => {
+            config.gpu_options = Some(match memory {
+                GpuMemory::Growing => GpuOptions { allow_growth: true, ..GpuOptions::default() },
+                GpuMemory::Fraction(fraction) => {
+                    GpuOptions { per_process_gpu_memory_fraction: fraction, ..GpuOptions::default() }
+                }
+            });
+        }
     }
     if bf16 {
         config.optimizer().auto_mixed_precision_onednn_bfloat16 = ON;
+    }
+    if optimization.auto_mixed_precision {
+        config.optimizer().auto_mixed_precision = ON;
+    }
+    if optimization.xla {
+        config.jit(JIT_ON);
     }
     config
 }
@@ -104,13 +153,22 @@ mod tests {
         // TensorFlow 2.20's ConfigProto.FromString reads these bytes as what is meant.
         let known =
             [0x38, 1, 0x10, 0xac, 0x02, 0x28, 1, 0x48, 1, 0x0a, 7, 0x0a, 3, b'G', b'P', b'U', 0x10, 0];
-        let config = session_config(threads, true, false);
+        let config = session_config(threads, Devices::Cpu, false, Optimization::default());
         assert_eq!(ConfigProto::decode(&known[..]).unwrap(), config);
         // The same fields in the order of their numbers, a number that is 0 left out.
         let written = [0x0a, 5, 0x0a, 3, b'G', b'P', b'U', 0x10, 0xac, 0x02, 0x28, 1, 0x38, 1, 0x48, 1];
         assert_eq!(config.encode_to_vec(), written);
-        let bytes = |bf16| session_config(Threads::default(), false, bf16).encode_to_vec();
-        assert_eq!(bytes(false), [0x38, 1]);
-        assert_eq!(bytes(true), [0x38, 1, 0x52, 5, 0x52, 3, 0xf8, 1, 1]);
+        let config = |memory, bf16, xla, auto_mixed_precision| {
+            let optimization = Optimization { xla, auto_mixed_precision };
+            session_config(Threads::default(), Devices::Any(memory), bf16, optimization).encode_to_vec()
+        };
+        let growing = [0x32, 2, 0x20, 1, 0x38, 1];
+        assert_eq!(config(GpuMemory::Growing, false, false, false), growing);
+        let with = |more: &[u8]| [&growing[..], more].concat();
+        assert_eq!(config(GpuMemory::Growing, true, false, false), with(&[0x52, 5, 0x52, 3, 0xf8, 1, 1]));
+        assert_eq!(config(GpuMemory::Growing, false, true, false), with(&[0x52, 4, 0x1a, 2, 0x28, 2]));
+        assert_eq!(config(GpuMemory::Growing, false, false, true), with(&[0x52, 5, 0x52, 3, 0xb8, 1, 1]));
+        let half = [0x32, 9, 9, 0, 0, 0, 0, 0, 0, 0xe0, 0x3f, 0x38, 1];
+        assert_eq!(config(GpuMemory::Fraction(0.5), false, false, false), half);
     }
 }

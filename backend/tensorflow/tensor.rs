@@ -2,8 +2,8 @@
 //!
 //! Who owns what, and until when:
 //!
-//! - [`Blank`] is TensorFlow's memory that nobody else knows, and the only kind that is written to. Once it is filled
-//!   it becomes a [`Tensor`], which is read only.
+//! - [`Blank`] is memory that nobody else knows, TensorFlow's or page-locked, and the only kind that is written to. Once it
+//!   is filled it becomes a [`Tensor`], which is read only.
 //! - A [`Tensor`] shares its memory: a graph may store it in a variable or pass it through to an output without a copy,
 //!   so it can live longer than the `Tensor` that was fed.
 //! - [`Tensor::borrowing`] lends somebody else's memory to TensorFlow. It is given back (its [`ForeignMemory`] is
@@ -19,7 +19,9 @@ use std::slice;
 
 use tensorflow_c_sys::{TF_DataType, TF_Tensor};
 
+use super::copy;
 use super::library::api;
+use super::pinned::{PinnedBuffer, PinnedPool};
 use super::process;
 use super::types;
 use crate::config::MAX_RANK;
@@ -109,8 +111,8 @@ impl Tensor {
     pub fn zeroed(datatype: DataType, dims: &[i64]) -> Result<Self> {
         let blank = Blank::new(datatype, dims)?;
         // SAFETY: a blank's memory is writable and its own, and zeros are values of every element type.
-        unsafe { ptr::write_bytes(blank.tensor.data.as_ptr(), 0, blank.tensor.len) };
-        Ok(blank.tensor)
+        unsafe { ptr::write_bytes(blank.data().as_ptr(), 0, blank.byte_size()) };
+        blank.into_own()
     }
 
     /// A tensor over `memory`, which has its values. TensorFlow reads it in place, and `memory` is dropped once nothing
@@ -207,17 +209,25 @@ impl Tensor {
         // SAFETY: the tensor is alive. The call returns its argument, untouched, where that is the only reference to
         // memory of TensorFlow's, and null otherwise.
         let only = !unsafe { api().TF_TensorMaybeMove(self.raw.raw()) }.is_null();
-        only.then_some(Blank { tensor: self, filled: 0 })
+        only.then_some(Blank { memory: Memory::Own(self), filled: 0 })
     }
 }
 
 /// A tensor that is not filled yet: its bytes are appended one piece after the other.
 #[derive(Debug)]
 pub struct Blank {
-    /// Its memory is TensorFlow's, nobody else has it, and what is behind `filled` may not be initialised: so nothing
-    /// but `finish` may let the tensor out.
-    tensor: Tensor,
+    /// Nobody else has it, and what is behind `filled` may not be initialised: so nothing but `finish` may let it out.
+    memory: Memory,
     filled: usize,
+}
+
+/// Where the elements of a [`Blank`] are.
+#[derive(Debug)]
+enum Memory {
+    /// In memory of TensorFlow's.
+    Own(Tensor),
+    /// In page-locked memory.
+    Pinned { buffer: PinnedBuffer, datatype: DataType, dims: Dims<i64> },
 }
 
 impl Blank {
@@ -239,22 +249,62 @@ impl Blank {
         if len > 0 && unsafe { api().TF_TensorData(raw.raw()) }.is_null() {
             return Err(no_memory());
         }
-        Ok(Self { tensor: Tensor::adopt(raw, datatype), filled: 0 })
+        Ok(Self { memory: Memory::Own(Tensor::adopt(raw, datatype)), filled: 0 })
+    }
+
+    /// A tensor of any values in page-locked memory; nothing where `pool` has none, or TensorFlow would copy it.
+    pub fn pinned(pool: &PinnedPool, datatype: DataType, dims: &[i64]) -> Option<Self> {
+        let len = byte_size(datatype, dims).filter(|&len| len > 0 && datatype != DataType::Bool)?;
+        let buffer = pool.take(len)?;
+        Some(Self { memory: Memory::Pinned { buffer, datatype, dims: Dims::from_slice(dims) }, filled: 0 })
+    }
+
+    /// Whether it is in page-locked memory.
+    pub fn is_pinned(&self) -> bool {
+        matches!(self.memory, Memory::Pinned { .. })
+    }
+
+    fn data(&self) -> NonNull<u8> {
+        match &self.memory {
+            Memory::Own(tensor) => tensor.data,
+            Memory::Pinned { buffer, .. } => buffer.data(),
+        }
     }
 
     /// The element type.
     pub fn datatype(&self) -> DataType {
-        self.tensor.datatype
+        match &self.memory {
+            Memory::Own(tensor) => tensor.datatype,
+            Memory::Pinned { datatype, .. } => *datatype,
+        }
     }
 
     /// The shape.
     pub fn dims(&self) -> &[i64] {
-        &self.tensor.dims
+        match &self.memory {
+            Memory::Own(tensor) => &tensor.dims,
+            Memory::Pinned { dims, .. } => dims,
+        }
     }
 
     /// The bytes of all elements.
     pub fn byte_size(&self) -> usize {
-        self.tensor.len
+        match &self.memory {
+            Memory::Own(tensor) => tensor.len,
+            Memory::Pinned { buffer, .. } => buffer.len(),
+        }
+    }
+
+    /// What follows the bytes that are there, for so many more.
+    ///
+    /// # Panics
+    /// There is no room for them.
+    fn room(&mut self, len: usize) -> &mut [MaybeUninit<u8>] {
+        let room = self.byte_size() - self.filled;
+        assert!(len <= room, "{len} bytes for a tensor that has room for {room}");
+        // SAFETY: these bytes are within the blank's memory, which nobody else has (see `memory`), and `self` is borrowed
+        // for as long as the slice lives.
+        unsafe { slice::from_raw_parts_mut(self.data().as_ptr().add(self.filled).cast(), len) }
     }
 
     /// Copies `source` behind what is there. A boolean that is neither 0 nor 1 becomes 1, which is what TensorFlow
@@ -264,17 +314,25 @@ impl Blank {
     /// There is no room for it.
     pub fn append<S: Source + ?Sized>(&mut self, source: &S) {
         let len = source.len();
-        let room = self.tensor.len - self.filled;
-        assert!(len <= room, "{len} bytes for a tensor that has room for {room}");
-        // SAFETY: these bytes are within the tensor's memory, which nobody else has (see `tensor`), and `self` is
-        // borrowed for as long as the slice lives.
-        let target: &mut [MaybeUninit<u8>] =
-            unsafe { slice::from_raw_parts_mut(self.tensor.data.as_ptr().add(self.filled).cast(), len) };
+        let is_bool = self.datatype() == DataType::Bool;
+        let target = self.room(len);
         source.copy_to(target);
-        if self.tensor.datatype == DataType::Bool {
+        if is_bool {
             // SAFETY: `copy_to` has initialised all of it.
             unsafe { to_booleans(target) }
         }
+        self.filled += len;
+    }
+
+    /// Copies `sources` behind what is there, one behind the other, by several threads where they are large. For other types
+    /// than booleans.
+    ///
+    /// # Panics
+    /// There is no room for them.
+    pub fn append_all<S: SharedSource>(&mut self, sources: &[S]) {
+        debug_assert_ne!(self.datatype(), DataType::Bool);
+        let len = sources.iter().map(S::len).sum();
+        copy::all(sources, self.room(len));
         self.filled += len;
     }
 
@@ -282,7 +340,9 @@ impl Blank {
     /// there are new pages once somebody writes to them.
     pub fn give_back(self) {
         // SAFETY: the memory is TensorFlow's, nobody else has it, and a blank's values may be any.
-        unsafe { process::release_pages(self.tensor.data, self.tensor.len) }
+        if let Memory::Own(tensor) = &self.memory {
+            unsafe { process::release_pages(tensor.data, tensor.len) }
+        }
     }
 
     /// The tensor.
@@ -290,15 +350,26 @@ impl Blank {
     /// # Errors
     /// It is not full.
     pub fn finish(self) -> Result<Tensor> {
-        let Self { tensor, filled } = self;
-        if filled == tensor.len { Ok(tensor) } else { Err(not_full(&tensor, filled)) }
+        if self.filled != self.byte_size() {
+            return Err(not_full(&self));
+        }
+        self.into_own()
+    }
+
+    /// The tensor, whatever is in it.
+    fn into_own(self) -> Result<Tensor> {
+        match self.memory {
+            Memory::Own(tensor) => Ok(tensor),
+            Memory::Pinned { buffer, datatype, dims } => Tensor::borrowing(datatype, &dims, buffer)
+                .map_err(|_| Error::internal("page-locked memory is not aligned as TensorFlow wants it")),
+        }
     }
 }
 
 #[cold]
 #[inline(never)]
-fn not_full(tensor: &Tensor, filled: usize) -> Error {
-    let Tensor { datatype, dims, len, .. } = tensor;
+fn not_full(blank: &Blank) -> Error {
+    let (filled, datatype, dims, len) = (blank.filled, blank.datatype(), blank.dims(), blank.byte_size());
     Error::internal(format!("{filled} bytes for a tensor of {datatype} {dims:?}, which has {len}"))
 }
 
@@ -337,6 +408,18 @@ unsafe impl Source for [u8] {
         // SAFETY: both are as long, and `target` is borrowed alone, so the two do not overlap.
         unsafe { ptr::copy_nonoverlapping(self.as_ptr(), target.as_mut_ptr().cast(), target.len()) }
     }
+}
+
+/// Bytes that several threads can copy parts of.
+///
+/// # Safety
+/// `len` returns the same number each time, and `copy_part` initialises all of `target` if that is within these bytes.
+pub unsafe trait SharedSource: Sync {
+    /// How many bytes there are.
+    fn len(&self) -> usize;
+
+    /// Copies those that begin at `start` to `target`.
+    fn copy_part(&self, start: usize, target: &mut [MaybeUninit<u8>]);
 }
 
 /// Memory of somebody else's that TensorFlow may read.

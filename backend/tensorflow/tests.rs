@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use prost::Message;
 
 use super::endpoint::Place;
+use super::freeze::{self, Effort, Plan, Refusal};
 use super::graph::{Graph, Outputs, Targets};
 use super::library::open_for_tests;
 use super::pool::TensorPool;
@@ -19,10 +20,11 @@ use super::proto::graph::{AttrValue, GraphDef, NodeDef, TensorShapeProto};
 use super::proto::saved_model::SavedModel;
 use super::raw_session::RawSession;
 use super::run_options::RunOptions;
+use super::saved_model::{self, Loaded};
 use super::session::{Options, Output, Session};
 use super::tensor::{ALIGNMENT, Blank, ForeignMemory, Tensor};
 use super::{Objection, types};
-use crate::config::{Freeze, Threads};
+use crate::config::{Freeze, GpuMemory, Optimization, Threads};
 use crate::triton::DataType;
 use crate::triton::{Code, Error};
 
@@ -268,6 +270,8 @@ fn options(tags: &'static str) -> Options<'static> {
         signature: "serving_default",
         threads: Threads::default(),
         cpu_only: true,
+        gpu_memory: GpuMemory::default(),
+        optimization: Optimization::default(),
         bf16: false,
         freeze: Freeze::Auto,
     }
@@ -313,6 +317,67 @@ fn what_may_keep_its_input_is_told() {
         let session = Session::open(&test_model(model), &options("serve")).expect("the model loads");
         assert_eq!(!session.keeps_nothing(), keeps, "{model}: {:?}", session.objection);
         assert_eq!(matches!(session.objection, Some(Objection::Acts(_))), keeps, "{model}");
+    }
+}
+
+/// What a loaded model answers to random rows, all outputs.
+fn answers(loaded: &Loaded, input: &Tensor) -> Vec<Vec<u8>> {
+    let graph = loaded.session.graph();
+    let feeds = Outputs::new(graph, [&loaded.inputs[0].place]).expect("the input");
+    let fetches =
+        Outputs::new(graph, loaded.outputs.iter().map(|output| &output.place)).expect("the outputs");
+    let answers = loaded.session.run(&feeds, [input], &fetches.all(), RunOptions::DEFAULT).expect("it runs");
+    let bytes = |answer| Tensor::from_raw(answer).expect("a type that there is").bytes().to_vec();
+    answers.into_iter().map(bytes).collect()
+}
+
+/// Stands in for a GPU: a second device of the CPU's, to which TensorFlow sends tensors as well.
+#[test]
+fn a_model_on_several_devices_is_frozen() {
+    open_for_tests();
+    let folder = test_model("devices");
+    let config = ConfigProto {
+        device_count: [("CPU".to_string(), 2)].into(),
+        allow_soft_placement: true,
+        ..ConfigProto::default()
+    };
+    let load =
+        |config| saved_model::load(&folder, "serve", "serving_default", config).expect("the model loads");
+    let as_it_is = load(&config);
+    let bytes: Vec<u8> = (0..3 * 16).flat_map(|at| (at as f32 / 16.0 - 1.0).to_ne_bytes()).collect();
+    let input = filled(DataType::Fp32, &[3, 16], &[&bytes]).expect("a tensor");
+    let expected = answers(&as_it_is, &input);
+    for on_gpu in [false, true] {
+        let plan = Plan { bf16: false, coarse: false, on_gpu, effort: Effort::Any };
+        let frozen = match freeze::freeze(&load(&config), &config, plan) {
+            Ok(frozen) => frozen.expect("it has variables"),
+            Err(Refusal::Impossible(reason) | Refusal::Wrong(reason)) => panic!("{reason}"),
+        };
+        assert_eq!(frozen.variables, 4);
+        let difference = frozen.difference.expect("it was compared");
+        assert!(difference < 1e-5, "{difference}");
+        let found = answers(&frozen.loaded, &input);
+        for (output, (found, expected)) in frozen.loaded.outputs.iter().zip(found.iter().zip(&expected)) {
+            if output.datatype == Some(DataType::Int64) {
+                assert_eq!(found, expected, "{}", output.name);
+                continue;
+            }
+            let floats =
+                |bytes: &[u8]| bytes.as_chunks().0.iter().map(|b| f32::from_ne_bytes(*b)).collect::<Vec<_>>();
+            for (found, expected) in floats(found).into_iter().zip(floats(expected)) {
+                assert!(
+                    (found - expected).abs() <= 1e-4 * expected.abs().max(1.0),
+                    "{found}, not {expected}"
+                );
+            }
+        }
+        let definition: GraphDef =
+            frozen.loaded.session.graph().definition().expect("a graph").decode().expect("one");
+        let on = |device: &str| definition.node.iter().filter(|node| node.device.ends_with(device)).count();
+        assert!(on("CPU:0") > 0 && on("CPU:1") > 0, "both devices are still used");
+        let stored =
+            definition.node.iter().find(|node| node.op == "VarHandleOp" && node.device.ends_with("CPU:1"));
+        assert!(stored.is_some(), "the second product's weights are where they are used");
     }
 }
 

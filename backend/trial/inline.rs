@@ -47,6 +47,11 @@ pub fn choose(model: &Model, setting: InlineExecution) -> InlineRows {
         log::info!("model '{name}': {}, as TF_RUN_IN_CALLING_THREAD says", choice(rows));
         return rows;
     }
+    if model.session.on_gpu {
+        // The threads only hand the operations to the GPU.
+        log::info!("model '{name}': runs in TensorFlow's threads, beside the GPU's time they cost nothing");
+        return InlineRows::NONE;
+    }
     match measure(model, model.max_batch_size) {
         Ok(measured) => {
             let rows = decide(&measured, model.max_batch_size);

@@ -11,6 +11,7 @@ pub mod clock;
 mod datatype;
 pub mod entry;
 mod error;
+pub mod memory;
 pub mod metrics;
 pub mod model;
 mod panics;

@@ -80,6 +80,10 @@ impl ModelHandle<'_> {
         Self { raw, _call: PhantomData }
     }
 
+    pub(super) fn raw(&self) -> *mut TRITONBACKEND_Model {
+        self.raw
+    }
+
     /// The model's name.
     pub fn name(&self) -> Result<String> {
         let mut name = ptr::null();

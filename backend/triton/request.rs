@@ -7,6 +7,7 @@
 //! answered nor released until Execute ends, which decides ([`unanswered`]).
 
 use std::ffi::{CStr, c_char};
+use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 use std::ptr;
 use std::sync::Arc;
@@ -376,10 +377,49 @@ impl InputBuffer<'_> {
         }
     }
 
+    /// Its bytes, to be copied by several threads.
+    pub fn bytes(&self) -> RequestBytes<'_> {
+        RequestBytes { base: self.base, size: self.size, _request: PhantomData }
+    }
+
     /// Lends its memory beyond the life of the request: the server has the request back only when the loan is over,
     /// too.
     pub fn lend(&self) -> LentBuffer {
         LentBuffer { base: self.base, size: self.size, _release: self.request.accepted().share() }
+    }
+}
+
+/// The bytes of a piece of an input's data, which is not released meanwhile. Any thread may copy them.
+#[derive(Clone, Copy)]
+pub struct RequestBytes<'r> {
+    base: *const u8,
+    size: usize,
+    _request: PhantomData<&'r Request>,
+}
+
+// SAFETY: the server keeps the memory readable, from any thread, until the request is released, which outlives `self`; nothing
+// but that memory is reached through it.
+unsafe impl Send for RequestBytes<'_> {}
+// SAFETY: as above.
+unsafe impl Sync for RequestBytes<'_> {}
+
+impl RequestBytes<'_> {
+    /// Their number.
+    pub fn len(&self) -> usize {
+        self.size
+    }
+
+    /// Copies those that begin at `start`, as many as there is room for.
+    ///
+    /// # Panics
+    /// There are not as many.
+    pub fn copy_part(&self, start: usize, target: &mut [MaybeUninit<u8>]) {
+        let len = target.len();
+        assert!(start.checked_add(len).is_some_and(|end| end <= self.size), "bytes behind the end");
+        if len > 0 {
+            // SAFETY: as in `InputBuffer::copy_to`, and checked above.
+            unsafe { ptr::copy_nonoverlapping(self.base.add(start), target.as_mut_ptr().cast(), len) }
+        }
     }
 }
 

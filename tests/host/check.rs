@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use crate::api::{Message, Metric, MetricFamily, Output, Parameter, Response};
+use crate::api::{Message, Metric, MetricFamily, Output, Parameter, Pinned, Response};
 use crate::call::ErrorObject;
 use crate::faults::Kind;
 use crate::library;
@@ -49,6 +49,7 @@ pub fn nothing_is_loaded() {
     library::no_thread_is_left();
     nothing_is_left::<ErrorObject>("errors", |error| error.text.to_string_lossy().into_owned());
     nothing_is_left::<Message>("messages", |message| message.text.to_string_lossy().into_owned());
+    nothing_is_left::<Pinned>("pieces of page-locked memory", |_| String::new());
     nothing_is_left::<Metric>("metrics", |_| String::new());
     nothing_is_left::<MetricFamily>("families of metrics", |_| String::new());
 }

@@ -37,6 +37,11 @@ pub fn add<T: Send + Sync + 'static>(object: Arc<T>) -> usize {
     handle
 }
 
+/// An object that is known by an address, of its own memory.
+pub fn add_at<T: Send + Sync + 'static>(address: usize, object: Arc<T>) {
+    part(address).insert(address, object);
+}
+
 /// A handle as C has it.
 pub fn as_pointer<H>(handle: usize) -> *mut H {
     ptr::without_provenance_mut(handle)

@@ -73,13 +73,15 @@ pub struct Scenario {
     pub completes: bool,
     /// How many latency values come as parameters.
     pub parameters: usize,
+    /// Whether the model is treated as one on a GPU: inputs in page-locked memory, computed by a thread of the backend's.
+    pub on_gpu: bool,
 }
 
 const fn scenario(name: &'static str, part: Part, batching: Batching) -> Scenario {
-    Scenario { name, part, batching, completes: false, parameters: 0 }
+    Scenario { name, part, batching, completes: false, parameters: 0, on_gpu: false }
 }
 
-pub const ALL: [Scenario; 9] = [
+pub const ALL: [Scenario; 12] = [
     scenario("start", Part::Start, Batching::Triton),
     scenario("load", Part::Load, Batching::Triton),
     Scenario { completes: true, ..scenario("load-completed", Part::Load, Batching::Triton) },
@@ -87,6 +89,9 @@ pub const ALL: [Scenario; 9] = [
     scenario("execute", Part::Execute, Batching::Triton),
     Scenario { parameters: 6, ..scenario("execute-parameters", Part::Execute, Batching::Triton) },
     scenario("execute-adaptive", Part::Execute, Batching::Adaptive),
+    Scenario { on_gpu: true, ..scenario("load-gpu", Part::Load, Batching::Triton) },
+    Scenario { on_gpu: true, ..scenario("execute-gpu", Part::Execute, Batching::Triton) },
+    Scenario { on_gpu: true, ..scenario("traffic-gpu", Part::Traffic, Batching::Triton) },
     scenario("traffic", Part::Traffic, Batching::Triton),
     scenario("traffic-adaptive", Part::Traffic, Batching::Adaptive),
 ];
@@ -102,6 +107,9 @@ impl Scenario {
         let mut parameters = vec![parameter("TF_RUN_IN_CALLING_THREAD", "true")];
         if self.batching == Batching::Adaptive {
             parameters.push(parameter("batching", "adaptive"));
+        }
+        if self.on_gpu {
+            parameters.push(parameter("test_gpu", "true"));
         }
         if self.parameters > 0 {
             parameters.push(parameter("latency-parameters", "true"));
@@ -125,7 +133,7 @@ impl Scenario {
             format!(r#""input":[{inputs}],"output":[{outputs}]"#)
         };
         format!(
-            r#"{{"name":"mixed","max_batch_size":8,{tensors},"parameters":{{{}}}}}"#,
+            r#"{{"name":"mixed","max_batch_size":8,{tensors},"instance_group":[{{"kind":"KIND_CPU"}}],"parameters":{{{}}}}}"#,
             parameters.join(",")
         )
     }

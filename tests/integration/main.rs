@@ -14,6 +14,7 @@ mod compatibility;
 mod discovery;
 mod faults;
 mod freeze;
+mod gpu;
 mod latency;
 mod load_errors;
 mod math_mode;

@@ -48,6 +48,8 @@ dimension (-1 in front) unless the description says otherwise.
     picks            x FP32 [-1,1] -> y = v x where the sum of x is above 0, else -v x; v = 3 is a variable
     cancels          x FP32 [-1,4] -> y = (x + a) + b, with variables a = 1e8 and b = -1e8: 0 for small x in FP32. As
                      constants, TensorFlow's optimizer adds them first, and y is x
+    devices          x FP32 [-1,16] -> y FP32 [-1,4] and z FP32 [-1,2048]: matrix products with variables of 128 kB and
+                     more and what is added to them, in turn for the devices CPU:0 and CPU:1; `n` INT64 [-1,2], a shape
     endless          x FP32 [-1,1] -> y = v x doubled until its sum is 100 at least; v = 3 is a variable. Never ends on
                      zeros
     sparse           x FP32 sparse [-1,4] -> y FP32 [-1,4]. TensorFlow 1 format; must be refused
@@ -444,10 +446,28 @@ def endless(folder):
     save_signatures(folder, {"serving_default": double}, {"x": ("float32", [None, 1])}, module)
 
 
+def devices(folder):
+    module = tf.Module()
+    values = lambda *shape: tf.reshape(tf.cast(tf.range(tf.reduce_prod(shape)) % 7, tf.float32) / 8.0 - 0.25, shape)
+    module.a, module.b, module.c = map(tf.Variable, (values(16, 2048), values(2048, 64), values(64, 4)))
+    module.bias = tf.Variable(values(2048))
+
+    def compute(x):
+        with tf.device("/device:CPU:0"):
+            z = tf.nn.relu(tf.matmul(x, module.a) * 0.5 + module.bias)
+        with tf.device("/device:CPU:1"):
+            half = tf.nn.relu(tf.matmul(z, module.b) + 1.0)
+            rows = tf.shape(half, out_type=tf.int64)
+        with tf.device("/device:CPU:0"):
+            return {"y": tf.matmul(half, module.c) + tf.reduce_mean(z, 1, True), "z": z, "n": rows[None] + 0 * rows[:1, None]}
+
+    save_signatures(folder, {"serving_default": compute}, {"x": ("float32", [None, 16])}, module)
+
+
 MODELS = [add_one, all_types, mixed, no_batch, fixed, failing, text, slow, stateful, counts_runs, remembers,
           keeps_in_queue, keeps_in_stage, keeps_in_table, two_signatures, frozen_v1, any_shape, any_bytes, passthrough,
           identity, unservable, finds, one_input_twice, with_text, scalar, no_zeros, weights, folds, cancels, embedding,
-          table, loop, picks, endless, sparse]
+          table, loop, picks, devices, endless, sparse]
 
 
 def main():

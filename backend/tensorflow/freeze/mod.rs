@@ -10,6 +10,7 @@
 mod compare;
 mod model;
 mod optimised;
+mod partitions;
 mod random;
 mod rewrite;
 mod values;
@@ -86,15 +87,19 @@ pub struct Plan {
     pub bf16: bool,
     /// Rounding may be that of BF16, whoever chose that.
     pub coarse: bool,
+    /// It serves on a GPU.
+    pub on_gpu: bool,
     /// Whether the answers are compared.
     pub effort: Effort,
 }
 
-/// `config` for a session of a SavedModel of which only the variables are read: nothing is optimised, and what is not
-/// needed for the reading is not placed on a device.
+/// `config` for a session of a SavedModel of which only the variables are read: nothing is optimised, what is not
+/// needed for the reading is not placed on a device, and no device's memory is taken for it.
 pub fn only_to_read(config: &ConfigProto) -> ConfigProto {
     let mut config = without_optimizer(config);
     config.graph().place_pruned_graph = true;
+    config.without_jit();
+    config.without_gpus();
     config
 }
 
@@ -107,18 +112,29 @@ fn without_optimizer(config: &ConfigProto) -> ConfigProto {
 
 /// `config` for the run that optimises: small graphs are optimised, too, and passes that find nothing to do in such a
 /// graph are left out.
-fn with_lean_optimizer(config: &ConfigProto) -> ConfigProto {
+///
+/// On GPUs the graph is laid out for their kernels. Where XLA compiles what serves, it does that, and would not compile what
+/// the optimizer has fused.
+fn with_lean_optimizer(config: &ConfigProto, on_gpu: bool) -> ConfigProto {
     let mut config = config.clone();
+    let xla = config.without_jit();
     let optimizer = config.optimizer();
     optimizer.min_graph_nodes = -1;
     optimizer.meta_optimizer_timeout_ms = OPTIMIZER_TIME.as_millis() as i64;
-    optimizer.layout_optimizer = OFF;
+    if !on_gpu || xla {
+        optimizer.layout_optimizer = OFF;
+    }
+    if !on_gpu {
+        optimizer.implementation_selector = OFF;
+    }
+    if xla {
+        optimizer.remapping = OFF;
+    }
     optimizer.memory_optimization = NO_MEM_OPT;
     optimizer.loop_optimization = OFF;
     optimizer.shape_optimization = OFF;
     optimizer.scoped_allocator_optimization = OFF;
     optimizer.pin_to_host_optimization = OFF;
-    optimizer.implementation_selector = OFF;
     optimizer.common_subgraph_elimination = OFF;
     config
 }
@@ -164,7 +180,9 @@ pub fn freeze(loaded: &Loaded, config: &ConfigProto, plan: Plan) -> Result<Optio
     let mut values = values::read(&definition, &variables, session)?;
     let bytes = values.iter().map(|value| value.bytes().len()).sum();
     let zeros: Vec<Tensor> = inputs.iter().map(zeros).collect::<Result<_, _>>()?;
-    let optimise = |model: Model, values: &[Tensor]| optimise(model, &zeros, values, config);
+    let optimise = |model: Model, values: &[Tensor]| {
+        optimise(model, &zeros, values, &with_lean_optimizer(config, plan.on_gpu))
+    };
     let start = |hold: &[bool]| {
         let constants =
             values.iter().zip(hold).filter(|(_, hold)| !**hold).map(|(value, _)| value.bytes().len());
@@ -178,7 +196,9 @@ pub fn freeze(loaded: &Loaded, config: &ConfigProto, plan: Plan) -> Result<Optio
         let held = weights::fill_in(&mut definition, &variables, &values, hold);
         optimise(Model { definition, inputs: fed.clone(), outputs: fetched.clone(), held }, &values)
     };
-    let mut hold: Vec<bool> = values.iter().map(|value| !plan.bf16 && value.bytes().len() >= LARGE).collect();
+    // On a GPU the optimizer computes with all that it can have: what it would leave as it is takes it no time there.
+    let holds = !plan.bf16 && !(plan.on_gpu && bytes <= MOST_BYTES_OF_CONSTANTS);
+    let mut hold: Vec<bool> = values.iter().map(|value| holds && value.bytes().len() >= LARGE).collect();
     let mut model = start(&hold)?;
     let dims = weights::dims(&values);
     let wanted = weights::wanted(&model, &dims)?;
@@ -202,7 +222,8 @@ pub fn freeze(loaded: &Loaded, config: &ConfigProto, plan: Plan) -> Result<Optio
             .map_err(Refusal::Wrong)?,
         Err(reason) => Err(reason),
     };
-    run(&session, new_inputs.iter().zip(&zeros), &new_outputs, RunOptions::PATIENT)
+    let time = if plan.on_gpu { RunOptions::COMPILING } else { RunOptions::PATIENT };
+    run(&session, new_inputs.iter().zip(&zeros), &new_outputs, time)
         .map_err(|e| format!("the optimised graph does not run on zeros: {e}"))?;
 
     let inputs: Vec<Endpoint> = inputs.iter().zip(&new_inputs).map(|(input, new)| input.at(new)).collect();
@@ -232,7 +253,7 @@ fn open(definition: GraphDef, config: &ConfigProto) -> Result<RawSession, String
     RawSession::new(graph, config).map_err(|e| format!("TensorFlow refuses the graph with constants: {e}"))
 }
 
-/// Runs a graph once, on zeros, and returns it as TensorFlow has optimised it for that.
+/// Runs a graph once, on zeros, and returns it as TensorFlow has optimised it for that; `config` says how.
 fn optimise(
     mut model: Model,
     zeros: &[Tensor],
@@ -242,7 +263,7 @@ fn optimise(
     let shapes = optimised::shapes(&model.definition);
     let definition = std::mem::take(&mut model.definition);
     let functions = definition.library.clone();
-    let session = open(definition, &with_lean_optimizer(config))?;
+    let session = open(definition, config)?;
     let held: Vec<Place> = model.held.iter().map(|held| (held.name.clone(), 0)).collect();
     let held = held.iter().zip(model.held.iter().map(|held| &values[held.variable]));
     let feeds = model.inputs.iter().zip(zeros).chain(held);
@@ -254,9 +275,7 @@ fn optimise(
     }
     let metadata: RunMetadata =
         metadata.decode().map_err(|e| format!("the optimised graph cannot be read: {e}"))?;
-    let graphs = metadata.partition_graphs.len();
-    let only = metadata.partition_graphs.into_iter().next().filter(|_| graphs == 1);
-    let mut graph = only.ok_or_else(|| format!("it runs on {graphs} devices; this is done for one"))?;
+    let mut graph = partitions::join(metadata.partition_graphs)?;
     // What TensorFlow hands out has no functions, even where calls are left.
     graph.library = graph.library.filter(|library| !library.function.is_empty()).or(functions);
     optimised::loadable(graph, &model, &shapes)
@@ -273,6 +292,28 @@ fn run<'a>(
     let feeds = Outputs::new(session.graph(), places).map_err(|e| e.message)?;
     let fetches = Outputs::new(session.graph(), fetches).map_err(|e| e.message)?;
     session.observe(&feeds, values, &fetches.all(), options).map_err(|e| e.to_string())
+}
+
+/// Runs a graph once, on zeros, all of its outputs.
+///
+/// # Errors
+/// TensorFlow's own; or why there are no zeros for an input, as the first part of the pair.
+pub fn try_out(loaded: &Loaded) -> Result<(), TriedOut> {
+    let zeros: Vec<Tensor> =
+        loaded.inputs.iter().map(zeros).collect::<Result<_, _>>().map_err(TriedOut::Not)?;
+    let fed: Vec<Place> = loaded.inputs.iter().map(|input| input.place.clone()).collect();
+    let outputs = loaded.outputs.iter().map(|output| output.place.clone());
+    let fetched: Vec<Place> = outputs.filter(|place| !fed.contains(place)).collect();
+    let ran = run(&loaded.session, fed.iter().zip(&zeros), &fetched, RunOptions::COMPILING);
+    ran.map(drop).map_err(TriedOut::Failed)
+}
+
+/// Why a graph did not run on zeros.
+pub enum TriedOut {
+    /// There are none for it.
+    Not(String),
+    /// It failed.
+    Failed(String),
 }
 
 fn zeros(input: &Endpoint) -> Result<Tensor, String> {
@@ -307,8 +348,11 @@ mod tests {
         let default = ConfigProto::default();
         for (known, config) in [
             (&[0x52, 5, 0x52, 3, 0x98, 1, 1][..], without_optimizer(&default)),
-            (&[0x52, 7, 0x30, 1, 0x52, 3, 0x98, 1, 1], only_to_read(&default)),
-            (lean, with_lean_optimizer(&default)),
+            (
+                &[0x0a, 5, 0x0a, 3, b'G', b'P', b'U', 0x52, 7, 0x30, 1, 0x52, 3, 0x98, 1, 1],
+                only_to_read(&default),
+            ),
+            (lean, with_lean_optimizer(&default, false)),
         ] {
             assert_eq!(ConfigProto::decode(known).unwrap(), config);
             assert_eq!(config.encode_to_vec().len(), known.len());

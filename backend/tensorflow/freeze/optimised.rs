@@ -4,6 +4,7 @@
 //! graph placed on devices, and in the operation that yields it. A variable it keeps once. So what is large, such
 //! as a convolution's weights, is stored in a variable in the session that serves.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use prost::Message;
@@ -86,6 +87,7 @@ pub fn servable(
     let mut values: Vec<Option<Tensor>> = values.into_iter().map(Some).collect();
     let mut held: HashMap<String, Option<Tensor>> =
         held.into_iter().map(|held| (held.name, values[held.variable].take())).collect();
+    let devices = devices_of_users(&graph.node);
     let mut nodes = Vec::with_capacity(graph.node.len());
     let mut stored = Vec::new();
     let mut constant = HashSet::new();
@@ -100,7 +102,10 @@ pub fn servable(
             constant.insert(node.name.clone());
         }
         match value {
-            Some(value) => stored.push(store(node, value, &mut nodes)?),
+            Some(value) => {
+                let device = devices.get(&node.name).cloned().flatten();
+                stored.push(store(node, value, device, &mut nodes)?);
+            }
             None => nodes.push(node),
         }
     }
@@ -123,10 +128,35 @@ fn large_value(node: &NodeDef) -> Result<Option<Tensor>, String> {
     values::tensor(&value)
 }
 
-/// Pushes the nodes that store and read a value in place of `node`.
-fn store(node: NodeDef, value: Tensor, nodes: &mut Vec<NodeDef>) -> Result<Stored, String> {
+/// The device on which all operations are that use what a node yields, by the node's name; nothing where they are on several.
+fn devices_of_users(nodes: &[NodeDef]) -> HashMap<String, Option<String>> {
+    let mut devices: HashMap<String, Option<String>> = HashMap::new();
+    for user in nodes {
+        for input in user.input.iter().filter(|input| !input.starts_with('^')) {
+            match devices.entry(source(input).to_string()) {
+                Entry::Vacant(entry) => drop(entry.insert(Some(user.device.clone()))),
+                Entry::Occupied(mut entry) => {
+                    if entry.get().as_ref().is_some_and(|device| *device != user.device) {
+                        entry.insert(None);
+                    }
+                }
+            }
+        }
+    }
+    devices
+}
+
+/// Pushes the nodes that store and read a value in place of `node`: on `device`, or else on that of `node`, which for one
+/// that was held out of the graph is where it was fed.
+fn store(
+    node: NodeDef,
+    value: Tensor,
+    device: Option<String>,
+    nodes: &mut Vec<NodeDef>,
+) -> Result<Stored, String> {
     let datatype = node.attr.get("dtype").ok_or("a weight has no type")?.clone();
-    let NodeDef { name, device, .. } = node;
+    let NodeDef { name, device: own, .. } = node;
+    let device = device.unwrap_or(own);
     let part = |part: &str| format!("{name}/stored{part}");
     let (handle, feed, assign) = (part(""), part("/feed"), part("/assign"));
     let datatype = || ("dtype".to_string(), datatype.clone());

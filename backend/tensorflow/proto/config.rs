@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use prost::Message;
 
+/// `RewriterConfig.Toggle.ON`.
+pub const ON: i32 = 1;
 /// `RewriterConfig.Toggle.OFF`.
 pub const OFF: i32 = 2;
 /// `RewriterConfig.MemOptType.NO_MEM_OPT`.
@@ -17,6 +19,8 @@ pub struct ConfigProto {
     pub intra_op_parallelism_threads: i32,
     #[prost(int32, tag = "5")]
     pub inter_op_parallelism_threads: i32,
+    #[prost(message, optional, tag = "6")]
+    pub gpu_options: Option<GpuOptions>,
     #[prost(bool, tag = "7")]
     pub allow_soft_placement: bool,
     #[prost(bool, tag = "9")]
@@ -31,6 +35,16 @@ impl ConfigProto {
         self.graph_options.get_or_insert_default()
     }
 
+    /// Sets what XLA compiles without being asked for it in the graph.
+    pub fn jit(&mut self, level: i32) {
+        self.graph().optimizer_options.get_or_insert_default().global_jit_level = level;
+    }
+
+    /// XLA compiles only what the graph asks for. Returns whether it was to compile more.
+    pub fn without_jit(&mut self) -> bool {
+        self.graph_options.as_mut().and_then(|graph| graph.optimizer_options.take()).is_some()
+    }
+
     /// The options of TensorFlow's optimizer, to change.
     pub fn optimizer(&mut self) -> &mut RewriterConfig {
         self.graph().rewrite_options.get_or_insert_default()
@@ -38,12 +52,34 @@ impl ConfigProto {
 }
 
 #[derive(Clone, PartialEq, Message)]
+pub struct GpuOptions {
+    /// The part of a GPU's memory that is taken at once, and not exceeded; 0 is TensorFlow's default.
+    #[prost(double, tag = "1")]
+    pub per_process_gpu_memory_fraction: f64,
+    /// Memory is taken as it is needed.
+    #[prost(bool, tag = "4")]
+    pub allow_growth: bool,
+}
+
+#[derive(Clone, PartialEq, Message)]
 pub struct GraphOptions {
+    #[prost(message, optional, tag = "3")]
+    pub optimizer_options: Option<OptimizerOptions>,
     /// Nodes that a run does not need are not placed on a device.
     #[prost(bool, tag = "6")]
     pub place_pruned_graph: bool,
     #[prost(message, optional, tag = "10")]
     pub rewrite_options: Option<RewriterConfig>,
+}
+
+/// `OptimizerOptions.GlobalJitLevel.ON_2`: XLA compiles all that it can.
+pub const JIT_ON: i32 = 2;
+
+#[derive(Clone, PartialEq, Message)]
+pub struct OptimizerOptions {
+    /// 0 is TensorFlow's default, which is off.
+    #[prost(int32, tag = "5")]
+    pub global_jit_level: i32,
 }
 
 /// The optimizer's passes: 0 is TensorFlow's default, [`OFF`] leaves a pass out.
@@ -57,6 +93,8 @@ pub struct RewriterConfig {
     pub loop_optimization: i32,
     #[prost(int32, tag = "13")]
     pub shape_optimization: i32,
+    #[prost(int32, tag = "14")]
+    pub remapping: i32,
     #[prost(int32, tag = "15")]
     pub scoped_allocator_optimization: i32,
     /// Smaller graphs are not optimised; 0 is TensorFlow's default, -1 no limit.
@@ -71,9 +109,12 @@ pub struct RewriterConfig {
     pub meta_optimizer_timeout_ms: i64,
     #[prost(int32, tag = "22")]
     pub implementation_selector: i32,
+    /// [`ON`] computes FP32 in FP16 on GPUs where that is safe.
+    #[prost(int32, tag = "23")]
+    pub auto_mixed_precision: i32,
     #[prost(int32, tag = "24")]
     pub common_subgraph_elimination: i32,
-    /// 1 is ON.
+    /// [`ON`] computes FP32 in BF16 on CPUs where that is safe.
     #[prost(int32, tag = "31")]
     pub auto_mixed_precision_onednn_bfloat16: i32,
 }

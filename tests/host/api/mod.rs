@@ -2,6 +2,7 @@
 
 mod errors;
 mod loading;
+mod memory_manager;
 mod metrics;
 mod requests;
 mod responses;
@@ -12,11 +13,13 @@ use std::ffi::c_void;
 use triton_sys::Symbols;
 
 pub use loading::{Attribute, Backend, Message, Model, ModelInstance};
+pub use memory_manager::Pinned;
 pub use metrics::{Metric, MetricFamily, Parameter};
 pub use responses::{Output, Response};
 
 use errors::*;
 use loading::*;
+use memory_manager::*;
 use metrics::*;
 use requests::*;
 use responses::*;
@@ -49,12 +52,15 @@ exported! {
     TRITONBACKEND_BackendArtifacts,
     TRITONBACKEND_BackendAttributeSetParallelModelInstanceLoading,
     TRITONBACKEND_BackendConfig,
+    TRITONBACKEND_BackendMemoryManager,
     TRITONBACKEND_BackendName,
     TRITONBACKEND_BackendSetState,
     TRITONBACKEND_BackendState,
     TRITONBACKEND_InferenceRequestTimeoutMicroseconds,
     TRITONBACKEND_InputBuffer,
     TRITONBACKEND_InputProperties,
+    TRITONBACKEND_MemoryManagerAllocate,
+    TRITONBACKEND_MemoryManagerFree,
     TRITONBACKEND_ModelAutoCompleteConfig,
     TRITONBACKEND_ModelBackend,
     TRITONBACKEND_ModelConfig,

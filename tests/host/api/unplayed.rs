@@ -28,10 +28,7 @@ macro_rules! unplayed {
 
 unplayed! {
     TRITONBACKEND_BackendExecutionPolicy,
-    TRITONBACKEND_BackendMemoryManager,
     TRITONBACKEND_BackendSetExecutionPolicy,
-    TRITONBACKEND_MemoryManagerAllocate,
-    TRITONBACKEND_MemoryManagerFree,
     TRITONBACKEND_ModelInstanceDeviceId,
     TRITONBACKEND_ModelInstanceKind,
     TRITONBACKEND_ModelInstanceName,
