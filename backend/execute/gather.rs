@@ -14,7 +14,7 @@ use super::scatter::{Share, Wanted};
 use crate::few::{Dims, Few};
 use crate::model::{Model, TensorSpec};
 use crate::tensorflow::{ALIGNMENT, Tensor, TensorPool, byte_size};
-use crate::triton::request::{InputBuffer, Request, RequestBytes};
+use crate::triton::request::{InputBuffer, Request};
 use crate::triton::{DataType, Error, Result};
 
 /// The inputs of a batch.
@@ -138,11 +138,8 @@ fn tensors(model: &Model, pool: &TensorPool, parts: &[Part<'_>], total_rows: usi
         };
         let mut blank = pool.take(spec.datatype, shape)?;
         let parts = parts[index..].iter().step_by(count);
-        if blank.is_pinned() {
-            let buffers = parts.flat_map(|part| iter::once(&part.first).chain(&part.others));
-            let bytes: Few<RequestBytes<'_>> = buffers.map(InputBuffer::bytes).collect();
-            blank.append_all(&bytes);
-        } else {
+        let buffers = parts.clone().flat_map(|part| iter::once(&part.first).chain(&part.others));
+        if !pool.fill(&mut blank, buffers.map(InputBuffer::bytes)) {
             for part in parts {
                 blank.append(&part.first);
                 part.others.iter().for_each(|buffer| blank.append(buffer));

@@ -1,43 +1,86 @@
 //! Copies what is large by several threads: one alone moves some 6 GB a second, and a batch of 64 images is 68 MB.
 
 use std::mem::MaybeUninit;
-use std::sync::{Mutex, PoisonError};
-use std::thread::{self, available_parallelism};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::thread::{self, JoinHandle, available_parallelism};
+
+use rayon_core::{ThreadPool, ThreadPoolBuilder};
 
 use super::tensor::SharedSource;
 
-/// What a thread copies at a time. It takes several times as long as to start the thread.
-const PART: usize = 1 << 20;
-/// Bytes that are worth a thread.
-const BYTES_FOR_A_THREAD: usize = 2 * PART;
-/// Some eight threads use all that there is of a memory's speed.
-const MOST_THREADS: usize = 8;
+/// What a thread copies at a time.
+const PART: usize = 512 << 10;
+/// Some sixteen threads use all that there is of a memory's speed.
+const MOST_THREADS: usize = 16;
 
-/// Copies `sources` to `target`, one behind the other. They are as long together.
-pub fn all<S: SharedSource>(sources: &[S], target: &mut [MaybeUninit<u8>]) {
-    let cpus = available_parallelism().map_or(1, |count| count.get());
-    by_threads(cpus.min(MOST_THREADS).min(target.len() / BYTES_FOR_A_THREAD), sources, target);
+/// Threads that copy, one set for all models of the process. Dropping ends them and waits for that: the server may close the
+/// library afterwards.
+#[derive(Debug)]
+pub struct Copiers {
+    /// None where there is one CPU, or the system starts no threads, and once it is dropped.
+    pool: Option<ThreadPool>,
+    threads: Vec<JoinHandle<()>>,
 }
 
-fn by_threads<S: SharedSource>(threads: usize, sources: &[S], target: &mut [MaybeUninit<u8>]) {
-    if threads <= 1 {
-        return part(sources, 0, target);
+impl Copiers {
+    /// Those that there are, or new ones.
+    pub fn shared() -> Arc<Self> {
+        static SHARED: Mutex<Weak<Copiers>> = Mutex::new(Weak::new());
+        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+        shared.upgrade().unwrap_or_else(|| {
+            let cpus = available_parallelism().map_or(1, |count| count.get());
+            let new = Arc::new(Self::new(cpus.min(MOST_THREADS)));
+            *shared = Arc::downgrade(&new);
+            new
+        })
     }
-    let parts = Mutex::new(target.chunks_mut(PART).enumerate());
-    let work = || {
-        while let Some((index, target)) = next(&parts) {
-            part(sources, index * PART, target);
-        }
-    };
-    thread::scope(|scope| {
-        for _ in 1..threads {
-            // Where the system starts no thread, the others do its work.
-            if thread::Builder::new().name("copies".into()).spawn_scoped(scope, work).is_err() {
-                break;
+
+    /// So many threads copy, the calling one among them.
+    fn new(threads: usize) -> Self {
+        let mut started = Vec::new();
+        let spawn = |worker: rayon_core::ThreadBuilder| {
+            started.push(thread::Builder::new().name("copies".into()).spawn(|| worker.run())?);
+            Ok(())
+        };
+        let builder = ThreadPoolBuilder::new().num_threads(threads.max(2) - 1).spawn_handler(spawn);
+        let pool = if threads > 1 { builder.build().map(Some) } else { Ok(None) };
+        let pool = pool.unwrap_or_else(|e| {
+            log::warn!("inputs are copied by one thread: {e}");
+            None
+        });
+        Self { pool, threads: started }
+    }
+
+    /// Copies `sources` to `target`, one behind the other. They are as long together.
+    pub fn copy<S: SharedSource>(&self, sources: &[S], target: &mut [MaybeUninit<u8>]) {
+        let parts = target.len().div_ceil(PART);
+        let Some(pool) = self.pool.as_ref().filter(|_| parts > 1) else {
+            return part(sources, 0, target);
+        };
+        let parts = (parts, Mutex::new(target.chunks_mut(PART).enumerate()));
+        let work = || {
+            while let Some((index, target)) = next(&parts.1) {
+                part(sources, index * PART, target);
+            }
+        };
+        pool.in_place_scope(|scope| {
+            for _ in 0..pool.current_num_threads().min(parts.0 - 1) {
+                scope.spawn(|_| work());
+            }
+            work();
+        });
+    }
+}
+
+impl Drop for Copiers {
+    fn drop(&mut self) {
+        self.pool = None;
+        for thread in self.threads.drain(..) {
+            if thread.join().is_err() {
+                log::error!("a thread that copies ended in a panic");
             }
         }
-        work();
-    });
+    }
 }
 
 fn next<I: Iterator>(parts: &Mutex<I>) -> Option<I::Item> {
@@ -82,9 +125,13 @@ mod tests {
     }
 
     fn copied(threads: usize, sources: &[Vec<u8>]) -> Vec<u8> {
+        copied_by(&Copiers::new(threads), sources)
+    }
+
+    fn copied_by(copiers: &Copiers, sources: &[Vec<u8>]) -> Vec<u8> {
         let len = sources.iter().map(Vec::len).sum();
         let mut target = vec![MaybeUninit::new(0xee); len];
-        by_threads(threads, sources, &mut target);
+        copiers.copy(sources, &mut target);
         // SAFETY: all of it was initialised above.
         target.into_iter().map(|byte| unsafe { byte.assume_init() }).collect()
     }
@@ -96,10 +143,18 @@ mod tests {
             .enumerate()
             .map(|(index, len)| (0..len).map(|byte| (byte * 31 + index) as u8).collect())
             .collect();
-        for threads in [0, 1, 2, 3, 8, 100] {
+        for threads in [0, 1, 2, 3, 16] {
             assert!(copied(threads, &sources) == sources.concat(), "{threads} threads");
         }
         assert!(copied(8, &[]).is_empty());
+    }
+
+    #[test]
+    fn all_models_have_the_same_threads_and_the_last_one_ends_them() {
+        let (first, second) = (Copiers::shared(), Copiers::shared());
+        assert!(Arc::ptr_eq(&first, &second));
+        drop((first, second));
+        assert!(copied_by(&Copiers::shared(), &[vec![7; 3 * PART]]) == vec![7; 3 * PART]);
     }
 
     proptest! {

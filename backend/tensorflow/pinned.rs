@@ -7,6 +7,7 @@ use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::copy::Copiers;
 use super::tensor::{ALIGNMENT, ForeignMemory};
 use crate::triton::memory::{MemoryManager, PinnedMemory};
 
@@ -18,6 +19,8 @@ const MOST_KEPT: usize = 4;
 pub struct PinnedPool {
     manager: MemoryManager,
     kept: Kept,
+    /// Who fills the buffers.
+    pub copiers: Arc<Copiers>,
 }
 
 /// The buffers that no batch uses.
@@ -26,7 +29,7 @@ type Kept = Arc<Mutex<Vec<PinnedMemory>>>;
 impl PinnedPool {
     /// An empty pool, which takes its memory from the server's.
     pub fn new(manager: MemoryManager) -> Self {
-        Self { manager, kept: Kept::default() }
+        Self { manager, kept: Kept::default(), copiers: Copiers::shared() }
     }
 
     /// A buffer of so many bytes; nothing where the server has no room for it, which is logged once in the life of the

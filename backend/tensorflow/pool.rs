@@ -7,7 +7,8 @@ use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
 use super::pinned::PinnedPool;
-use super::tensor::{Blank, Tensor};
+use super::tensor::{Blank, SharedSource, Tensor};
+use crate::few::Few;
 use crate::triton::memory::MemoryManager;
 use crate::triton::{DataType, Result};
 
@@ -54,6 +55,15 @@ impl TensorPool {
                 Blank::new(datatype, dims)
             }
         }
+    }
+
+    /// Copies `sources` behind what is in `blank`, one behind the other; where it is in page-locked memory, by several threads.
+    /// Returns false where it is not: then nothing is copied.
+    pub fn fill<S: SharedSource>(&self, blank: &mut Blank, sources: impl Iterator<Item = S>) -> bool {
+        let Some(pinned) = self.pinned.as_ref().filter(|_| blank.is_pinned()) else { return false };
+        let sources: Few<S> = sources.collect();
+        blank.append_all(&sources, &pinned.copiers);
+        true
     }
 
     /// Keeps the tensors of a batch that is over, and drops the oldest where these are too many. A tensor whose memory

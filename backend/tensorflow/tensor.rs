@@ -19,7 +19,7 @@ use std::slice;
 
 use tensorflow_c_sys::{TF_DataType, TF_Tensor};
 
-use super::copy;
+use super::copy::Copiers;
 use super::library::api;
 use super::pinned::{PinnedBuffer, PinnedPool};
 use super::process;
@@ -324,15 +324,14 @@ impl Blank {
         self.filled += len;
     }
 
-    /// Copies `sources` behind what is there, one behind the other, by several threads where they are large. For other types
-    /// than booleans.
+    /// Copies `sources` behind what is there, one behind the other, by several threads. For other types than booleans.
     ///
     /// # Panics
     /// There is no room for them.
-    pub fn append_all<S: SharedSource>(&mut self, sources: &[S]) {
+    pub fn append_all<S: SharedSource>(&mut self, sources: &[S], copiers: &Copiers) {
         debug_assert_ne!(self.datatype(), DataType::Bool);
         let len = sources.iter().map(S::len).sum();
-        copy::all(sources, self.room(len));
+        copiers.copy(sources, self.room(len));
         self.filled += len;
     }
 
