@@ -212,7 +212,9 @@ pub fn freeze(loaded: &Loaded, config: &ConfigProto, plan: Plan) -> Result<Optio
         model = optimise(model, &values)?;
     }
     let Model { definition, inputs: new_inputs, outputs: new_outputs, held } = model;
-    let (definition, stored) = optimised::servable(definition, held, values)?;
+    // XLA lays constants out when it compiles; what is in a variable it lays out in each run.
+    let stores_large = !config.has_jit();
+    let (definition, stored) = optimised::servable(definition, held, values, stores_large)?;
     let session = ModelSession::new(open(definition, &without_optimizer(config))?);
     values::store(&stored, &session)?;
     drop(stored);

@@ -75,7 +75,8 @@ pub fn loadable(graph: GraphDef, model: &Model, shapes: &HashMap<String, Vec<u8>
     })
 }
 
-/// Makes of an optimised graph one to serve: what is held out of it or is large is to be stored in variables.
+/// Makes of an optimised graph one to serve: what is held out of it is to be stored in variables, and with `stores_large` what is
+/// large as well.
 ///
 /// # Errors
 /// The graph cannot be read.
@@ -83,6 +84,7 @@ pub fn servable(
     graph: GraphDef,
     held: Vec<Held>,
     values: Vec<Tensor>,
+    stores_large: bool,
 ) -> Result<(GraphDef, Vec<Stored>), String> {
     let mut values: Vec<Option<Tensor>> = values.into_iter().map(Some).collect();
     let mut held: HashMap<String, Option<Tensor>> =
@@ -95,7 +97,7 @@ pub fn servable(
         let value = match held.remove(&node.name) {
             Some(value) => value,
             // In a loop, what comes after something belongs to a turn of it, and a variable to none.
-            None if node.op == "Const" && node.input.is_empty() => large_value(&node)?,
+            None if stores_large && node.op == "Const" && node.input.is_empty() => large_value(&node)?,
             None => None,
         };
         if value.is_some() || node.op == "Const" {

@@ -40,6 +40,11 @@ impl ConfigProto {
         self.graph().optimizer_options.get_or_insert_default().global_jit_level = level;
     }
 
+    /// Whether XLA compiles more than what the graph asks for.
+    pub fn has_jit(&self) -> bool {
+        self.graph_options.as_ref().is_some_and(|graph| graph.optimizer_options.is_some())
+    }
+
     /// XLA compiles only what the graph asks for. Returns whether it was to compile more.
     pub fn without_jit(&mut self) -> bool {
         self.graph_options.as_mut().and_then(|graph| graph.optimizer_options.take()).is_some()
