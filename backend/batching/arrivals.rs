@@ -53,14 +53,16 @@ impl Arrivals {
             let seconds = seconds_between(last, now);
             stopped = self.has_stopped(self.silent(now).min(seconds_between(answered, now)));
             if stopped {
+                // Of the pause nothing is known either: as one of the gaps, it would make the rate look low for long.
                 (self.long, self.short, self.longest_gap) = Default::default();
+            } else {
+                self.long.add(rows, seconds, &LONG);
+                self.short.add(rows, seconds, &SHORT);
+                if self.has_changed(0.0) {
+                    self.long = self.short;
+                }
             }
-            self.long.add(rows, seconds, &LONG);
-            self.short.add(rows, seconds, &SHORT);
             self.longest_gap = seconds.max(self.longest_gap * GAP_KEPT);
-            if self.has_changed(0.0) {
-                self.long = self.short;
-            }
         }
         self.last = Some(self.last.map_or(now, |last| last.max(now)));
         stopped

@@ -88,6 +88,23 @@ fn requests_that_come_together_are_no_high_rate() {
 }
 
 #[test]
+fn after_a_pause_the_rate_is_soon_what_it_was() {
+    let mut arrivals = Arrivals::default();
+    let mut now = 0;
+    for _ in 0..20 {
+        for number in 0..500 {
+            now += MS;
+            arrivals.observe(now, 1, now);
+            if number > 10 {
+                let rate = arrivals.rate(now, now);
+                assert!((rate / 1_000.0 - 1.0).abs() < 0.2, "{rate} after {number} requests");
+            }
+        }
+        now += 300 * MS;
+    }
+}
+
+#[test]
 fn rows_are_counted_and_not_requests() {
     let mut arrivals = Arrivals::default();
     assert_eq!(arrivals.rate(5 * SECOND, 0), 0.0);
