@@ -58,10 +58,10 @@ impl TensorPool {
     }
 
     /// Copies `sources` behind what is in `blank`, one behind the other; where it is in page-locked memory, by several threads.
-    /// Returns false where it is not: then nothing is copied.
-    pub fn fill<S: SharedSource>(&self, blank: &mut Blank, sources: impl Iterator<Item = S>) -> bool {
+    /// Returns false where it is not, or one of the sources is not to be had: then nothing is copied.
+    pub fn fill<S: SharedSource>(&self, blank: &mut Blank, sources: impl Iterator<Item = Option<S>>) -> bool {
         let Some(pinned) = self.pinned.as_ref().filter(|_| blank.is_pinned()) else { return false };
-        let sources: Few<S> = sources.collect();
+        let Some(sources): Option<Few<S>> = sources.collect() else { return false };
         blank.append_all(&sources, &pinned.copiers);
         true
     }

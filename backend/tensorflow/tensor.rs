@@ -310,18 +310,22 @@ impl Blank {
     /// Copies `source` behind what is there. A boolean that is neither 0 nor 1 becomes 1, which is what TensorFlow
     /// takes it for.
     ///
+    /// # Errors
+    /// The source's own; nothing counts as copied then.
+    ///
     /// # Panics
     /// There is no room for it.
-    pub fn append<S: Source + ?Sized>(&mut self, source: &S) {
+    pub fn append<S: Source + ?Sized>(&mut self, source: &S) -> Result<()> {
         let len = source.len();
         let is_bool = self.datatype() == DataType::Bool;
         let target = self.room(len);
-        source.copy_to(target);
+        source.copy_to(target)?;
         if is_bool {
             // SAFETY: `copy_to` has initialised all of it.
             unsafe { to_booleans(target) }
         }
         self.filled += len;
+        Ok(())
     }
 
     /// Copies `sources` behind what is there, one behind the other, by several threads. For other types than booleans.
@@ -387,13 +391,16 @@ unsafe fn to_booleans(bytes: &mut [MaybeUninit<u8>]) {
 /// Bytes that can be copied into a tensor.
 ///
 /// # Safety
-/// `len` returns the same number each time, and `copy_to` initialises all of a `target` of that length.
+/// `len` returns the same number each time, and `copy_to` initialises all of a `target` of that length if it succeeds.
 pub unsafe trait Source {
     /// How many bytes there are.
     fn len(&self) -> usize;
 
     /// Copies all of them to `target`, which is as long.
-    fn copy_to(&self, target: &mut [MaybeUninit<u8>]);
+    ///
+    /// # Errors
+    /// They cannot be read.
+    fn copy_to(&self, target: &mut [MaybeUninit<u8>]) -> Result<()>;
 }
 
 // SAFETY: a slice's length does not change while it is borrowed, and all of `target` is copied to.
@@ -402,10 +409,11 @@ unsafe impl Source for [u8] {
         <[u8]>::len(self)
     }
 
-    fn copy_to(&self, target: &mut [MaybeUninit<u8>]) {
+    fn copy_to(&self, target: &mut [MaybeUninit<u8>]) -> Result<()> {
         assert_eq!(target.len(), <[u8]>::len(self), "bytes are copied whole");
         // SAFETY: both are as long, and `target` is borrowed alone, so the two do not overlap.
         unsafe { ptr::copy_nonoverlapping(self.as_ptr(), target.as_mut_ptr().cast(), target.len()) }
+        Ok(())
     }
 }
 

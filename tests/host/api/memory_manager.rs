@@ -19,8 +19,8 @@ use crate::{objects, violations};
 /// The bytes that there are for each life, in pieces of any size.
 const POOL: usize = 1 << 20;
 
-/// Page-locked memory that the backend has.
-pub struct Pinned(Memory);
+/// Page-locked memory that the backend has. Dropping frees it.
+pub struct Pinned(#[allow(dead_code)] Memory);
 
 const PINNED: TRITONSERVER_MemoryType = TRITONSERVER_MemoryType::TRITONSERVER_MEMORY_CPU_PINNED;
 
@@ -67,7 +67,7 @@ pub unsafe extern "C" fn TRITONBACKEND_MemoryManagerAllocate(
         if given != Given::Null {
             // Aligned for nothing in particular, as a server's is.
             let memory = Memory::of(&vec![0xa5; size as usize], false);
-            place = memory.pointer();
+            (place, ..) = memory.place();
             objects::add_at(place.addr(), Arc::new(Pinned(memory)));
         }
         // SAFETY: the backend passes its variable.
