@@ -42,7 +42,7 @@ fn run(
     measured: &mut Vec<Measured>,
 ) -> std::result::Result<(), Untried> {
     let model = &executor.model;
-    if let Some(Objection::Acts(reason)) = &model.session.objection {
+    if let Some(Objection::Acts(reason) | Objection::Endless(reason)) = &model.session.objection {
         return Err(Untried { from: 1, reason: reason.clone() });
     }
     let start = Instant::now();

@@ -102,7 +102,8 @@ fn describe(rows: InlineRows, measured: &[Measured]) -> String {
 /// # Errors
 /// Why it was not run, or not to its end.
 fn measure(model: &Model, max_rows: usize) -> Result<Vec<Measured>> {
-    if let Some(Objection::Acts(reason) | Objection::Large(reason)) = &model.session.objection {
+    let objection = model.session.objection.as_ref();
+    if let Some(Objection::Acts(reason) | Objection::Endless(reason) | Objection::Large(reason)) = objection {
         return Err(Error::unsupported(reason.clone()));
     }
     let mut measured = vec![measure_rows(model, 1)?];
