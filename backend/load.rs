@@ -66,7 +66,9 @@ fn load(
         handle.set_config(&json)?;
         config = ModelConfig::from_json(&json, options)?;
     }
-    let model = Model::new(name.into(), &config, session)?;
+    // Nobody asks TensorFlow yet where it computes: as if it were on CPUs only.
+    let on_gpu = false;
+    let model = Model::new(name.into(), &config, session, on_gpu)?;
     let mut executor = Executor::new(model, config.test_panic);
     executor.inline = trial::choose_inline(&executor.model, config.inline);
     let queue = match config.batching {

@@ -15,4 +15,4 @@ mod values;
 pub use backend::BackendOptions;
 pub use batching::{Adaptive, Batching, Target};
 pub use model::{MAX_RANK, ModelConfig, TensorConfig};
-pub use values::{Freeze, InlineExecution, MathMode, Step, Threads};
+pub use values::{BATCH_SIZE_BUCKETS, BatchSizeBuckets, Freeze, InlineExecution, MathMode, Step, Threads};

@@ -10,7 +10,7 @@ use super::batching::Batching;
 use super::json::{self, is_set};
 use super::parameters::Parameters;
 use super::setting::Setting;
-use super::values::{Freeze, InlineExecution, Step, Threads};
+use super::values::{BatchSizeBuckets, Freeze, InlineExecution, Step, Threads};
 use crate::triton::{Error, Result};
 
 /// The SavedModel's folder within the version's folder, unless `default_model_filename` names another.
@@ -51,6 +51,10 @@ pub struct ModelConfig {
     pub inline: InlineExecution,
     /// Who makes the batches.
     pub batching: Batching,
+    /// The server puts requests into batches.
+    pub dynamic_batching: bool,
+    /// The sizes that batches are filled up to.
+    pub batch_size_buckets: BatchSizeBuckets,
     /// `TF_FREEZE`: variables become constants at load, where that can be done.
     pub freeze: Freeze,
     /// The latency values go into the response's parameters too.
@@ -82,15 +86,16 @@ impl ModelConfig {
                 value: string_value,
             })?;
         }
+        let dynamic_batching = config.dynamic_batching.is_some_and(|value| !value.is_null());
         let is_cpu = |group: &json::InstanceGroup| group.kind == "KIND_CPU";
         Ok(Self {
             max_batch_size: config.max_batch_size.try_into().unwrap_or(0),
             inputs: tensors("input", config.input, config.max_batch_size > 0)?,
             outputs: tensors("output", config.output, config.max_batch_size > 0)?,
             file_name: file_name(config.default_model_filename)?,
-            batching: parameters
-                .batching
-                .read(config.dynamic_batching.is_some_and(|value| !value.is_null()))?,
+            batching: parameters.batching.read(dynamic_batching)?,
+            dynamic_batching,
+            batch_size_buckets: parameters.batch_size_buckets,
             graph_tag: parameters.graph_tag,
             signature: parameters.signature,
             threads: parameters.threads,
@@ -222,14 +227,20 @@ mod tests {
             "output": [{"name": "p", "data_type": "TYPE_FP32", "dims": [10], "reshape": {"shape": [-1, 5]}}],
             "instance_group": [{"kind": "KIND_CPU", "count": 2}],
             "batch_input": [],
-            "parameters": {"TF_NUM_INTRA_THREADS": {"string_value": "2"}, "mine": {"string_value": "x"}},
+            "dynamic_batching": {},
+            "parameters": {
+                "TF_NUM_INTRA_THREADS": {"string_value": "2"},
+                "batch_size_buckets": {"string_value": "1,8"},
+                "mine": {"string_value": "x"},
+            },
         }))
         .unwrap();
         assert_eq!(config.max_batch_size, 32);
         assert_eq!(config.inputs[0].dims, [299, 299, 3]);
         assert_eq!(config.outputs[0].dims, [-1, 5], "the model sees the reshaped output");
         assert_eq!(config.threads.intra, Some(2));
-        assert!(config.cpu_only);
+        assert!(config.cpu_only && config.dynamic_batching);
+        assert_eq!(config.batch_size_buckets, BatchSizeBuckets::Sizes(vec![1, 8]));
         assert_eq!(config.unknown_parameters, ["mine"]);
         assert_eq!(config.file_name, "model.savedmodel");
     }

@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use super::zeros::zeros;
-use crate::batching::{ServiceTimes, doubling};
+use crate::batching::ServiceTimes;
+use crate::buckets::doubling;
 use crate::execute::Executor;
 use crate::tensorflow::{Objection, RunOptions, Tensor};
 use crate::triton::Result;
