@@ -71,10 +71,11 @@ fn load(
     let model = Model::new(name.into(), &config, session, on_gpu)?;
     let mut executor = Executor::new(model, config.test_panic);
     executor.inline = trial::choose_inline(&executor.model, config.inline);
+    let warmed_up = trial::warm_up(&executor);
     let queue = match config.batching {
         Batching::Triton => None,
         Batching::Adaptive(adaptive) => {
-            let service = trial::calibrate(&executor);
+            let service = warmed_up.unwrap_or_else(|| trial::calibrate(&executor));
             Some(ModelQueue::start(&executor.model, version, adaptive, service, families)?)
         }
     };
