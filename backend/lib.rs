@@ -7,14 +7,14 @@
 //! |---|---|
 //! | this file | the backend as the server sees it: [`triton::entry`] calls [`TensorFlowBackend`] |
 //! | [`load`] | a model is loaded: configuration, session, trial runs, queue |
-//! | [`trial`] | what is measured at load: inline execution, service times |
+//! | [`trial`] | what is run at load: inline execution, service times, batch size buckets |
 //! | [`batching`] | adaptive batching: the queue, the policy, the workers |
 //! | [`execute`] | the pipeline: gather, run, scatter, stamp, send |
 //! | [`model`] | what configuration and SavedModel agree on |
 //! | [`tensorflow`] | TensorFlow's C API made safe: library, session, tensors; freezing |
 //! | [`config`] | config.pbtxt and `--backend-config` as types |
 //! | [`triton`] | the server's C API made safe: requests, responses, models, errors, logging |
-//! | [`few`] | short lists without heap memory |
+//! | [`buckets`], [`few`] | the sizes that batches are filled up to; short lists without heap memory |
 //!
 //! A request goes one way: `triton::entry` -> (`batching` ->) `execute::pipeline` -> `gather` -> `tensorflow::Session`
 //! -> `scatter` -> `timing` -> `triton::response`. ARCHITECTURE.md has what holds across rooms.
@@ -24,6 +24,7 @@
 #![allow(rustdoc::private_intra_doc_links)]
 
 mod batching;
+mod buckets;
 mod config;
 mod execute;
 mod few;

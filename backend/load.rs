@@ -73,13 +73,14 @@ fn load(
         config = ModelConfig::from_json(&json, options)?;
     }
     let on_gpu = session.on_gpu;
-    let model = Model::new(name.into(), &config, session)?;
+    let model = Model::new(name.into(), &config, session, on_gpu)?;
     let mut executor = Executor::new(model, tensor_pool(handle, on_gpu), config.test_panic);
     executor.inline = trial::choose_inline(&executor.model, config.inline);
+    let warmed_up = trial::warm_up(&executor);
     let queue = match config.batching {
         Batching::Triton => None,
         Batching::Adaptive(adaptive) => {
-            let service = trial::calibrate(&executor);
+            let service = warmed_up.unwrap_or_else(|| trial::calibrate(&executor));
             Some(ModelQueue::start(&executor.model, version, adaptive, service, families)?)
         }
     };

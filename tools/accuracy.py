@@ -20,7 +20,7 @@ from demo import LATENCY_OUTPUTS, DemoError, bundled_files, open_picture, prepar
 from tritonserver import PROJECT, ServerError, TritonServer
 
 MODES = ["strict", "bf16"]
-TIMES = {*LATENCY_OUTPUTS, "queue_ns", "request_latency_ns"}  # outputs that are not the model's
+TIMES = {*LATENCY_OUTPUTS, "padded_batch_size", "queue_ns", "request_latency_ns"}  # outputs that are not the model's
 ARRAYS = [".npy", ".npz"]
 # Left, top, right and bottom of the parts of a photograph, as shares of its width and height.
 PARTS = [(0, 0, 1, 1), (0, 0, .7, .7), (.3, 0, 1, .7), (0, .3, .7, 1), (.3, .3, 1, 1), (.15, .15, .85, .85),

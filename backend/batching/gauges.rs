@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::scheduler::Seen;
-use super::sizes::doubling;
+use crate::buckets::doubling;
 use crate::triton::Result;
 use crate::triton::metrics::{Gauge, GaugeFamily};
 

@@ -36,5 +36,4 @@ mod tests;
 pub use gauges::Families;
 pub use model_queue::{Loading, ModelQueue};
 pub use service_times::ServiceTimes;
-pub use sizes::doubling;
 pub use worker::Worker;

@@ -144,6 +144,37 @@ pub fn decide<'w>(view: &View<'_>, alike: impl Iterator<Item = &'w Waiting> + Cl
     Decision::Run(if whole { fewest_late(view, &pace, &backlog, count) } else { count })
 }
 
+/// How many of these requests, one at least, to run as one batch where batches are filled up to a bucket: all of them; or as
+/// many as fit into the next smaller bucket, if these and then the others take no longer than all of them in the larger
+/// one. Nobody has to be answered later then, and more may join the others.
+pub fn fill_bucket<'w>(
+    now: u64,
+    service: Estimates<'_>,
+    requests: impl Iterator<Item = &'w Waiting> + Clone,
+) -> usize {
+    let members: Vec<Member> = requests.clone().map(Member::of).collect();
+    let (count, ns) = split(service, &members);
+    // What may not start so late starts now.
+    let end = now.saturating_add(ns as u64);
+    let in_time = requests.skip(count).all(|other| other.expires.is_none_or(|expires| expires > end));
+    if in_time { count } else { members.len() }
+}
+
+/// The first of the batches that these requests take the least time in, and the time of all of them, in ns.
+fn split(service: Estimates<'_>, requests: &[Member]) -> (usize, f64) {
+    let (all, rows) = fill(requests.iter().copied(), usize::MAX);
+    let buckets = service.buckets();
+    let time = |rows| service.estimate(rows).unwrap_or(f64::NAN);
+    let at_once = (all, time(rows));
+    let Some(bucket) = buckets.below(rows).filter(|_| buckets.padded(rows) > rows) else { return at_once };
+    let (count, first) = fill(requests.iter().copied(), bucket);
+    if count == all {
+        return at_once;
+    }
+    let in_parts = time(first) + split(service, &requests[count..]).1;
+    if in_parts <= at_once.1 { (count, in_parts) } else { at_once }
+}
+
 /// Until when the requests at the front wait for company, unless it comes; now or before if they do not.
 fn wait_until(view: &View<'_>, pace: &Pace<'_>) -> u64 {
     let rows = view.front.rows;

@@ -137,7 +137,7 @@ impl<T> Scheduler<T> {
             line: Line::default(),
             arrivals: Arrivals::default(),
             company: Company::default(),
-            services: Services::new(goal.max_batch_size, at_load),
+            services: Services::new(at_load),
             wakeups: Wakeups::default(),
             lateness: Lateness::new(1.0 - goal.target.map_or(0.0, |target| target.percentile / 100.0)),
             alone: Alone::new(now),
@@ -367,6 +367,17 @@ impl<T> Scheduler<T> {
     }
 
     fn decide(&mut self, now: u64) -> Decision {
+        match self.decide_for_target(now) {
+            Decision::Run(count) if count > 1 && !self.services.buckets().is_empty() => {
+                let shape = self.line.oldest().map(|oldest| &oldest.shape[..]).unwrap_or_default();
+                let service = self.services.of(Class::of(shape));
+                Decision::Run(policy::fill_bucket(now, service, self.line.waiting().take(count)))
+            }
+            decision => decision,
+        }
+    }
+
+    fn decide_for_target(&mut self, now: u64) -> Decision {
         // Batches also run in threads that bring requests, but no more at a time than there are workers.
         if self.running.len() >= self.workers {
             return Decision::Idle;

@@ -8,6 +8,7 @@
 
 use super::sizes;
 use super::spread::Spread;
+use crate::buckets::Buckets;
 
 /// Batches whose median is the speed.
 const RECENT: usize = 15;
@@ -28,12 +29,13 @@ const UNIT: std::ops::RangeInclusive<f64> = 1e-20..=1e20;
 const AS_CHEAP: f64 = 1.01;
 
 /// The time of a batch, from the moment that a worker takes it to the end of its execution, in nanoseconds,
-/// as a function of its rows.
+/// as a function of its rows. Where batches are filled up to a bucket, that is the time of the bucket.
 pub struct ServiceTimes {
-    /// For the sizes of [`sizes`], ascending; empty of meaning before the first batch.
+    /// For the buckets, or else the sizes of [`sizes`], ascending; empty of meaning before the first batch.
     estimates: Box<[f64]>,
     sizes: Box<[Size]>,
     max_batch_size: usize,
+    buckets: Buckets,
     line: Line,
     recent: Recent,
     spread: Spread,
@@ -51,12 +53,18 @@ struct Size {
 impl ServiceTimes {
     /// Nothing known yet of batches of 1 to `max_batch_size` rows.
     pub fn new(max_batch_size: usize) -> Self {
+        Self::in_buckets(max_batch_size, Buckets::default())
+    }
+
+    /// The same where batches are filled up to one of `buckets`, the largest of which is `max_batch_size`.
+    pub fn in_buckets(max_batch_size: usize, buckets: Buckets) -> Self {
         let max_batch_size = max_batch_size.max(1);
-        let count = sizes::index(max_batch_size) + 1;
+        let count = if buckets.is_empty() { sizes::index(max_batch_size) + 1 } else { buckets.sizes().len() };
         Self {
             estimates: vec![0.0; count].into(),
             sizes: vec![Size { ratio: 1.0, weight: 0.0 }; count].into(),
             max_batch_size,
+            buckets,
             line: Line::default(),
             recent: Recent::default(),
             spread: Spread::default(),
@@ -64,9 +72,19 @@ impl ServiceTimes {
         }
     }
 
+    /// The same model before anything was known of it.
+    pub fn unlearnt(&self) -> Self {
+        Self::in_buckets(self.max_batch_size, self.buckets.clone())
+    }
+
+    /// The sizes that batches are filled up to.
+    pub fn buckets(&self) -> &Buckets {
+        &self.buckets
+    }
+
     /// Learns from a batch of so many rows that took so long.
     pub fn observe(&mut self, rows: usize, ns: u64) {
-        let rows = rows.clamp(1, self.max_batch_size);
+        let rows = self.computed(rows);
         let ns = ns.max(1) as f64;
         self.recent.push(rows, ns);
         self.learn_shape(rows, ns / self.speed_of_line());
@@ -83,8 +101,8 @@ impl ServiceTimes {
         if self.line.weight <= 0.0 {
             return None;
         }
-        let rows = rows.clamp(1, self.max_batch_size);
-        let index = sizes::index(rows);
+        let rows = self.computed(rows);
+        let index = self.index(rows);
         let above = self.estimates[index];
         let (size, size_below) = (self.size(index), if index > 0 { self.size(index - 1) } else { 0 });
         if rows == size {
@@ -94,9 +112,22 @@ impl ServiceTimes {
         Some(below + (above - below) * (rows - size_below) as f64 / (size - size_below) as f64)
     }
 
+    /// The rows that are computed for a batch of so many rows.
+    fn computed(&self, rows: usize) -> usize {
+        self.buckets.padded(rows.clamp(1, self.max_batch_size))
+    }
+
+    /// The entry of so many computed rows in the tables.
+    fn index(&self, rows: usize) -> usize {
+        if self.buckets.is_empty() { sizes::index(rows) } else { self.buckets.index(rows) }
+    }
+
     /// The rows of an entry of the tables.
     fn size(&self, index: usize) -> usize {
-        sizes::size(index).min(self.max_batch_size)
+        match self.buckets.sizes().get(index) {
+            Some(&bucket) => bucket,
+            None => sizes::size(index).min(self.max_batch_size),
+        }
     }
 
     /// The factor on the estimate within which so much of the batches stay (0 to 100 percent); never below 1.
@@ -122,7 +153,7 @@ impl ServiceTimes {
 
     /// The time of so many rows at the speed 1.
     fn shape(&self, rows: usize) -> f64 {
-        let size = self.sizes[sizes::index(rows)];
+        let size = self.sizes[self.index(rows)];
         let ratio = (size.ratio * size.weight + LINE_WEIGHT) / (size.weight + LINE_WEIGHT);
         self.line.at(rows as f64) * ratio
     }
@@ -130,7 +161,8 @@ impl ServiceTimes {
     fn learn_shape(&mut self, rows: usize, ns: f64) {
         self.line.observe(rows as f64, ns);
         let ratio = ns / self.line.at(rows as f64);
-        let size = &mut self.sizes[sizes::index(rows)];
+        let index = self.index(rows);
+        let size = &mut self.sizes[index];
         size.weight = (size.weight + 1.0).min(MOST_WEIGHT);
         size.ratio += (ratio.clamp(*BELIEVABLE.start(), *BELIEVABLE.end()) - size.ratio) / size.weight;
     }

@@ -5,13 +5,13 @@
 //! has run. A model without open dimensions has one class.
 
 use super::service_times::ServiceTimes;
+use crate::buckets::Buckets;
 
 /// A class whose neighbours have so many times as many elements goes by them.
 const NEAR: f64 = 10.0;
 
 /// The service times of all classes.
 pub struct Services {
-    max_batch_size: usize,
     /// Ascending; the first is there from the start.
     classes: Vec<(Class, ServiceTimes)>,
 }
@@ -42,8 +42,8 @@ pub struct Estimates<'a> {
 
 impl Services {
     /// With what was learnt when the model was loaded, with a single element in each open dimension.
-    pub fn new(max_batch_size: usize, at_load: ServiceTimes) -> Self {
-        Self { max_batch_size, classes: vec![(Class(0), at_load)] }
+    pub fn new(at_load: ServiceTimes) -> Self {
+        Self { classes: vec![(Class(0), at_load)] }
     }
 
     /// Of a class.
@@ -60,6 +60,11 @@ impl Services {
         }
     }
 
+    /// The sizes that batches are filled up to.
+    pub fn buckets(&self) -> &Buckets {
+        self.classes[0].1.buckets()
+    }
+
     /// Whether requests of more than one class have run.
     pub fn several(&self) -> bool {
         self.classes.iter().filter(|(_, times)| times.estimate(1).is_some()).count() > 1
@@ -70,7 +75,8 @@ impl Services {
         let index = match self.classes.binary_search_by_key(&class, |(of, _)| *of) {
             Ok(index) => index,
             Err(index) => {
-                self.classes.insert(index, (class, ServiceTimes::new(self.max_batch_size)));
+                let unlearnt = self.classes[0].1.unlearnt();
+                self.classes.insert(index, (class, unlearnt));
                 index
             }
         };
@@ -88,6 +94,11 @@ impl<'a> Estimates<'a> {
     pub fn work(&self, rows: usize) -> Option<f64> {
         let size = self.cheap_size();
         self.estimate(size).map(|ns| ns * rows as f64 / size as f64)
+    }
+
+    /// See [`ServiceTimes::buckets`].
+    pub fn buckets(&self) -> &'a Buckets {
+        self.times.buckets()
     }
 
     /// See [`ServiceTimes::spread`].
@@ -109,7 +120,7 @@ mod tests {
 
     #[test]
     fn each_class_has_its_own_times() {
-        let mut services = Services::new(8, ServiceTimes::new(8));
+        let mut services = Services::new(ServiceTimes::new(8));
         let (small, large) = (Class::of(&[10]), Class::of(&[100]));
         assert_eq!(services.of(small).estimate(1), None);
         for _ in 0..50 {

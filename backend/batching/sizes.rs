@@ -25,12 +25,6 @@ pub fn size(index: usize) -> usize {
     (EACH << doublings) + ((EACH / STEPS) << doublings) * steps
 }
 
-/// 1, 2, 4 and so on, and the largest.
-pub fn doubling(max_batch_size: usize) -> impl Iterator<Item = usize> {
-    let doubled = std::iter::successors(Some(1_usize), |size| size.checked_mul(2));
-    doubled.take_while(move |&size| size < max_batch_size).chain([max_batch_size])
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -44,12 +38,5 @@ mod tests {
             assert!(rows > EACH || above == rows, "{rows}: {above}");
         }
         assert!(index((1 << 31) - 1) < 500, "{}", index((1 << 31) - 1));
-    }
-
-    #[test]
-    fn the_doublings_end_with_the_largest() {
-        assert_eq!(doubling(1).collect::<Vec<_>>(), [1]);
-        assert_eq!(doubling(6).collect::<Vec<_>>(), [1, 2, 4, 6]);
-        assert_eq!(doubling((1 << 31) - 1).last(), Some((1 << 31) - 1));
     }
 }

@@ -15,4 +15,7 @@ mod values;
 pub use backend::BackendOptions;
 pub use batching::{Adaptive, Batching, Target};
 pub use model::{MAX_RANK, ModelConfig, TensorConfig};
-pub use values::{Freeze, GpuMemory, InlineExecution, MathMode, Optimization, Step, Threads};
+pub use values::{
+    BATCH_SIZE_BUCKETS, BatchSizeBuckets, Freeze, GpuMemory, InlineExecution, MathMode, Optimization, Step,
+    Threads,
+};

@@ -10,7 +10,7 @@ use super::batching::Batching;
 use super::json::{self, is_set};
 use super::parameters::Parameters;
 use super::setting::Setting;
-use super::values::{Freeze, InlineExecution, Optimization, Step, Threads};
+use super::values::{BatchSizeBuckets, Freeze, InlineExecution, Optimization, Step, Threads};
 use crate::triton::{Error, Result};
 
 /// The SavedModel's folder within the version's folder, unless `default_model_filename` names another.
@@ -53,6 +53,8 @@ pub struct ModelConfig {
     pub batching: Batching,
     /// The server puts requests into batches.
     pub dynamic_batching: bool,
+    /// The sizes that batches are filled up to.
+    pub batch_size_buckets: BatchSizeBuckets,
     /// `TF_FREEZE`: variables become constants at load, where that can be done.
     pub freeze: Freeze,
     /// The latency values go into the response's parameters too.
@@ -101,6 +103,7 @@ impl ModelConfig {
             file_name: file_name(config.default_model_filename)?,
             batching: parameters.batching.read(dynamic_batching)?,
             dynamic_batching,
+            batch_size_buckets: parameters.batch_size_buckets,
             graph_tag: parameters.graph_tag,
             signature: parameters.signature,
             threads: parameters.threads,
@@ -260,7 +263,12 @@ mod tests {
             "output": [{"name": "p", "data_type": "TYPE_FP32", "dims": [10], "reshape": {"shape": [-1, 5]}}],
             "instance_group": [{"kind": "KIND_CPU", "count": 2}],
             "batch_input": [],
-            "parameters": {"TF_NUM_INTRA_THREADS": {"string_value": "2"}, "mine": {"string_value": "x"}},
+            "dynamic_batching": {},
+            "parameters": {
+                "TF_NUM_INTRA_THREADS": {"string_value": "2"},
+                "batch_size_buckets": {"string_value": "1,8"},
+                "mine": {"string_value": "x"},
+            },
         }))
         .unwrap();
         assert_eq!(config.max_batch_size, 32);
@@ -271,6 +279,8 @@ mod tests {
         let on_two = json!([{"kind": "KIND_GPU", "gpus": [0, 2]}, {"kind": "KIND_CPU"}]);
         let on_two = model(&json!({ "instance_group": on_two })).unwrap();
         assert_eq!((on_two.cpu_only, on_two.gpus), (false, vec![0, 2]));
+        assert!(config.cpu_only && config.dynamic_batching);
+        assert_eq!(config.batch_size_buckets, BatchSizeBuckets::Sizes(vec![1, 8]));
         assert_eq!(config.unknown_parameters, ["mine"]);
         assert_eq!(config.file_name, "model.savedmodel");
     }

@@ -2,7 +2,9 @@
 
 use super::batching::BatchingParameters;
 use super::setting::Setting;
-use super::values::{Freeze, InlineExecution, LATENCY_PARAMETERS, Step, Threads};
+use super::values::{
+    BATCH_SIZE_BUCKETS, BatchSizeBuckets, Freeze, InlineExecution, LATENCY_PARAMETERS, Step, Threads,
+};
 use crate::triton::{Error, Result};
 
 /// What the parameters say.
@@ -10,6 +12,7 @@ use crate::triton::{Error, Result};
 pub struct Parameters {
     pub latency_parameters: Option<bool>,
     pub batching: BatchingParameters,
+    pub batch_size_buckets: BatchSizeBuckets,
     pub graph_tag: String,
     pub signature: String,
     pub threads: Threads,
@@ -26,6 +29,7 @@ impl Default for Parameters {
         Self {
             latency_parameters: None,
             batching: BatchingParameters::default(),
+            batch_size_buckets: BatchSizeBuckets::default(),
             graph_tag: "serve".into(),
             signature: "serving_default".into(),
             threads: Threads::default(),
@@ -42,13 +46,23 @@ impl Default for Parameters {
 type Set = fn(&mut Parameters, &Setting<'_>) -> Result<()>;
 
 /// Every parameter there is, by name. docs/configuration.md describes them to users.
-const PARAMETERS: [(&str, Set); 13] = [
+const PARAMETERS: [(&str, Set); 14] = [
     (LATENCY_PARAMETERS, |to, setting| setting.boolean().map(|on| to.latency_parameters = Some(on))),
     ("batching", |to, setting| to.batching.set_batching(setting)),
     ("latency_target_ms", |to, setting| to.batching.set_target(setting)),
     ("latency_percentile", |to, setting| to.batching.set_percentile(setting)),
     ("max_queue_size", |to, setting| to.batching.set_max_queue_size(setting)),
     ("max_wait_ms", |to, setting| to.batching.set_max_wait(setting)),
+    (BATCH_SIZE_BUCKETS, |to, setting| {
+        to.batch_size_buckets = match setting.value.to_ascii_lowercase().as_str() {
+            "auto" => BatchSizeBuckets::Auto,
+            "off" | "false" => BatchSizeBuckets::Off,
+            _ => setting.ascending_counts().map(BatchSizeBuckets::Sizes).ok_or_else(|| {
+                setting.wrong("auto, off, or batch sizes of 1 or more in ascending order, such as 1,2,4,8")
+            })?,
+        };
+        Ok(())
+    }),
     ("TF_GRAPH_TAG", |to, setting| {
         to.graph_tag = setting.value.into();
         Ok(())
@@ -144,6 +158,12 @@ mod tests {
         for (name, value, expected) in [
             ("latency-parameters", "maybe", "expected true or false, found 'maybe'"),
             ("batching", "dynamic", "expected adaptive or triton, found 'dynamic'"),
+            (
+                "batch_size_buckets",
+                "powers",
+                "expected auto, off, or batch sizes of 1 or more in ascending order",
+            ),
+            ("batch_size_buckets", "2,1", "found '2,1'"),
             ("TF_NUM_INTRA_THREADS", "-1", "expected a whole number"),
             ("TF_NUM_INTER_THREADS", "4.5", "expected a whole number"),
             ("TF_NUM_INTRA_THREADS", "1000000", "to 1024, found '1000000'"),
@@ -172,6 +192,43 @@ mod tests {
             ("Off", Freeze::Never),
         ] {
             assert_eq!(read("TF_FREEZE", value).unwrap().freeze, expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn buckets_are_a_word_or_ascending_sizes() {
+        assert_eq!(Parameters::default().batch_size_buckets, BatchSizeBuckets::Auto);
+        let sizes = |sizes: &[u32]| BatchSizeBuckets::Sizes(sizes.to_vec());
+        for (value, expected) in [
+            ("auto", BatchSizeBuckets::Auto),
+            ("Auto", BatchSizeBuckets::Auto),
+            ("off", BatchSizeBuckets::Off),
+            ("FALSE", BatchSizeBuckets::Off),
+            ("1", sizes(&[1])),
+            ("1,2,4,8,16", sizes(&[1, 2, 4, 8, 16])),
+            (" 3, 5 ,2147483647", sizes(&[3, 5, 2_147_483_647])),
+        ] {
+            assert_eq!(read("batch_size_buckets", value).unwrap().batch_size_buckets, expected, "{value}");
+        }
+        for value in [
+            "",
+            ",",
+            "1,",
+            ",1",
+            "0",
+            "0,1",
+            "1,1",
+            "4,2",
+            "-1",
+            "1;2",
+            "1 2",
+            "1.5",
+            "true",
+            "on",
+            "2147483648",
+        ] {
+            let error = read("batch_size_buckets", value).unwrap_err().message;
+            assert!(error.ends_with(&format!("such as 1,2,4,8, found '{value}'")), "{error}");
         }
     }
 

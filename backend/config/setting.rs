@@ -55,6 +55,13 @@ impl Setting<'_> {
         count.ok_or_else(|| self.wrong("a whole number, 0 or more"))
     }
 
+    /// Whole numbers of 1 or more, each larger than the one before, with commas between; nothing if it is not that.
+    pub fn ascending_counts(&self) -> Option<Vec<u32>> {
+        let one = |part| Setting { value: part, ..*self }.count().ok().filter(|&count| count > 0);
+        let counts: Vec<u32> = self.value.split(',').map(|part| one(part.trim())).collect::<Option<_>>()?;
+        counts.windows(2).all(|pair| pair[0] < pair[1]).then_some(counts)
+    }
+
     /// # Errors
     /// It is not a number above 0 and below `limit`; `expected` says so in words.
     pub fn number_below(&self, limit: f64, expected: &str) -> Result<f64> {

@@ -3,6 +3,9 @@
 /// The backend option and model parameter that puts the latency values into the response's parameters.
 pub const LATENCY_PARAMETERS: &str = "latency-parameters";
 
+/// The model parameter with the sizes that batches are filled up to.
+pub const BATCH_SIZE_BUCKETS: &str = "batch_size_buckets";
+
 /// `fpmath-mode`: oneDNN's math mode, one for all models of the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MathMode {
@@ -68,6 +71,18 @@ pub struct Optimization {
     pub xla: bool,
     /// The accelerator `auto_mixed_precision`: FP32 is computed in FP16 on GPUs where TensorFlow finds that safe.
     pub auto_mixed_precision: bool,
+}
+
+/// `batch_size_buckets`: the sizes that batches are filled up to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum BatchSizeBuckets {
+    /// Powers of two where the model runs on a GPU and they can do no harm.
+    #[default]
+    Auto,
+    /// None.
+    Off,
+    /// These, ascending and 1 or more.
+    Sizes(Vec<u32>),
 }
 
 /// The steps in which the parameter `test_panic` can make the backend panic.

@@ -1,8 +1,9 @@
 //! The requests' input buffers become one batched tensor for each input of the model.
 //!
 //! They are copied into it once. A batch of one request whose input is a single, aligned buffer needs no copy: the
-//! tensor borrows the request's memory ([`borrow`]). From the memory of a GPU they are copied by its driver, which may fail:
-//! that request leaves the batch, and the others are copied anew.
+//! tensor borrows the request's memory ([`borrow`]). A batch that is smaller than its bucket is filled up with copies of its
+//! last row. From the memory of a GPU buffers are copied by its driver, which may fail: that request leaves the batch, and
+//! the others are copied anew.
 //!
 //! One walk checks each input and notes its buffers in a flat list. What makes the messages of bad requests is kept out
 //! of line: TensorFlow's run leaves little of this code in the processor's caches, so its size is what it costs.
@@ -13,22 +14,22 @@ use smallvec::SmallVec;
 
 use super::scatter::{Share, Wanted};
 use crate::few::{Dims, Few};
-use crate::model::{Model, TensorSpec};
+use crate::model::{BatchSize, Model, TensorSpec};
 use crate::tensorflow::{ALIGNMENT, Tensor, TensorPool, byte_size};
 use crate::triton::request::{InputBuffer, Request};
 use crate::triton::{DataType, Error, Result};
 
 /// The inputs of a batch.
 pub struct Gathered {
-    /// One tensor for each input of the model, the requests' rows one after the other; or why none of the requests can
-    /// run.
+    /// One tensor for each input of the model, the requests' rows one after the other and the copies of the last one behind
+    /// them; or why none of the requests can run.
     pub tensors: Result<Few<Tensor>>,
     /// What each request has of the batch, without those that cannot be part of it.
     pub shares: Few<Share>,
     /// Where in the list those are, in order, and why.
     pub refused: Vec<(usize, Error)>,
     /// The rows of the batch.
-    pub total_rows: usize,
+    pub size: BatchSize,
 }
 
 /// One input of one request, checked.
@@ -62,17 +63,18 @@ pub fn gather(model: &Model, pool: &TensorPool, requests: &[Request]) -> Gathere
             }
         }
     }
-    let tensors = loop {
-        match tensors(model, pool, &parts, total_rows) {
-            Ok(tensors) => break Ok(tensors),
-            Err(Failure::OfAll(error)) => break Err(error),
+    let (tensors, size) = loop {
+        let size = BatchSize { executed: total_rows, padded: model.buckets.padded(total_rows) };
+        match tensors(model, pool, &parts, size) {
+            Ok(tensors) => break (Ok(tensors), size),
+            Err(Failure::OfAll(error)) => break (Err(error), size),
             Err(Failure::OfOne(place, error)) => {
                 parts.drain(place * model.inputs.len()..(place + 1) * model.inputs.len());
                 total_rows -= leave_out(place, error, &mut shares, &mut refused);
             }
         }
     };
-    Gathered { tensors, shares, refused, total_rows }
+    Gathered { tensors, shares, refused, size }
 }
 
 /// Checks the inputs of a request and adds them to those of the others, which have `total` rows. Returns its rows.
@@ -137,10 +139,11 @@ fn tensors(
     model: &Model,
     pool: &TensorPool,
     parts: &[Part<'_>],
-    total_rows: usize,
+    size: BatchSize,
 ) -> std::result::Result<Few<Tensor>, Failure> {
     let count = model.inputs.len();
-    let alone = parts.len() == count;
+    // The batch is one request as it came.
+    let alone = parts.len() == count && !size.is_padded();
     let mut tensors = Few::with_capacity(count);
     // Without a request there is nothing to zip.
     for (index, (spec, first)) in model.inputs.iter().zip(parts).enumerate() {
@@ -157,7 +160,7 @@ fn tensors(
         let shape = if alone {
             first.shape
         } else {
-            of_all = batch_shape(first.shape, total_rows);
+            of_all = batch_shape(first.shape, size.padded);
             &of_all
         };
         let mut blank = pool.take(spec.datatype, shape).map_err(Failure::OfAll)?;
@@ -169,6 +172,9 @@ fn tensors(
                 let all = first.and_then(|()| part.others.iter().try_for_each(|buffer| blank.append(buffer)));
                 all.map_err(|error| Failure::OfOne(place, at_input(model, spec, error)))?;
             }
+        }
+        if size.is_padded() {
+            blank.repeat_last(blank.byte_size() / size.padded);
         }
         tensors.push(blank.finish().map_err(Failure::OfAll)?);
     }

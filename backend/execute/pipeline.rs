@@ -51,7 +51,7 @@ pub struct Gathering {
 impl Gathering {
     /// Its rows.
     pub fn rows(&self) -> usize {
-        self.gathered.total_rows
+        self.gathered.size.executed
     }
 
     /// The bytes of its inputs.
@@ -63,7 +63,7 @@ impl Gathering {
 /// A batch that was executed.
 #[derive(Clone, Copy, Debug)]
 pub struct Executed {
-    /// Rows in it.
+    /// Rows of its requests.
     pub rows: usize,
     /// From its start to the end of its last request, in nanoseconds.
     pub ns: u64,
@@ -131,20 +131,20 @@ fn prepare<F: Fault>(executor: &Executor, mut requests: Few<Request>) -> Option<
 fn compute<F: Fault>(executor: &Executor, batch: Gathering) -> Option<Executed> {
     let Gathering { requests, gathered, exec_start } = batch;
     let Executor { model, pool, .. } = executor;
-    let rows = gathered.total_rows;
+    let size = gathered.size;
     let outputs = scatter::to_compute(model, &gathered.shares);
 
     let compute_start = now_ns();
     let result = match &gathered.tensors {
-        Ok(inputs) => model.session.run(inputs, &outputs, executor.inline.run_options(rows)),
+        Ok(inputs) => model.session.run(inputs, &outputs, executor.inline.run_options(size.padded)),
         Err(error) => Err(error.clone()),
     };
     let compute_end = now_ns();
 
-    let times = BatchTimes { exec_start, compute_start, compute_end, executed_batch_size: rows };
+    let times = BatchTimes { exec_start, compute_start, compute_end, size };
     let (answered, executed) = match &result {
         Ok(tensors) => {
-            let computed = Computed { outputs: &outputs, tensors, rows };
+            let computed = Computed { outputs: &outputs, tensors, size };
             answer_all::<F>(executor, &computed, &times, requests, &gathered.shares)
         }
         Err(error) => (fail_all(model, error, requests), None),
@@ -191,8 +191,9 @@ fn answer_all<F: Fault>(
         answered.push(request);
     }
     let last = last.unwrap_or_else(|| times.end(times.exec_start));
-    Answered::report_execution(&answered, computed.rows, &last);
-    (answered, Some(Executed { rows: computed.rows, ns: last.request_end - times.exec_start }))
+    let rows = computed.size.executed;
+    Answered::report_execution(&answered, rows, &last);
+    (answered, Some(Executed { rows, ns: last.request_end - times.exec_start }))
 }
 
 /// Answers all requests of a batch with the same error.

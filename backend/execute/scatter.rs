@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use crate::few::Dims;
-use crate::model::{Measure, Model, Selection, TensorSpec};
+use crate::model::{BatchSize, Measure, Model, Selection, TensorSpec};
 use crate::tensorflow::Output;
 use crate::triton::request::Request;
 use crate::triton::response::Response;
@@ -112,14 +112,14 @@ pub struct Computed<'a> {
     pub outputs: &'a [usize],
     /// The tensor of each.
     pub tensors: &'a [Output<'a>],
-    /// Rows in the batch.
-    pub rows: usize,
+    /// Rows in the batch; each tensor has the padded ones.
+    pub size: BatchSize,
 }
 
 /// Holds what the session computed against the configuration.
 ///
 /// # Errors
-/// A shape that the configuration does not allow, or that has not a row for each row of the input.
+/// A shape that the configuration does not allow, or that has not a row for each row of the input, the copies included.
 pub fn check(model: &Model, computed: &Computed<'_>) -> Result<()> {
     for (&index, tensor) in computed.outputs.iter().zip(computed.tensors) {
         let Some(spec) = &model.outputs[index] else { continue };
@@ -127,10 +127,10 @@ pub fn check(model: &Model, computed: &Computed<'_>) -> Result<()> {
         let skip = usize::from(model.batching);
         let fits = |(&expected, &dim): (&i64, &i64)| expected == -1 || expected == dim;
         if found.len() != spec.dims.len() + skip
-            || (model.batching && found[0] != computed.rows as i64)
+            || (model.batching && found[0] != computed.size.padded as i64)
             || !spec.dims.iter().zip(&found[skip..]).all(fits)
         {
-            return Err(other_shape(model, spec, computed.rows, found));
+            return Err(other_shape(model, spec, computed.size, found));
         }
     }
     Ok(())
@@ -138,8 +138,8 @@ pub fn check(model: &Model, computed: &Computed<'_>) -> Result<()> {
 
 #[cold]
 #[inline(never)]
-fn other_shape(model: &Model, spec: &TensorSpec, rows: usize, found: &[i64]) -> Error {
-    let rows = model.batching.then_some(rows as i64);
+fn other_shape(model: &Model, spec: &TensorSpec, size: BatchSize, found: &[i64]) -> Error {
+    let rows = model.batching.then_some(size.padded as i64);
     let expected: Dims<i64> = rows.into_iter().chain(spec.dims.iter().copied()).collect();
     let advice = if model.batching && found.first() != rows.as_ref() {
         ". With a batch dimension every output needs one row for each row of the input; if the number of rows depends on \
@@ -147,8 +147,13 @@ fn other_shape(model: &Model, spec: &TensorSpec, rows: usize, found: &[i64]) -> 
     } else {
         ""
     };
+    let padded = if size.is_padded() {
+        format!(" for a batch of {} rows that was filled up to the bucket of {}", size.executed, size.padded)
+    } else {
+        String::new()
+    };
     Error::internal(format!(
-        "output '{}': expected shape {expected:?} by its configuration, but TensorFlow returned {found:?}{advice}",
+        "output '{}': expected shape {expected:?} by its configuration{padded}, but TensorFlow returned {found:?}{advice}",
         spec.name
     ))
 }
@@ -159,7 +164,7 @@ fn other_shape(model: &Model, spec: &TensorSpec, rows: usize, found: &[i64]) -> 
 /// The server or the client has no room for one of them, or only where it cannot be copied to.
 pub fn write(model: &Model, computed: &Computed<'_>, share: &Share, response: &Response) -> Result<()> {
     let Share { rows, wanted } = share;
-    let is_whole = !model.batching || rows.len() == computed.rows;
+    let is_whole = !model.batching || rows.len() == computed.size.padded;
     for (&index, tensor) in computed.outputs.iter().zip(computed.tensors) {
         let Some(spec) = model.outputs[index].as_ref().filter(|_| wanted.includes(index)) else { continue };
         let (dims, bytes) = (tensor.dims(), tensor.bytes());
@@ -170,7 +175,7 @@ pub fn write(model: &Model, computed: &Computed<'_>, share: &Share, response: &R
         } else {
             let mut shape = Dims::from_slice(dims);
             shape[0] = rows.len() as i64;
-            let row = bytes.len() / computed.rows;
+            let row = bytes.len() / computed.size.padded;
             let own = &bytes[rows.start * row..rows.end * row];
             response.output(&spec.c_name, spec.datatype.raw(), &shape, own.len()).map(|buffer| (buffer, own))
         };

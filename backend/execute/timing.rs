@@ -5,7 +5,7 @@
 
 use smallvec::SmallVec;
 
-use crate::model::Measure;
+use crate::model::{BatchSize, Measure};
 use crate::triton::clock::now_ns;
 use crate::triton::response::Response;
 use crate::triton::{DataType, Error, Result, Stamps};
@@ -20,7 +20,7 @@ pub struct BatchTimes {
     /// The session has returned.
     pub compute_end: u64,
     /// Rows in the batch.
-    pub executed_batch_size: usize,
+    pub size: BatchSize,
 }
 
 impl BatchTimes {
@@ -64,11 +64,11 @@ pub fn attach(
     let stamps = times.end(response.arrival());
 
     for (measure, buffer) in outputs.iter().zip(buffers) {
-        let value = measure.of(&stamps, times.executed_batch_size).to_ne_bytes();
+        let value = measure.of(&stamps, times.size).to_ne_bytes();
         buffer.repeat(&value).map_err(|error| at_output(measure, error))?;
     }
     for measure in parameters {
-        let value = measure.of(&stamps, times.executed_batch_size);
+        let value = measure.of(&stamps, times.size);
         response.set_int_parameter(measure.name(), value)?;
     }
     Ok(stamps)

@@ -3,7 +3,9 @@
 use std::ffi::CString;
 
 use super::measure::{Measure, check_declaration};
+use super::padding;
 use super::spec::{Selection, TensorSpec, describe, unservable};
+use crate::buckets::Buckets;
 use crate::config::{Batching, ModelConfig, TensorConfig};
 use crate::tensorflow::{Endpoint, Session};
 use crate::triton::{DataType, Error, Result};
@@ -17,6 +19,8 @@ pub struct Model {
     pub batching: bool,
     /// The most rows that a batch may have; 1 without a batch dimension.
     pub max_batch_size: usize,
+    /// The sizes that batches are filled up to.
+    pub buckets: Buckets,
     /// In the order of the session's inputs.
     pub inputs: Vec<TensorSpec>,
     /// In the order of the session's outputs; nothing for those that the configuration leaves out.
@@ -30,14 +34,15 @@ pub struct Model {
 }
 
 impl Model {
-    /// The model that `config` and the signature of `session` describe.
+    /// The model that `config` and the signature of `session` describe; `on_gpu`: part of it is computed on one.
     ///
     /// # Errors
     /// They disagree, or ask for what this backend does not support.
-    pub fn new(name: String, config: &ModelConfig, session: Session) -> Result<Self> {
+    pub fn new(name: String, config: &ModelConfig, session: Session, on_gpu: bool) -> Result<Self> {
         let batching = config.max_batch_size > 0;
         let inputs = inputs(&config.inputs, &session.inputs, batching)?;
-        let available = Measure::available(config.batching != Batching::Triton);
+        let adaptive = config.batching != Batching::Triton;
+        let available = Measure::available(adaptive);
         let (outputs, measures) = outputs(&config.outputs, &session.outputs, batching, available)?;
         if outputs.iter().all(Option::is_none) {
             let known: Vec<_> = session.outputs.iter().map(named).collect();
@@ -47,6 +52,8 @@ impl Model {
                 known.join(", ")
             )));
         }
+        let declared: Vec<usize> = (0..outputs.len()).filter(|&index| outputs[index].is_some()).collect();
+        let buckets = padding::choose(&name, config, &session, &declared, on_gpu)?;
         if config.response_cache && (!measures.is_empty() || config.latency_parameters) {
             log::warn!(
                 "model '{name}': a response from the server's response cache repeats the times of the request that \
@@ -58,12 +65,14 @@ impl Model {
             batching,
             max_batch_size: config.max_batch_size.max(1) as usize,
             inputs,
-            declared: Selection {
-                outputs: (0..outputs.len()).filter(|&index| outputs[index].is_some()).collect(),
-                measures,
-            },
+            declared: Selection { outputs: declared, measures },
             outputs,
-            latency_parameters: if config.latency_parameters { available } else { &[] },
+            latency_parameters: if config.latency_parameters {
+                Measure::unasked(adaptive, !buckets.is_empty())
+            } else {
+                &[]
+            },
+            buckets,
             session,
         })
     }

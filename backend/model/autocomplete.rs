@@ -4,8 +4,8 @@
 use serde_json::{Value, json};
 
 use super::measure::Measure;
-use super::spec::{describe, unservable};
-use crate::config::{BackendOptions, Batching, ModelConfig};
+use super::spec::{describe, has_batch_dimension, unservable};
+use crate::config::{BackendOptions, BatchSizeBuckets, Batching, ModelConfig};
 use crate::tensorflow::{Endpoint, Session};
 use crate::triton::{Error, Result};
 
@@ -40,7 +40,8 @@ pub fn autocomplete(
     }
     if config.outputs.is_empty() {
         let adaptive = config.batching != Batching::Triton;
-        let measures = Measure::available(adaptive).iter().map(|measure| {
+        let in_buckets = matches!(config.batch_size_buckets, BatchSizeBuckets::Sizes(_));
+        let measures = Measure::unasked(adaptive, in_buckets).iter().map(|measure| {
             let name = measure.name().to_string_lossy();
             json!({ "name": name, "data_type": "TYPE_INT64", "dims": [1] })
         });
@@ -79,10 +80,6 @@ fn inputs(signature: &[Endpoint], batching: bool) -> Result<Value> {
         "the configuration cannot be completed from the SavedModel's signature: {}",
         reasons.join("; ")
     )))
-}
-
-fn has_batch_dimension(endpoint: &Endpoint) -> bool {
-    endpoint.dims.as_ref().is_some_and(|dims| dims.first() == Some(&-1))
 }
 
 /// The declaration of a tensor, or why there is none.

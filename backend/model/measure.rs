@@ -17,6 +17,8 @@ pub enum Measure {
     ComputeOutput,
     /// Rows in the batch that ran; a count.
     ExecutedBatchSize,
+    /// Rows that TensorFlow computed for it: those, and copies of the last one up to the next bucket; a count.
+    PaddedBatchSize,
     /// The stamp of the end itself, on `CLOCK_MONOTONIC`.
     RequestEnd,
     /// From the request's arrival to the start of the batch.
@@ -25,9 +27,27 @@ pub enum Measure {
     RequestLatency,
 }
 
+/// The rows of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BatchSize {
+    /// Those of its requests.
+    pub executed: usize,
+    /// Those that TensorFlow computes: with copies of the last one, where batches are filled up to a bucket.
+    pub padded: usize,
+}
+
+impl BatchSize {
+    /// Whether there are copies.
+    pub fn is_padded(self) -> bool {
+        self.padded > self.executed
+    }
+}
+
 impl Measure {
-    /// All of them; the last two only where the backend holds the queue itself.
-    pub const ALL: [Self; 8] = [
+    /// All of them. The first is told unasked only where batches are filled up; the last two are known only where the backend
+    /// holds the queue itself.
+    pub const ALL: [Self; 9] = [
+        Self::PaddedBatchSize,
         Self::ComputeLatency,
         Self::ComputeInput,
         Self::ComputeInfer,
@@ -41,8 +61,14 @@ impl Measure {
     /// Those that a model can declare: all with adaptive batching; with Triton's batching not the times in its queue,
     /// which a backend does not see.
     pub fn available(adaptive: bool) -> &'static [Self] {
-        const WITHOUT_QUEUE: usize = 6;
+        const WITHOUT_QUEUE: usize = 7;
         if adaptive { &Self::ALL } else { &Self::ALL[..WITHOUT_QUEUE] }
+    }
+
+    /// Those of them that a response has where nobody chooses: in its parameters, and in a completed configuration.
+    pub fn unasked(adaptive: bool, in_buckets: bool) -> &'static [Self] {
+        let available = Self::available(adaptive);
+        if in_buckets { available } else { &available[1..] }
     }
 
     /// The name of the output and of the response parameter.
@@ -53,6 +79,7 @@ impl Measure {
             Self::ComputeInfer => c"compute_infer_ns",
             Self::ComputeOutput => c"compute_output_ns",
             Self::ExecutedBatchSize => c"executed_batch_size",
+            Self::PaddedBatchSize => c"padded_batch_size",
             Self::RequestEnd => c"request_end_ns",
             Self::Queue => c"queue_ns",
             Self::RequestLatency => c"request_latency_ns",
@@ -64,14 +91,15 @@ impl Measure {
         Self::ALL.into_iter().find(|measure| measure.name().to_bytes() == name.as_bytes())
     }
 
-    /// Its value for a request with these stamps, out of a batch of so many rows.
-    pub fn of(self, stamps: &Stamps, executed_batch_size: usize) -> i64 {
+    /// Its value for a request with these stamps, out of a batch of this size.
+    pub fn of(self, stamps: &Stamps, size: BatchSize) -> i64 {
         let value = match self {
             Self::ComputeLatency => stamps.request_end - stamps.exec_start,
             Self::ComputeInput => stamps.compute_start - stamps.exec_start,
             Self::ComputeInfer => stamps.compute_end - stamps.compute_start,
             Self::ComputeOutput => stamps.request_end - stamps.compute_end,
-            Self::ExecutedBatchSize => executed_batch_size as u64,
+            Self::ExecutedBatchSize => size.executed as u64,
+            Self::PaddedBatchSize => size.padded as u64,
             Self::RequestEnd => stamps.request_end,
             Self::Queue => stamps.exec_start - stamps.arrival,
             Self::RequestLatency => stamps.request_end - stamps.arrival,
@@ -108,12 +136,13 @@ mod tests {
             compute_end: 301_500_000_107,
             request_end: 301_500_000_118,
         };
-        let of = |measure: Measure| measure.of(&stamps, 8);
+        let of = |measure: Measure| measure.of(&stamps, BatchSize { executed: 5, padded: 8 });
         let parts = of(Measure::ComputeInput) + of(Measure::ComputeInfer) + of(Measure::ComputeOutput);
         assert_eq!(of(Measure::ComputeLatency), parts);
         assert_eq!(of(Measure::ComputeInfer), 300_500_000_000, "five minutes are not capped");
         assert_eq!(of(Measure::RequestEnd), 301_500_000_118);
-        assert_eq!(of(Measure::ExecutedBatchSize), 8);
+        assert_eq!(of(Measure::ExecutedBatchSize), 5);
+        assert_eq!(of(Measure::PaddedBatchSize), 8);
         assert_eq!(of(Measure::Queue), 1_000_007);
         assert_eq!(of(Measure::RequestLatency), of(Measure::Queue) + of(Measure::ComputeLatency));
     }
@@ -128,5 +157,17 @@ mod tests {
             Measure::ALL.iter().filter(|m| !Measure::available(false).contains(m)).collect();
         assert_eq!(without, [&Measure::Queue, &Measure::RequestLatency]);
         assert_eq!(Measure::available(true), Measure::ALL);
+    }
+
+    #[test]
+    fn the_padded_size_is_told_unasked_only_where_batches_are_filled_up() {
+        for adaptive in [false, true] {
+            let available = Measure::available(adaptive);
+            assert!(available.contains(&Measure::PaddedBatchSize));
+            assert_eq!(Measure::unasked(adaptive, true), available);
+            let unasked = Measure::unasked(adaptive, false);
+            assert_eq!(unasked.len() + 1, available.len());
+            assert!(!unasked.contains(&Measure::PaddedBatchSize));
+        }
     }
 }

@@ -44,6 +44,11 @@ pub fn describe(endpoint: &Endpoint) -> String {
     }
 }
 
+/// Whether the signature says that the first dimension is a batch of any size.
+pub fn has_batch_dimension(endpoint: &Endpoint) -> bool {
+    endpoint.dims.as_ref().is_some_and(|dims| dims.first() == Some(&-1))
+}
+
 /// Why this backend cannot serve an endpoint of the signature, whatever config.pbtxt declares for it, and what to do;
 /// nothing if it can.
 pub fn unservable(kind: &str, endpoint: &Endpoint, batching: bool) -> Option<String> {

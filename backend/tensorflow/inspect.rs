@@ -48,8 +48,10 @@ const NAME_OF_STATE: &str = "shared_name";
 /// What speaks against running a model at load.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Objection {
-    /// A run may have side effects or never end, or it is not known what it does; the reason.
+    /// A run may have side effects, or it is not known what it does; the reason.
     Acts(String),
+    /// A run on zeros may never end; the reason.
+    Endless(String),
     /// It is not a small graph; the reason.
     Large(String),
 }
@@ -57,10 +59,13 @@ pub enum Objection {
 /// Why the operations behind `outputs` should not run at load; nothing when they may. `inputs` are fed, so what is behind
 /// those does not run.
 pub fn objection(graph: &Graph, inputs: &[Endpoint], outputs: &[Endpoint]) -> Option<Objection> {
-    let count = match count(graph, inputs, outputs) {
-        Ok(count) => count,
+    let Found { count, endless } = match inspect(graph, inputs, outputs) {
+        Ok(found) => found,
         Err(reason) => return Some(Objection::Acts(reason)),
     };
+    if let Some(reason) = endless {
+        return Some(Objection::Endless(reason));
+    }
     let large = count > MOST_OPERATIONS;
     large.then(|| Objection::Large(format!("the graph has more than {MOST_OPERATIONS} operations")))
 }
@@ -71,8 +76,30 @@ pub fn objection(graph: &Graph, inputs: &[Endpoint], outputs: &[Endpoint]) -> Op
 /// One of them may have side effects, keep something from one run to the next other than by reading variables, or never end;
 /// which, or why that is not known.
 pub fn count(graph: &Graph, inputs: &[Endpoint], outputs: &[Endpoint]) -> Result<usize, String> {
-    let mut inspection =
-        Inspection { graph, kinds: HashMap::new(), functions: None, called: Vec::new(), count: 0 };
+    let Found { count, endless } = inspect(graph, inputs, outputs)?;
+    endless.map_or(Ok(count), Err)
+}
+
+/// What is behind `outputs`.
+struct Found {
+    /// How many operations.
+    count: usize,
+    /// Why a run on zeros may never end.
+    endless: Option<String>,
+}
+
+/// # Errors
+/// An operation may have side effects, or keep something from one run to the next other than by reading variables; which, or
+/// why that is not known.
+fn inspect(graph: &Graph, inputs: &[Endpoint], outputs: &[Endpoint]) -> Result<Found, String> {
+    let mut inspection = Inspection {
+        graph,
+        kinds: HashMap::new(),
+        functions: None,
+        called: Vec::new(),
+        count: 0,
+        endless: None,
+    };
     let mut seen: HashSet<String> = inputs.iter().map(|input| input.place.0.clone()).collect();
     let mut open: Vec<Operation<'_>> =
         outputs.iter().filter_map(|output| graph.operation(&output.place.0)).collect();
@@ -90,16 +117,22 @@ pub fn count(graph: &Graph, inputs: &[Endpoint], outputs: &[Endpoint]) -> Result
         }
         inspection.function(&function)?;
     }
-    Ok(inspection.count)
+    Ok(Found { count: inspection.count, endless: inspection.endless })
 }
 
 /// What is known of a kind of operation.
 #[derive(Clone)]
 struct Kind {
     /// What speaks against running it at load.
-    risk: Option<&'static str>,
+    risk: Option<Risk>,
     /// The attributes that hold functions.
     functions: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Risk {
+    Acts,
+    Endless,
 }
 
 struct Inspection<'g> {
@@ -110,6 +143,7 @@ struct Inspection<'g> {
     /// Names of functions to look into.
     called: Vec<String>,
     count: usize,
+    endless: Option<String>,
 }
 
 type Verdict = Result<(), String>;
@@ -174,9 +208,16 @@ impl Inspection<'_> {
                 kind
             }
         };
-        match kind.risk {
-            Some(risk) if !self.library()?.contains_key(name) => Err(format!("the operation {name} {risk}")),
-            _ => Ok(kind),
+        let Some(risk) = kind.risk else { return Ok(kind) };
+        if self.library()?.contains_key(name) {
+            return Ok(kind);
+        }
+        match risk {
+            Risk::Acts => Err(format!("the operation {name} may have side effects")),
+            Risk::Endless => {
+                self.endless.get_or_insert_with(|| format!("the operation {name} may never end on zeros"));
+                Ok(kind)
+            }
         }
     }
 
@@ -205,9 +246,9 @@ fn kind(name: &str, definition: &[u8]) -> Option<Kind> {
     let stateful =
         definition.is_stateful || attributes.iter().any(|attribute| attribute.name == NAME_OF_STATE);
     let risk = if LOOPS.contains(&name) {
-        Some("may never end on zeros")
+        Some(Risk::Endless)
     } else {
-        (suspicious || stateful && !harmless).then_some("may have side effects")
+        (suspicious || stateful && !harmless).then_some(Risk::Acts)
     };
     let takes_functions = |attribute: &AttrDef| ["func", "list(func)"].contains(&attribute.r#type.as_str());
     let functions = attributes.into_iter().filter(takes_functions).map(|attribute| attribute.name).collect();
@@ -227,13 +268,14 @@ mod tests {
 
     #[test]
     fn an_operation_is_judged_by_name_and_definition() {
-        let changes = |name: &str, definition| kind(name, definition).map(|kind| kind.risk.is_some());
+        let changes =
+            |name: &str, definition| kind(name, definition).map(|kind| kind.risk == Some(Risk::Acts));
         assert_eq!(changes("ReadVariableOp", READS), Some(false), "stateful, but on the list");
         assert_eq!(changes("Unheard", READS), Some(true), "stateful, and not on the list");
         assert_eq!(changes("Assign", ASSIGNS), Some(true), "it takes a reference");
         assert_eq!(changes("PartitionedCall", CALLS), Some(false));
         assert_eq!(changes("SnapshotDatasetV2", CALLS), Some(true));
-        assert_eq!(changes("StatelessWhile", CALLS), Some(true), "a loop");
+        assert_eq!(kind("StatelessWhile", CALLS).and_then(|kind| kind.risk), Some(Risk::Endless), "a loop");
         assert_eq!(changes("Unbatch", NAMES_STATE), Some(true), "its object outlives a run");
         assert_eq!(changes("VarHandleOp", NAMES_STATE), Some(false), "on the list");
         assert_eq!(kind("PartitionedCall", CALLS).map(|kind| kind.functions), Some(vec!["f".to_string()]));

@@ -177,7 +177,7 @@ impl Session {
     /// Whether no operation of the graph can keep what it is fed beyond the run, so that memory of somebody else's can be
     /// fed. Operations that are not known, and loops, count as if they could.
     pub fn keeps_nothing(&self) -> bool {
-        !matches!(self.objection, Some(Objection::Acts(_)))
+        !matches!(self.objection, Some(Objection::Acts(_) | Objection::Endless(_)))
     }
 
     /// Runs the model once: `inputs` in the order of [`Self::inputs`], `wanted` as indices into

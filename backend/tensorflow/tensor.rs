@@ -339,6 +339,24 @@ impl Blank {
         self.filled += len;
     }
 
+    /// Fills what is left with copies of the last `unit` bytes that are there.
+    ///
+    /// # Panics
+    /// There are not as many, or there is something to fill and nothing to copy.
+    pub fn repeat_last(&mut self, unit: usize) {
+        let start = self.filled.checked_sub(unit).expect("as many bytes as are to be copied");
+        let (all, data) = (self.byte_size(), self.data().as_ptr());
+        while self.filled < all {
+            // From `start` on there are only copies: all of them are copied at once.
+            let len = (self.filled - start).min(all - self.filled);
+            assert!(len > 0, "copies of nothing do not fill a tensor");
+            // SAFETY: both pieces are within the blank's memory, which nobody else has (see `memory`). What is copied lies
+            // before `filled` and is initialised; the copies begin there, so the two do not overlap.
+            unsafe { ptr::copy_nonoverlapping(data.add(start), data.add(self.filled), len) }
+            self.filled += len;
+        }
+    }
+
     /// Frees its memory, the pages of which go back to the system. TensorFlow's allocator gets addresses, behind which
     /// there are new pages once somebody writes to them.
     pub fn give_back(self) {

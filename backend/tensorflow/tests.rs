@@ -129,6 +129,30 @@ fn tensors_of_odd_shapes_are_made_or_refused() {
 }
 
 #[test]
+fn a_tensor_is_filled_with_copies_of_its_last_row() {
+    open_for_tests();
+    for (rows, padded) in [(1, 1), (1, 2), (1, 7), (2, 3), (3, 16)] {
+        let mut blank = Blank::new(DataType::Int16, &[padded, 2]).expect("a tensor");
+        let bytes: Vec<u8> = (1..=rows as u8 * 4).collect();
+        blank.append(&bytes[..]).expect("no source fails");
+        blank.repeat_last(4);
+        let tensor = blank.finish().expect("it is full");
+        let (first, copies) = tensor.bytes().split_at(bytes.len());
+        assert_eq!(first, bytes);
+        assert!(copies.chunks(4).all(|copy| copy == &bytes[bytes.len() - 4..]), "{copies:?}");
+        assert_eq!(copies.len() / 4, (padded - rows) as usize);
+    }
+    // Without elements there is nothing to copy.
+    let mut blank = Blank::new(DataType::Fp32, &[4, 0]).expect("a tensor");
+    blank.repeat_last(0);
+    assert!(blank.finish().expect("it is full").bytes().is_empty());
+    let mut flags = Blank::new(DataType::Bool, &[3, 1]).expect("a tensor");
+    flags.append(&[2][..]).expect("no source fails");
+    flags.repeat_last(1);
+    assert_eq!(flags.finish().expect("it is full").bytes(), [1, 1, 1]);
+}
+
+#[test]
 fn only_memory_that_tensorflow_reads_in_place_is_borrowed() {
     open_for_tests();
     let dims = [FLOATS as i64];
@@ -313,10 +337,16 @@ fn a_saved_model_answers_and_passes_its_input_on() {
 #[test]
 fn what_may_keep_its_input_is_told() {
     open_for_tests();
-    for (model, keeps) in [("remembers", true), ("stateful", true), ("loop", true), ("mixed", false)] {
+    for (model, keeps, acts) in [
+        ("remembers", true, true),
+        ("stateful", true, true),
+        ("slow", true, true),
+        ("loop", true, false),
+        ("mixed", false, false),
+    ] {
         let session = Session::open(&test_model(model), &options("serve")).expect("the model loads");
         assert_eq!(!session.keeps_nothing(), keeps, "{model}: {:?}", session.objection);
-        assert_eq!(matches!(session.objection, Some(Objection::Acts(_))), keeps, "{model}");
+        assert_eq!(matches!(session.objection, Some(Objection::Acts(_))), acts, "{model}");
     }
 }
 

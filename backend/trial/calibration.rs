@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use super::zeros::zeros;
-use crate::batching::{ServiceTimes, doubling};
+use crate::batching::ServiceTimes;
+use crate::buckets::doubling;
 use crate::execute::Executor;
 use crate::tensorflow::{Objection, RunOptions, Tensor};
 use crate::triton::Result;
@@ -42,7 +43,7 @@ fn run(
     measured: &mut Vec<Measured>,
 ) -> std::result::Result<(), Untried> {
     let model = &executor.model;
-    if let Some(Objection::Acts(reason)) = &model.session.objection {
+    if let Some(Objection::Acts(reason) | Objection::Endless(reason)) = &model.session.objection {
         return Err(Untried { from: 1, reason: reason.clone() });
     }
     let start = Instant::now();

@@ -102,18 +102,21 @@ fn describe(rows: InlineRows, measured: &[Measured]) -> String {
     format!("{} (medians measured at load: {})", choice(rows), figures.join("; "))
 }
 
-/// Runs the model on zeros, with one row and with as many as a batch may have, as long as that is quick.
+/// Runs the model on zeros, with the smallest batch that it runs and with as many rows as a batch may have, as long as that is
+/// quick.
 ///
 /// # Errors
 /// Why it was not run, or not to its end.
 fn measure(model: &Model, max_rows: usize) -> Result<Vec<Measured>> {
-    if let Some(Objection::Acts(reason) | Objection::Large(reason)) = &model.session.objection {
+    let objection = model.session.objection.as_ref();
+    if let Some(Objection::Acts(reason) | Objection::Endless(reason) | Objection::Large(reason)) = objection {
         return Err(Error::unsupported(reason.clone()));
     }
-    let mut measured = vec![measure_rows(model, 1)?];
-    let expected = measured[0].pool.min(measured[0].inline) * max_rows as u32;
+    let least_rows = model.buckets.padded(1);
+    let mut measured = vec![measure_rows(model, least_rows)?];
+    let expected = measured[0].pool.min(measured[0].inline) * (max_rows / least_rows) as u32;
     // A run of a few microseconds is mostly overhead, which does not grow with the rows.
-    if max_rows > 1 && expected <= LONGEST_RUN * 10 {
+    if max_rows > least_rows && expected <= LONGEST_RUN * 10 {
         // What was learnt with one row holds, whether the other works or not.
         measured.extend(measure_rows(model, max_rows));
     }

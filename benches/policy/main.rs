@@ -21,6 +21,9 @@
 mod arrivals;
 #[allow(dead_code)]
 mod backend;
+#[path = "../../backend/buckets.rs"]
+#[allow(dead_code)]
+mod buckets;
 mod chain;
 mod decisions;
 #[path = "../../backend/few.rs"]

@@ -52,6 +52,7 @@ dimension (-1 in front) unless the description says otherwise.
                      more and what is added to them, in turn for the devices CPU:0 and CPU:1; `n` INT64 [-1,2], a shape
     endless          x FP32 [-1,1] -> y = v x doubled until its sum is 100 at least; v = 3 is a variable. Never ends on
                      zeros
+    noise            x FP32 [-1,4] -> y = x and random numbers from 0 to 1
     sparse           x FP32 sparse [-1,4] -> y FP32 [-1,4]. TensorFlow 1 format; must be refused
 """
 
@@ -464,10 +465,14 @@ def devices(folder):
     save_signatures(folder, {"serving_default": compute}, {"x": ("float32", [None, 16])}, module)
 
 
+def noise(folder):
+    save_function(folder, lambda x: {"y": x + tf.random.uniform(tf.shape(x))}, x=(tf.float32, [None, 4]))
+
+
 MODELS = [add_one, all_types, mixed, no_batch, fixed, failing, text, slow, stateful, counts_runs, remembers,
           keeps_in_queue, keeps_in_stage, keeps_in_table, two_signatures, frozen_v1, any_shape, any_bytes, passthrough,
           identity, unservable, finds, one_input_twice, with_text, scalar, no_zeros, weights, folds, cancels, embedding,
-          table, loop, picks, devices, endless, sparse]
+          table, loop, picks, devices, endless, noise, sparse]
 
 
 def main():

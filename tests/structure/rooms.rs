@@ -18,7 +18,7 @@ pub const FLOORS: [&[&str]; 10] = [
     &["config"],
     &["triton"],
     // Small files that anyone may use.
-    &["datatype", "few"],
+    &["buckets", "datatype", "few"],
 ];
 
 /// The imports that do not go down, and the files that are on no floor.

@@ -2,6 +2,7 @@
 
 use super::super::tests::simulation::{MS, Model};
 use super::*;
+use crate::buckets::Buckets;
 
 const INCEPTION: Model = Model { fixed_ms: 18.0, each_ms: 40.0 };
 /// Batches of all sizes, in no order.
@@ -53,6 +54,38 @@ fn what_is_no_straight_line_is_learned_too() {
     for rows in 1..=16 {
         let ratio = service.estimate(rows).expect("seen") / time(rows) as f64;
         assert!((0.8..1.2).contains(&ratio), "{rows}: {ratio}");
+    }
+}
+
+#[test]
+fn a_batch_takes_what_its_bucket_takes() {
+    let buckets = Buckets::new([2, 5, 33], 100);
+    let service = INCEPTION.known_in(&buckets, 100);
+    for rows in 1..=100 {
+        let padded = buckets.padded(rows);
+        assert_eq!(service.estimate(rows), service.estimate(padded), "{rows}");
+        assert!(off(&service, padded, 1.0) < 0.1, "{padded}: {}", off(&service, padded, 1.0));
+    }
+    assert_eq!(service.estimate(0), service.estimate(2));
+    assert_eq!(service.estimate(1_000), service.estimate(100));
+    assert_eq!(service.estimates.len(), 4, "nothing is kept of other sizes");
+    let unlearnt = service.unlearnt();
+    assert_eq!((unlearnt.estimate(1), unlearnt.buckets()), (None, &buckets));
+}
+
+#[test]
+fn the_size_that_is_cheap_enough_is_a_full_bucket() {
+    // Up to 8 rows take hardly longer than one; the next bucket doubles that.
+    let buckets = Buckets::new([1, 8, 16], 20);
+    let mut service = ServiceTimes::in_buckets(20, buckets.clone());
+    let time = |rows: usize| buckets.padded(rows).div_ceil(8) as u64 * 10 * MS;
+    for rows in (1..=20).cycle().take(1_000) {
+        service.observe(rows, time(rows));
+    }
+    assert!([8, 16].contains(&service.cheap_size()), "{}", service.cheap_size());
+    for (fixed_ms, each_ms) in [(0.1, 40.0), (18.0, 40.0), (20.0, 2.0)] {
+        let cheap = Model { fixed_ms, each_ms }.known_in(&buckets, 20).cheap_size();
+        assert!(buckets.sizes().contains(&cheap), "{cheap}");
     }
 }
 

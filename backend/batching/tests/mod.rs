@@ -1,7 +1,9 @@
-//! What holds for the scheduler: what it promises ([`promises`]), over any history ([`properties`]), and against fixed settings
-//! ([`tables`]), in simulated time ([`simulation`]). And for the [`policy`] on its own.
+//! What holds for the scheduler: what it promises ([`promises`]), over any history ([`properties`]), against fixed settings
+//! ([`tables`]), and where batches are filled up ([`mod@buckets`]), in simulated time ([`simulation`]). And for the [`policy`] on
+//! its own.
 //! With `--cfg loom`, `orders` tries all orders of what the threads of the queue do.
 
+mod buckets;
 #[cfg(loom)]
 mod orders;
 mod policy;

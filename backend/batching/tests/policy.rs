@@ -37,7 +37,7 @@ impl Case {
                 Waiting { arrival: ms * MS, rows: 1, shape: Default::default(), expires: None, work: 0.0 };
             line.push(waiting, ());
         }
-        let services = Services::new(goal.max_batch_size, service);
+        let services = Services::new(service);
         Self { line, services, goal, load: at(10.0), closing: false, workers: 1 }
     }
 
@@ -179,7 +179,7 @@ fn nobody_waits_where_more_rows_are_no_cheaper() {
 }
 
 fn size(rate: f64, workers: usize) -> usize {
-    let services = Services::new(16, INCEPTION.known(16));
+    let services = Services::new(INCEPTION.known(16));
     target_size(&at(rate), workers, services.of(Class::of(&[])), &Setup::new(16, 600).goal)
 }
 
@@ -206,7 +206,7 @@ fn a_backlog_is_cut_behind_those_that_can_be_in_time() {
 }
 
 fn longest(model: Model, target_ms: u64, rate: f64, free_ms: u64, workers: usize) -> Option<usize> {
-    let services = Services::new(16, model.known(16));
+    let services = Services::new(model.known(16));
     let goal = Setup::new(16, target_ms).goal;
     longest_queue(&at(rate), free_ms * MS, workers, services.of(Class::of(&[])), &goal)
 }
@@ -232,14 +232,14 @@ fn the_longest_queue_is_what_can_still_be_in_time() {
     assert_eq!(longest(INCEPTION, 600, 2.0 * full, 0, 2), Some(14));
     // 16 rows take 52 ms: two batches more in 200 ms, and a smaller one.
     assert_eq!(longest(OVERHEAD, 200, 2.0 * OVERHEAD.capacity(16), 0, 1), Some(42));
-    let nothing = Services::new(16, ServiceTimes::new(16));
+    let nothing = Services::new(ServiceTimes::new(16));
     let goal = Goal { target: Some(Target { latency_ns: MS, percentile: 99.0 }), ..Setup::new(16, 600).goal };
     assert_eq!(longest_queue(&at(0.0), 0, 1, nothing.of(Class::of(&[])), &goal), None);
 }
 
 #[test]
 fn where_arrivals_follow_answers_the_queue_is_as_long_as_there_is_time() {
-    let services = Services::new(16, INCEPTION.known(16));
+    let services = Services::new(INCEPTION.known(16));
     let load =
         Load { arriving: Arriving::Closed { missing: 0.0, returns_in: 1e5 }, ..at(INCEPTION.capacity(6)) };
     let longest = longest_queue(&load, 0, 1, services.of(Class::of(&[])), &Setup::new(16, 600).goal);

@@ -9,6 +9,7 @@ use super::super::policy::Goal;
 use super::super::scheduler::{Arrival, Next, Running, Scheduler, Took};
 use super::super::service_times::ServiceTimes;
 use super::simulation::*;
+use crate::buckets::Buckets;
 use crate::config::Target;
 
 /// Something that happens, after some time.
@@ -300,17 +301,21 @@ proptest! {
         arrivals in histories(1),
         model in models(),
         max_batch_size in 1..=20_usize,
+        // In half of the cases batches are filled up.
+        sizes in prop_oneof![Just(Default::default()), prop::collection::btree_set(1..=20_usize, 1..6)],
         most in 1..=20_usize,
         slack_ms in 0..300_u64,
         workers in 1..=3_usize,
     ) {
-        let known = model.known(max_batch_size);
+        let buckets = if sizes.is_empty() { Buckets::default() } else { Buckets::new(sizes, max_batch_size) };
+        let known = model.known_in(&buckets, max_batch_size);
         let most = most.min(max_batch_size);
-        let twice = model.exact(most) as f64 * (1.0 + known.spread(99.0)) * 1.01;
+        let takes = |_, rows| model.exact(buckets.padded(rows));
+        let twice = takes(0, most) as f64 * (1.0 + known.spread(99.0)) * 1.01;
         let target_ms = twice as u64 / MS + 1 + slack_ms;
         let setup = Setup { workers, ..Setup::new(max_batch_size, target_ms) }.unbounded();
         let arrivals = thinned(arrivals, most, target_ms * MS);
-        let outcome = simulate(setup, scheduler(setup, known), &arrivals, None, |_, rows| model.exact(rows));
+        let outcome = simulate(setup, scheduler(setup, known), &arrivals, None, takes);
         let slowest = outcome.latencies().map(|(_, latency)| latency).max().unwrap_or(0);
         prop_assert!(slowest <= target_ms * MS, "{slowest} ns, the target is {target_ms} ms");
     }

@@ -7,6 +7,7 @@ use std::ops::Range;
 use super::super::policy::Goal;
 use super::super::scheduler::{Arrival, Next, Running, Scheduler, Took};
 use super::super::service_times::ServiceTimes;
+use crate::buckets::Buckets;
 use crate::config::Target;
 
 pub const US: u64 = 1_000;
@@ -406,9 +407,14 @@ impl Model {
 
     /// What one comes to know of this model from batches of all sizes.
     pub fn known(self, max_batch_size: usize) -> ServiceTimes {
-        let mut service = ServiceTimes::new(max_batch_size);
+        self.known_in(&Buckets::default(), max_batch_size)
+    }
+
+    /// The same where batches are filled up to a bucket.
+    pub fn known_in(self, buckets: &Buckets, max_batch_size: usize) -> ServiceTimes {
+        let mut service = ServiceTimes::in_buckets(max_batch_size, buckets.clone());
         for rows in (1..=max_batch_size).cycle().take(20 * max_batch_size.max(10)) {
-            service.observe(rows, self.exact(rows));
+            service.observe(rows, self.exact(buckets.padded(rows)));
         }
         service
     }
