@@ -97,11 +97,13 @@ fn tell_of_gpus(name: &str, config: &ModelConfig, on_gpu: bool) {
     }
     if !on_gpu {
         log::warn!(
-            "model '{name}': its instance_group is of kind KIND_GPU, but TensorFlow finds no GPU and computes on CPUs: is it a              build with CUDA, and are CUDA's libraries where the loader finds them?"
+            "model '{name}': its instance_group is of kind KIND_GPU, but TensorFlow finds no GPU and computes on CPUs: is it a \
+             build with CUDA, and are CUDA's libraries where the loader finds them?"
         );
     } else if config.gpus.iter().any(|&gpu| gpu != 0) {
         log::warn!(
-            "model '{name}': its instance_group names the GPUs {:?}, but TensorFlow computes on the first one only;              CUDA_VISIBLE_DEVICES in the server's environment chooses which that is",
+            "model '{name}': its instance_group names the GPUs {:?}, but TensorFlow computes on the first one only; \
+             CUDA_VISIBLE_DEVICES in the server's environment chooses which that is",
             config.gpus
         );
     }

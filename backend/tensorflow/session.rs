@@ -264,7 +264,8 @@ fn not_compiled(loaded: &Loaded, model: &str) -> Option<String> {
         Err(TriedOut::Not(reason)) => untried(&reason),
         Err(TriedOut::Failed(reason)) => {
             let advice = if CUDA.iter().any(|part| reason.contains(part)) {
-                ". Start the server with XLA_FLAGS=--xla_gpu_cuda_data_dir=FOLDER in its environment, where FOLDER is CUDA's,                  with nvvm/libdevice and bin/ptxas in it"
+                ". Start the server with XLA_FLAGS=--xla_gpu_cuda_data_dir=FOLDER in its environment, where FOLDER is CUDA's, \
+             with nvvm/libdevice and bin/ptxas in it"
             } else {
                 ""
             };
