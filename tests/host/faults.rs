@@ -109,8 +109,11 @@ pub const PLAYED: &[(&str, &[Kind])] = &[
     ("cuStreamSynchronize", MAY_FAIL),
 ];
 
-/// Functions whose number of calls depends on the time that threads take: a point of theirs may not be reached.
-pub const BY_TIME: [&str; 6] = [
+/// Functions whose number of calls depends on the time that threads take, or on what the backend keeps from the life before: a
+/// point of theirs may not be reached.
+pub const BY_TIME: [&str; 8] = [
+    "TRITONBACKEND_MemoryManagerAllocate",
+    "TRITONBACKEND_MemoryManagerFree",
     "TRITONBACKEND_RequestIsCancelled",
     "TRITONSERVER_ErrorCode",
     "TRITONSERVER_ErrorMessage",
