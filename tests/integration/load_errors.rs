@@ -217,6 +217,73 @@ fn other_settings() -> Vec<Case> {
     ]
 }
 
+/// `sizes` for a model with one input `x` and one output.
+fn buckets(
+    name: &'static str,
+    (model, width, output): (&'static str, i64, &str),
+    max_batch_size: u32,
+    sizes: &str,
+    tells: &'static [&'static str],
+) -> Case {
+    let config = ModelConfig::new(name, max_batch_size)
+        .input("x", "FP32", &[width])
+        .output(output, "FP32", &[width])
+        .parameter("batch_size_buckets", sizes);
+    Case { name, model, config, tells }
+}
+
+fn wrong_buckets() -> Vec<Case> {
+    const ADD_ONE: (&str, i64, &str) = ("add_one", ADD_ONE_WIDTH, "y");
+    let form = &["'batch_size_buckets'", "auto, off, or batch sizes of 1 or more", "found"];
+    vec![
+        buckets("buckets_word", ADD_ONE, 8, "powers", form),
+        buckets("buckets_zero", ADD_ONE, 8, "0,1", form),
+        buckets("buckets_descending", ADD_ONE, 8, "4,2", form),
+        buckets("buckets_twice", ADD_ONE, 8, "2,2,4", form),
+        buckets("buckets_too_large", ADD_ONE, 8, "2,16", &["'batch_size_buckets'", "which is 8", "found 16"]),
+        buckets(
+            "buckets_stateful",
+            ("stateful", 1, "count"),
+            8,
+            "2,4",
+            &["batch_size_buckets", "AssignAddVariableOp may have side effects", "Remove"],
+        ),
+        buckets(
+            "buckets_random",
+            ("noise", 4, "y"),
+            8,
+            "2,4",
+            &["batch_size_buckets", "RandomUniform may have side effects", "Remove"],
+        ),
+        buckets(
+            "buckets_table",
+            ("keeps_in_table", 16, "before"),
+            8,
+            "2,4",
+            &["batch_size_buckets", "may have side effects", "Remove"],
+        ),
+        Case {
+            name: "buckets_without_batch",
+            model: "fixed",
+            config: ModelConfig::new("buckets_without_batch", 0)
+                .input("x", "FP32", &[2, 3])
+                .output("y", "FP32", &[3, 2])
+                .parameter("batch_size_buckets", "1,2"),
+            tells: &["batch_size_buckets", "max_batch_size is 0", "remove"],
+        },
+        // An output of a known rank without a batch dimension is refused with buckets or without.
+        Case {
+            name: "buckets_without_rows",
+            model: "no_batch",
+            config: ModelConfig::new("buckets_without_rows", 8)
+                .input("x", "FP32", &[-1])
+                .output_with("total", "FP32", &[1], "reshape: { shape: [ ] }")
+                .parameter("batch_size_buckets", "1,2"),
+            tells: &["'total'", "max_batch_size: 0", "not a batch"],
+        },
+    ]
+}
+
 /// Loads each case, collects all that is amiss, and checks that a good model serves before and after each.
 fn assert_refused(server: &Server, good: &str, cases: Vec<Case>) {
     server.load(&add_one_config(good, 8), SavedModel::Small("add_one"));
@@ -256,6 +323,11 @@ fn wrong_latency_settings_are_refused() {
 #[test]
 fn settings_that_cannot_be_honoured_are_refused() {
     assert_refused(&shared_server(), "good_among_settings", other_settings());
+}
+
+#[test]
+fn batch_sizes_that_cannot_be_filled_up_to_are_refused() {
+    assert_refused(&shared_server(), "good_among_buckets", wrong_buckets());
 }
 
 #[test]

@@ -10,6 +10,7 @@ mod adaptive_metrics;
 mod adaptive_promises;
 mod answers;
 mod bad_input;
+mod buckets;
 mod compatibility;
 mod discovery;
 mod faults;

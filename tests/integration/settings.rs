@@ -42,6 +42,23 @@ fn a_completed_configuration_keeps_what_it_declares() {
 }
 
 #[test]
+fn a_completed_configuration_has_the_padded_size_where_batches_are_filled_up() {
+    if !completes_configurations("completed configurations") {
+        return;
+    }
+    let server = shared_server();
+    let model = "completed_buckets";
+    let config = ModelConfig::new(model, 0).parameter("batch_size_buckets", "3");
+    server.load(&config, SavedModel::Small("add_one"));
+    for (rows, padded) in [(1, 3), (3, 3), (4, 4)] {
+        let values = Random::new(rows).floats(rows as usize * 16);
+        let answer = server.client().infer(model, &add_one_request(&values)).expect("four rows are allowed");
+        assert_eq!(answer.output("y").as_f32(), add_one_answer(&values));
+        assert_eq!(answer.output(PADDED_OUTPUT).as_i64(), vec![padded; rows as usize]);
+    }
+}
+
+#[test]
 fn a_model_without_a_batch_dimension_is_completed_without_one() {
     if !completes_configurations("completed configurations") {
         return;

@@ -50,6 +50,7 @@ dimension (-1 in front) unless the description says otherwise.
                      constants, TensorFlow's optimizer adds them first, and y is x
     endless          x FP32 [-1,1] -> y = v x doubled until its sum is 100 at least; v = 3 is a variable. Never ends on
                      zeros
+    noise            x FP32 [-1,4] -> y = x and random numbers from 0 to 1
     sparse           x FP32 sparse [-1,4] -> y FP32 [-1,4]. TensorFlow 1 format; must be refused
 """
 
@@ -444,10 +445,14 @@ def endless(folder):
     save_signatures(folder, {"serving_default": double}, {"x": ("float32", [None, 1])}, module)
 
 
+def noise(folder):
+    save_function(folder, lambda x: {"y": x + tf.random.uniform(tf.shape(x))}, x=(tf.float32, [None, 4]))
+
+
 MODELS = [add_one, all_types, mixed, no_batch, fixed, failing, text, slow, stateful, counts_runs, remembers,
           keeps_in_queue, keeps_in_stage, keeps_in_table, two_signatures, frozen_v1, any_shape, any_bytes, passthrough,
           identity, unservable, finds, one_input_twice, with_text, scalar, no_zeros, weights, folds, cancels, embedding,
-          table, loop, picks, endless, sparse]
+          table, loop, picks, endless, noise, sparse]
 
 
 def main():

@@ -4,7 +4,8 @@ use std::fmt::Write;
 
 use super::environment::environment;
 
-/// The six latency outputs that every model may declare, in the order in which the tests list them.
+/// The six latency outputs that every model has where its configuration is completed, in the order in which the tests list
+/// them.
 pub const LATENCY_OUTPUTS: [&str; 6] = [
     "compute_latency_ns",
     "compute_input_ns",
@@ -13,6 +14,9 @@ pub const LATENCY_OUTPUTS: [&str; 6] = [
     "executed_batch_size",
     "request_end_ns",
 ];
+
+/// The latency output that a completed configuration has only where batches are filled up.
+pub const PADDED_OUTPUT: &str = "padded_batch_size";
 
 /// The latency outputs that a model may declare where the backend holds the queue.
 pub const QUEUE_OUTPUTS: [&str; 2] = ["queue_ns", "request_latency_ns"];
@@ -81,9 +85,14 @@ impl ModelConfig {
         self
     }
 
-    /// Declares the latency outputs that every model may declare.
+    /// Declares the six latency outputs.
     pub fn latency_outputs(self) -> Self {
         self.measures(&LATENCY_OUTPUTS)
+    }
+
+    /// Batches are filled up to these sizes; declares the output that tells to which.
+    pub fn buckets(self, sizes: &str) -> Self {
+        self.parameter("batch_size_buckets", sizes).measures(&[PADDED_OUTPUT])
     }
 
     /// Declares those of the queue.

@@ -17,7 +17,7 @@ mod shared;
 mod tensor;
 
 pub use capabilities::{capabilities, requests_wait_for_others};
-pub use config::{LATENCY_OUTPUTS, ModelConfig, QUEUE_OUTPUTS};
+pub use config::{LATENCY_OUTPUTS, ModelConfig, PADDED_OUTPUT, QUEUE_OUTPUTS};
 pub use environment::environment;
 pub use executable::completes_configurations;
 pub use http::{Answer, Client, InferRequest, JSON_LENGTH_HEADER, OutputRequest, Refusal, Statistics};
