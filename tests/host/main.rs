@@ -52,6 +52,7 @@ scenarios! {
     execute: "execute",
     execute_parameters: "execute-parameters",
     execute_adaptive: "execute-adaptive",
+    execute_buckets: "execute-buckets",
     traffic: "traffic",
     traffic_adaptive: "traffic-adaptive",
 }

@@ -73,13 +73,15 @@ pub struct Scenario {
     pub completes: bool,
     /// How many latency values come as parameters.
     pub parameters: usize,
+    /// Whether batches are filled up with copies of their last row.
+    pub buckets: bool,
 }
 
 const fn scenario(name: &'static str, part: Part, batching: Batching) -> Scenario {
-    Scenario { name, part, batching, completes: false, parameters: 0 }
+    Scenario { name, part, batching, completes: false, parameters: 0, buckets: false }
 }
 
-pub const ALL: [Scenario; 9] = [
+pub const ALL: [Scenario; 10] = [
     scenario("start", Part::Start, Batching::Triton),
     scenario("load", Part::Load, Batching::Triton),
     Scenario { completes: true, ..scenario("load-completed", Part::Load, Batching::Triton) },
@@ -87,6 +89,7 @@ pub const ALL: [Scenario; 9] = [
     scenario("execute", Part::Execute, Batching::Triton),
     Scenario { parameters: 6, ..scenario("execute-parameters", Part::Execute, Batching::Triton) },
     scenario("execute-adaptive", Part::Execute, Batching::Adaptive),
+    Scenario { buckets: true, parameters: 7, ..scenario("execute-buckets", Part::Execute, Batching::Triton) },
     scenario("traffic", Part::Traffic, Batching::Triton),
     scenario("traffic-adaptive", Part::Traffic, Batching::Adaptive),
 ];
@@ -102,6 +105,9 @@ impl Scenario {
         let mut parameters = vec![parameter("TF_RUN_IN_CALLING_THREAD", "true")];
         if self.batching == Batching::Adaptive {
             parameters.push(parameter("batching", "adaptive"));
+        }
+        if self.buckets {
+            parameters.push(parameter("batch_size_buckets", "3"));
         }
         if self.parameters > 0 {
             parameters.push(parameter("latency-parameters", "true"));
