@@ -62,6 +62,7 @@ scenarios! {
     execute_on_gpu: "execute-on-gpu",
     execute_on_gpu_with_gpus: "execute-on-gpu-with-gpus",
     traffic_on_gpu: "traffic-on-gpu",
+    execute_buckets: "execute-buckets",
     traffic: "traffic",
     traffic_adaptive: "traffic-adaptive",
     traffic_gpu_adaptive: "traffic-gpu-adaptive",

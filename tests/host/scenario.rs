@@ -87,6 +87,8 @@ pub struct Scenario {
     /// Whether the model is treated as one on a GPU: inputs in page-locked memory, computed by a thread of the backend's.
     pub on_gpu: bool,
     pub driver: Driver,
+    /// Whether batches are filled up with copies of their last row.
+    pub buckets: bool,
 }
 
 const fn scenario(name: &'static str, part: Part, batching: Batching) -> Scenario {
@@ -98,6 +100,7 @@ const fn scenario(name: &'static str, part: Part, batching: Batching) -> Scenari
         parameters: 0,
         on_gpu: false,
         driver: Driver::OfTheMachine,
+        buckets: false,
     }
 }
 
@@ -111,7 +114,7 @@ const fn on_gpu(name: &'static str, part: Part) -> Scenario {
     Scenario { on_gpu: true, ..scenario(name, part, Batching::Triton) }
 }
 
-pub const ALL: [Scenario; 17] = [
+pub const ALL: [Scenario; 18] = [
     scenario("start", Part::Start, Batching::Triton),
     scenario("load", Part::Load, Batching::Triton),
     Scenario { completes: true, ..scenario("load-completed", Part::Load, Batching::Triton) },
@@ -129,6 +132,7 @@ pub const ALL: [Scenario; 17] = [
     on_gpu("execute-on-gpu", Part::Execute),
     Scenario { on_gpu: true, ..with_gpus("execute-on-gpu-with-gpus", Part::Execute, Batching::Triton) },
     on_gpu("traffic-on-gpu", Part::Traffic),
+    Scenario { buckets: true, parameters: 7, ..scenario("execute-buckets", Part::Execute, Batching::Triton) },
     scenario("traffic", Part::Traffic, Batching::Triton),
     scenario("traffic-adaptive", Part::Traffic, Batching::Adaptive),
     with_gpus("traffic-gpu-adaptive", Part::Traffic, Batching::Adaptive),
@@ -148,6 +152,9 @@ impl Scenario {
         }
         if self.on_gpu {
             parameters.push(parameter("test_gpu", "true"));
+        }
+        if self.buckets {
+            parameters.push(parameter("batch_size_buckets", "3"));
         }
         if self.parameters > 0 {
             parameters.push(parameter("latency-parameters", "true"));

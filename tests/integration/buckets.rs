@@ -77,6 +77,27 @@ fn batches_of_the_backend_are_filled_up_and_nobody_sees_it() {
     }
 }
 
+/// Matrix products with sums over 2048 numbers, which kernels add up in an order that depends on the number of rows: one row
+/// differs by 1e-5 from the same row of two. Another row's answer would differ by far more.
+#[test]
+fn a_batch_that_is_filled_up_answers_as_it_does_without() {
+    let server = shared_server();
+    let config =
+        |name: &str| ModelConfig::new(name, MOST).input("x", "FP32", &[16]).output("y", "FP32", &[4]);
+    let (with, without) = ("buckets_weights", "no_buckets_weights");
+    server.load(&config(with).buckets(SIZES), SavedModel::Small("weights"));
+    server.load(&config(without), SavedModel::Small("weights"));
+    for rows in 1..=i64::from(MOST) {
+        let values = Random::new(rows as u64).floats(rows as usize * 16);
+        let request = InferRequest::new(vec![Tensor::fp32("x", &[rows, 16], &values)]);
+        let infer = |model| server.client().infer(model, &request).expect("the request is good");
+        let (answer, expected) = (infer(with), infer(without));
+        assert_eq!(padded_size(&answer), padded(rows));
+        let error = relative_error(&answer.output("y").as_f32(), &expected.output("y").as_f32());
+        assert!(error < 1e-4, "{rows} rows: relative error {error:e}");
+    }
+}
+
 #[test]
 fn a_request_alone_is_filled_up_unless_it_fills_a_bucket() {
     let server = shared_server();
