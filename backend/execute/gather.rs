@@ -1,7 +1,8 @@
 //! The requests' input buffers become one batched tensor for each input of the model.
 //!
 //! They are copied into it once. A batch of one request whose input is a single, aligned buffer needs no copy: the
-//! tensor borrows the request's memory ([`borrow`]).
+//! tensor borrows the request's memory ([`borrow`]). From the memory of a GPU they are copied by its driver, which may fail:
+//! that request leaves the batch, and the others are copied anew.
 //!
 //! One walk checks each input and notes its buffers in a flat list. What makes the messages of bad requests is kept out
 //! of line: TensorFlow's run leaves little of this code in the processor's caches, so its size is what it costs.
@@ -59,7 +60,17 @@ pub fn gather(model: &Model, pool: &TensorPool, requests: &[Request]) -> Gathere
             }
         }
     }
-    Gathered { tensors: tensors(model, pool, &parts, total_rows), shares, refused, total_rows }
+    let tensors = loop {
+        match tensors(model, pool, &parts, total_rows) {
+            Ok(tensors) => break Ok(tensors),
+            Err(Failure::OfAll(error)) => break Err(error),
+            Err(Failure::OfOne(place, error)) => {
+                parts.drain(place * model.inputs.len()..(place + 1) * model.inputs.len());
+                total_rows -= leave_out(place, error, &mut shares, &mut refused);
+            }
+        }
+    };
+    Gathered { tensors, shares, refused, total_rows }
 }
 
 /// Checks the inputs of a request and adds them to those of the others, which have `total` rows. Returns its rows.
@@ -112,7 +123,20 @@ fn check_input<'r>(model: &Model, spec: &TensorSpec, request: &'r Request) -> Re
     Ok(part)
 }
 
-fn tensors(model: &Model, pool: &TensorPool, parts: &[Part<'_>], total_rows: usize) -> Result<Few<Tensor>> {
+/// Why there are no tensors.
+enum Failure {
+    /// The data of one request, by its place in the batch, cannot be read.
+    OfOne(usize, Error),
+    /// None of the requests can run.
+    OfAll(Error),
+}
+
+fn tensors(
+    model: &Model,
+    pool: &TensorPool,
+    parts: &[Part<'_>],
+    total_rows: usize,
+) -> std::result::Result<Few<Tensor>, Failure> {
     let count = model.inputs.len();
     let alone = parts.len() == count;
     let mut tensors = Few::with_capacity(count);
@@ -132,18 +156,19 @@ fn tensors(model: &Model, pool: &TensorPool, parts: &[Part<'_>], total_rows: usi
             of_all = batch_shape(first.shape, total_rows);
             &of_all
         };
-        let mut blank = pool.take(spec.datatype, shape)?;
-        for part in parts[index..].iter().step_by(count) {
-            blank.append(&part.first);
-            part.others.iter().for_each(|buffer| blank.append(buffer));
+        let mut blank = pool.take(spec.datatype, shape).map_err(Failure::OfAll)?;
+        for (place, part) in parts[index..].iter().step_by(count).enumerate() {
+            let first = blank.append(&part.first);
+            let all = first.and_then(|()| part.others.iter().try_for_each(|buffer| blank.append(buffer)));
+            all.map_err(|error| Failure::OfOne(place, at_input(model, spec, error)))?;
         }
-        tensors.push(blank.finish()?);
+        tensors.push(blank.finish().map_err(Failure::OfAll)?);
     }
     Ok(tensors)
 }
 
 /// A tensor in the memory of a request's only buffer of an input; nothing if it has to be copied, because it is in
-/// several pieces or not aligned as TensorFlow wants it.
+/// several pieces, not aligned as TensorFlow wants it, or in the memory of a GPU.
 ///
 /// In shared memory the client may change the data while the graph runs. With copied data that can only make its own
 /// answer wrong; so that this stays so, integers that a kernel may use as an index or a size after it has checked them
@@ -158,7 +183,7 @@ fn borrow(datatype: DataType, part: &Part<'_>) -> Option<Tensor> {
     if !is_data || !aligned || !part.others.is_empty() || part.first.len() == 0 {
         return None;
     }
-    Tensor::borrowing(datatype, part.shape, part.first.lend()).ok()
+    Tensor::borrowing(datatype, part.shape, part.first.lend()?).ok()
 }
 
 fn batch_shape(shape: &[i64], total: usize) -> Dims<i64> {
@@ -168,6 +193,25 @@ fn batch_shape(shape: &[i64], total: usize) -> Dims<i64> {
 }
 
 // What follows is for requests that get an error.
+
+/// Refuses the request that has this place in the batch; the rows of those behind it move up. Returns how many it had.
+#[cold]
+#[inline(never)]
+fn leave_out(
+    place: usize,
+    error: Error,
+    shares: &mut Few<Share>,
+    refused: &mut Vec<(usize, Error)>,
+) -> usize {
+    let rows = shares.remove(place).rows.len();
+    for share in &mut shares[place..] {
+        share.rows = share.rows.start - rows..share.rows.end - rows;
+    }
+    // In the list of all requests the refused ones come between.
+    let index = refused.iter().fold(place, |index, (other, _)| index + usize::from(*other <= index));
+    refused.insert(index - place, (index, error));
+    rows
+}
 
 #[cold]
 #[inline(never)]
@@ -221,4 +265,23 @@ fn other_shape(model: &Model, spec: &TensorSpec, first: &[i64], found: &[i64]) -
         &first[1..]
     ));
     at_input(model, spec, error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_leaves_the_batch_is_refused_in_order_and_the_others_move_up() {
+        let share = |rows| Share { rows, wanted: Wanted::All };
+        let mut shares = Few::from_iter([0..1, 1..3, 3..4].map(share));
+        // Of four requests the second does not fit.
+        let mut refused = vec![(1, Error::invalid("unfit"))];
+        let mut leave = |place, name| leave_out(place, Error::internal(name), &mut shares, &mut refused);
+        assert_eq!(leave(1, "third"), 2);
+        assert_eq!(leave(0, "first"), 1);
+        assert_eq!((shares.len(), &shares[0].rows), (1, &(0..1)));
+        let refused: Vec<_> = refused.iter().map(|(index, error)| (*index, &*error.message)).collect();
+        assert_eq!(refused, [(0, "first"), (1, "unfit"), (2, "third")]);
+    }
 }

@@ -156,7 +156,7 @@ fn other_shape(model: &Model, spec: &TensorSpec, rows: usize, found: &[i64]) -> 
 /// Writes the outputs that a request asked for into its response: its own rows of each.
 ///
 /// # Errors
-/// The server or the client has no room for one of them.
+/// The server or the client has no room for one of them, or only where it cannot be copied to.
 pub fn write(model: &Model, computed: &Computed<'_>, share: &Share, response: &Response) -> Result<()> {
     let Share { rows, wanted } = share;
     let is_whole = !model.batching || rows.len() == computed.rows;
@@ -174,10 +174,8 @@ pub fn write(model: &Model, computed: &Computed<'_>, share: &Share, response: &R
             let own = &bytes[rows.start * row..rows.end * row];
             response.output(&spec.c_name, spec.datatype.raw(), &shape, own.len()).map(|buffer| (buffer, own))
         };
-        match part {
-            Ok((buffer, own)) => buffer.copy_from(own),
-            Err(error) => return Err(at_output(model, spec, error)),
-        }
+        let written = part.and_then(|(buffer, own)| buffer.copy_from(own));
+        written.map_err(|error| at_output(model, spec, error))?;
     }
     Ok(())
 }

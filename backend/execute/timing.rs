@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 use crate::model::Measure;
 use crate::triton::clock::now_ns;
 use crate::triton::response::Response;
-use crate::triton::{DataType, Result, Stamps};
+use crate::triton::{DataType, Error, Result, Stamps};
 
 /// The times that the requests of a batch have in common.
 #[derive(Clone, Copy, Debug)]
@@ -43,7 +43,7 @@ impl BatchTimes {
 /// taken, so that afterwards only storing the values and sending remain.
 ///
 /// # Errors
-/// The server or the client has no room for an output.
+/// The server or the client has no room for an output, or only where it cannot be copied to.
 pub fn attach(
     times: &BatchTimes,
     response: &Response,
@@ -57,17 +57,25 @@ pub fn attach(
     let byte_size = rows.unwrap_or(1) * datatype.byte_size();
     let mut buffers = SmallVec::<[_; Measure::ALL.len()]>::new();
     for measure in outputs {
-        buffers.push(response.output(measure.name(), datatype.raw(), shape, byte_size)?);
+        let buffer = response.output(measure.name(), datatype.raw(), shape, byte_size);
+        buffers.push(buffer.map_err(|error| at_output(measure, error))?);
     }
 
     let stamps = times.end(response.arrival());
 
     for (measure, buffer) in outputs.iter().zip(buffers) {
-        buffer.repeat(&measure.of(&stamps, times.executed_batch_size).to_ne_bytes());
+        let value = measure.of(&stamps, times.executed_batch_size).to_ne_bytes();
+        buffer.repeat(&value).map_err(|error| at_output(measure, error))?;
     }
     for measure in parameters {
         let value = measure.of(&stamps, times.executed_batch_size);
         response.set_int_parameter(measure.name(), value)?;
     }
     Ok(stamps)
+}
+
+#[cold]
+#[inline(never)]
+fn at_output(measure: &Measure, error: Error) -> Error {
+    error.context(format!("output '{}'", measure.name().to_string_lossy()))
 }

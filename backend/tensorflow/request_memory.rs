@@ -3,16 +3,18 @@
 use std::mem::MaybeUninit;
 
 use super::tensor::{ForeignMemory, Source};
+use crate::triton::Result;
 use crate::triton::request::{InputBuffer, LentBuffer};
 
-// SAFETY: the length is the server's and does not change, and `InputBuffer::copy_to` fills all of a target as long.
+// SAFETY: the length is the server's and does not change, and `InputBuffer::copy_to` fills all of a target as long, or
+// returns an error.
 unsafe impl Source for InputBuffer<'_> {
     fn len(&self) -> usize {
         InputBuffer::len(self)
     }
 
-    fn copy_to(&self, target: &mut [MaybeUninit<u8>]) {
-        InputBuffer::copy_to(self, target);
+    fn copy_to(&self, target: &mut [MaybeUninit<u8>]) -> Result<()> {
+        InputBuffer::copy_to(self, target)
     }
 }
 

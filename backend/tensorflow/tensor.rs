@@ -260,9 +260,12 @@ impl Blank {
     /// Copies `source` behind what is there. A boolean that is neither 0 nor 1 becomes 1, which is what TensorFlow
     /// takes it for.
     ///
+    /// # Errors
+    /// The source's own; nothing counts as copied then.
+    ///
     /// # Panics
     /// There is no room for it.
-    pub fn append<S: Source + ?Sized>(&mut self, source: &S) {
+    pub fn append<S: Source + ?Sized>(&mut self, source: &S) -> Result<()> {
         let len = source.len();
         let room = self.tensor.len - self.filled;
         assert!(len <= room, "{len} bytes for a tensor that has room for {room}");
@@ -270,12 +273,13 @@ impl Blank {
         // borrowed for as long as the slice lives.
         let target: &mut [MaybeUninit<u8>] =
             unsafe { slice::from_raw_parts_mut(self.tensor.data.as_ptr().add(self.filled).cast(), len) };
-        source.copy_to(target);
+        source.copy_to(target)?;
         if self.tensor.datatype == DataType::Bool {
             // SAFETY: `copy_to` has initialised all of it.
             unsafe { to_booleans(target) }
         }
         self.filled += len;
+        Ok(())
     }
 
     /// Frees its memory, the pages of which go back to the system. TensorFlow's allocator gets addresses, behind which
@@ -317,13 +321,16 @@ unsafe fn to_booleans(bytes: &mut [MaybeUninit<u8>]) {
 /// Bytes that can be copied into a tensor.
 ///
 /// # Safety
-/// `len` returns the same number each time, and `copy_to` initialises all of a `target` of that length.
+/// `len` returns the same number each time, and `copy_to` initialises all of a `target` of that length if it succeeds.
 pub unsafe trait Source {
     /// How many bytes there are.
     fn len(&self) -> usize;
 
     /// Copies all of them to `target`, which is as long.
-    fn copy_to(&self, target: &mut [MaybeUninit<u8>]);
+    ///
+    /// # Errors
+    /// They cannot be read.
+    fn copy_to(&self, target: &mut [MaybeUninit<u8>]) -> Result<()>;
 }
 
 // SAFETY: a slice's length does not change while it is borrowed, and all of `target` is copied to.
@@ -332,10 +339,11 @@ unsafe impl Source for [u8] {
         <[u8]>::len(self)
     }
 
-    fn copy_to(&self, target: &mut [MaybeUninit<u8>]) {
+    fn copy_to(&self, target: &mut [MaybeUninit<u8>]) -> Result<()> {
         assert_eq!(target.len(), <[u8]>::len(self), "bytes are copied whole");
         // SAFETY: both are as long, and `target` is borrowed alone, so the two do not overlap.
         unsafe { ptr::copy_nonoverlapping(self.as_ptr(), target.as_mut_ptr().cast(), target.len()) }
+        Ok(())
     }
 }
 

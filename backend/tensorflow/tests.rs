@@ -91,7 +91,7 @@ fn place(name: &str) -> Place {
 
 fn filled(datatype: DataType, dims: &[i64], pieces: &[&[u8]]) -> Result<Tensor, Error> {
     let mut blank = Blank::new(datatype, dims)?;
-    pieces.iter().for_each(|piece| blank.append(*piece));
+    pieces.iter().try_for_each(|piece| blank.append(*piece))?;
     blank.finish()
 }
 
@@ -185,13 +185,13 @@ fn a_variable_keeps_what_it_is_assigned() {
 
     let pool = TensorPool::default();
     let mut blank = pool.take(DataType::Fp32, &[FLOATS as i64]).expect("a tensor");
-    blank.append(&[1; FLOATS * 4][..]);
+    blank.append(&[1; FLOATS * 4][..]).expect("bytes");
     let input = blank.finish().expect("it is full");
     let address = input.bytes().as_ptr();
     session.execute(&feeds, [&input], &store).expect("the session runs");
     pool.give_back([input]);
     let mut other = pool.take(DataType::Fp32, &[FLOATS as i64]).expect("a tensor");
-    other.append(&[2; FLOATS * 4][..]);
+    other.append(&[2; FLOATS * 4][..]).expect("bytes");
     let other = other.finish().expect("it is full");
     assert_ne!(other.bytes().as_ptr(), address, "the variable has that memory");
 
@@ -212,7 +212,7 @@ fn the_pool_hands_out_what_fits_and_nobody_uses() {
     let pool = TensorPool::default();
     let make = || {
         let mut blank = pool.take(DataType::Fp32, &[FLOATS as i64]).expect("a tensor");
-        blank.append(&[3; FLOATS * 4][..]);
+        blank.append(&[3; FLOATS * 4][..]).expect("bytes");
         blank.finish().expect("it is full")
     };
     let first = make();

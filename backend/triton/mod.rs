@@ -2,12 +2,14 @@
 //!
 //! In the order of a model's life: [`entry`] is what the server calls, [`model`] what it says about a model at load,
 //! [`request`] and [`response`] what it hands over for each execution, [`metrics`] what the backend publishes.
-//! [`error`], [`panics`], [`server_log`] and [`clock`] serve them all. [`states`], [`spare`] and [`unanswered`] are for
+//! [`cuda`] copies what is in the memory of a
+//! GPU. [`error`], [`panics`], [`server_log`] and [`clock`] serve them all. [`states`], [`spare`] and [`unanswered`] are for
 //! calls of the server's that fail.
 
 mod accepted;
 mod api;
 pub mod clock;
+mod cuda;
 mod datatype;
 pub mod entry;
 mod error;

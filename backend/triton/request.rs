@@ -18,6 +18,7 @@ use triton_sys::{
 
 use super::accepted::{ATTEMPTS, Accepted, Release, Unreleased};
 use super::api::{api, frequent};
+use super::cuda::Gpu;
 use super::error::{Error, Result, check, not_null};
 use super::statistics::{Stamps, report_execution, report_request};
 use super::{clock, panics, unanswered};
@@ -286,10 +287,10 @@ impl<'r> Input<'r> {
     /// The first piece of its data.
     ///
     /// # Errors
-    /// It is not in system memory.
+    /// It is in the memory of a GPU that cannot be reached.
     pub fn first_buffer(&self) -> Result<InputBuffer<'r>> {
         if self.buffer_count == 0 {
-            return Ok(InputBuffer { base: ptr::null(), size: 0, request: self.request });
+            return Ok(InputBuffer { base: ptr::null(), size: 0, gpu: None, request: self.request });
         }
         self.buffer(0)
     }
@@ -297,7 +298,7 @@ impl<'r> Input<'r> {
     /// The pieces that follow, in order, where the server holds it in several.
     ///
     /// # Errors
-    /// A piece is not in system memory.
+    /// A piece is in the memory of a GPU that cannot be reached.
     pub fn further_buffers(&self) -> Result<Vec<InputBuffer<'r>>> {
         if self.buffer_count <= 1 { Ok(Vec::new()) } else { self.all_further_buffers() }
     }
@@ -325,23 +326,12 @@ impl<'r> Input<'r> {
                 &mut device,
             )
         })?;
-        if memory == TRITONSERVER_MemoryType::TRITONSERVER_MEMORY_GPU {
-            return Err(in_gpu(device));
-        }
         if size > 0 {
             not_null(base.cast_mut(), "memory of an input")?;
         }
-        Ok(InputBuffer { base: base.cast(), size: size as usize, request: self.request })
+        let gpu = Gpu::of(memory, device, size as usize)?;
+        Ok(InputBuffer { base: base.cast(), size: size as usize, gpu, request: self.request })
     }
-}
-
-#[cold]
-#[inline(never)]
-fn in_gpu(device: i64) -> Error {
-    Error::unsupported(format!(
-        "is in the memory of GPU {device}; this backend takes system memory, so send the data itself or use system shared \
-         memory"
-    ))
 }
 
 /// A piece of an input's data. It is copied out or lent, and never seen as a slice: with shared memory it belongs to
@@ -349,6 +339,8 @@ fn in_gpu(device: i64) -> Error {
 pub struct InputBuffer<'r> {
     base: *const u8,
     size: usize,
+    /// Where it is, if not in system memory.
+    gpu: Option<&'static Gpu>,
     request: &'r Request,
 }
 
@@ -358,28 +350,39 @@ impl InputBuffer<'_> {
         self.size
     }
 
-    /// Where it is in memory.
+    /// Where it begins: an address of the memory that it is in, which may be a GPU's.
     pub fn as_ptr(&self) -> *const u8 {
         self.base
     }
 
     /// Copies all of it.
     ///
+    /// # Errors
+    /// It is in the memory of a GPU, from which it cannot be copied. Not all of `target` is initialised then.
+    ///
     /// # Panics
     /// When `target` is not exactly as long.
-    pub fn copy_to(&self, target: &mut [MaybeUninit<u8>]) {
+    pub fn copy_to(&self, target: &mut [MaybeUninit<u8>]) -> Result<()> {
         assert_eq!(target.len(), self.size, "an input buffer is copied whole");
+        if let Some(gpu) = self.gpu {
+            // SAFETY: the server guarantees `size` bytes at `base` of that GPU's memory until the request is released, which
+            // outlives `self`. The target is as long.
+            return unsafe { gpu.read(self.base, target) };
+        }
         if self.size > 0 {
             // SAFETY: the server guarantees `size` bytes at `base` until the request is released, which outlives
             // `self`; `target` is our own memory, so the two do not overlap.
             unsafe { ptr::copy_nonoverlapping(self.base, target.as_mut_ptr().cast(), self.size) }
         }
+        Ok(())
     }
 
     /// Lends its memory beyond the life of the request: the server has the request back only when the loan is over,
-    /// too.
-    pub fn lend(&self) -> LentBuffer {
-        LentBuffer { base: self.base, size: self.size, _release: self.request.accepted().share() }
+    /// too. Memory of a GPU is not lent.
+    pub fn lend(&self) -> Option<LentBuffer> {
+        let lend =
+            || LentBuffer { base: self.base, size: self.size, _release: self.request.accepted().share() };
+        self.gpu.is_none().then(lend)
     }
 }
 

@@ -8,6 +8,7 @@ use triton_sys::{TRITONBACKEND_Response, TRITONSERVER_DataType, TRITONSERVER_Mem
 
 use super::accepted::Accepted;
 use super::api::{api, frequent};
+use super::cuda::Gpu;
 use super::error::{Error, Result, check, not_null};
 use super::request::{Answered, Request, delete, send};
 use super::statistics::Stamps;
@@ -60,8 +61,8 @@ impl Response {
     /// Adds an output and obtains the memory for its data.
     ///
     /// # Errors
-    /// The model's configuration has no such output; the server or the client has no room for it, or
-    /// none in the memory of the CPU.
+    /// The model's configuration has no such output; the server or the client has no room for it, or only in the memory
+    /// of a GPU that cannot be reached.
     pub fn output(
         &self,
         name: &CStr,
@@ -93,13 +94,11 @@ impl Response {
                 &mut device,
             ))?;
         }
-        if memory == TRITONSERVER_MemoryType::TRITONSERVER_MEMORY_GPU {
-            return Err(wanted_in_gpu(name, device));
-        }
         if byte_size > 0 {
             not_null(base, "memory for an output")?;
         }
-        Ok(OutputBuffer { base: base.cast(), size: byte_size, _response: PhantomData })
+        let gpu = Gpu::of(memory, device, byte_size)?;
+        Ok(OutputBuffer { base: base.cast(), size: byte_size, gpu, _response: PhantomData })
     }
 
     /// Adds a parameter of the response.
@@ -118,46 +117,55 @@ impl Drop for Response {
     }
 }
 
-#[cold]
-#[inline(never)]
-fn wanted_in_gpu(name: &CStr, device: i64) -> Error {
-    Error::unsupported(format!(
-        "output '{}' is wanted in the memory of GPU {device}; this backend writes to system memory, so ask for the data \
-         itself or use system shared memory",
-        name.to_string_lossy()
-    ))
-}
-
 /// The memory of one output. It is written to and never seen as a slice: with shared memory it is the
 /// client's, who may have put two outputs in one place.
 pub struct OutputBuffer<'r> {
     base: *mut u8,
     size: usize,
+    /// Where it is, if not in system memory.
+    gpu: Option<&'static Gpu>,
     _response: PhantomData<&'r Response>,
 }
 
 impl OutputBuffer<'_> {
     /// Fills it.
     ///
+    /// # Errors
+    /// It is in the memory of a GPU, to which the data cannot be copied.
+    ///
     /// # Panics
     /// When `data` is not exactly as long.
-    pub fn copy_from(&self, data: &[u8]) {
+    pub fn copy_from(&self, data: &[u8]) -> Result<()> {
         assert_eq!(data.len(), self.size, "an output buffer is filled whole");
+        if let Some(gpu) = self.gpu {
+            // SAFETY: the server guarantees `size` bytes at `base` of that GPU's memory until the response is sent, which
+            // `self` cannot outlive. The data is as long.
+            return unsafe { gpu.write(self.base, data) };
+        }
         self.copy_at(0, data);
+        Ok(())
     }
 
     /// Fills it with the same value, over and over.
     ///
+    /// # Errors
+    /// As for [`Self::copy_from`].
+    ///
     /// # Panics
     /// When its length is not a multiple of the value's.
-    pub fn repeat(&self, value: &[u8]) {
+    pub fn repeat(&self, value: &[u8]) -> Result<()> {
         assert_eq!(self.size % value.len(), 0, "an output buffer is filled whole");
+        if self.gpu.is_some() {
+            // One copy, however many rows there are.
+            return self.copy_from(&value.repeat(self.size / value.len()));
+        }
         (0..self.size).step_by(value.len()).for_each(|offset| self.copy_at(offset, value));
+        Ok(())
     }
 
     fn copy_at(&self, offset: usize, data: &[u8]) {
         if !data.is_empty() {
-            // SAFETY: the server guarantees `size` bytes at `base` until the response is sent, which
+            // SAFETY: the callers have system memory. The server guarantees `size` bytes at `base` until the response is sent, which
             // `self` cannot outlive; the callers keep `offset + data.len()` within them. The two may overlap: `data` may
             // be an input in shared memory that the graph passed through, and the client may want the output there.
             unsafe { ptr::copy(data.as_ptr(), self.base.add(offset), data.len()) }

@@ -44,7 +44,7 @@ impl Random {
         let bytes: Vec<u8> = (0..tensor.byte_size() / size)
             .flat_map(|_| self.value(datatype, kind).into_iter().take(size))
             .collect();
-        tensor.append(&bytes[..]);
+        tensor.append(&bytes[..])?;
         tensor.finish()
     }
 

@@ -171,7 +171,7 @@ fn scaled(weights: &Tensor, factors: &[f32]) -> Result<Tensor, Error> {
         for (&weight, factor) in weights.as_chunks().0.iter().zip(factors) {
             products.extend((f32::from_ne_bytes(weight) * factor).to_ne_bytes());
         }
-        scaled.append(&products[..]);
+        scaled.append(&products[..])?;
     }
     scaled.finish()
 }

@@ -42,12 +42,13 @@ pub struct Blank {
 }
 
 impl Blank {
-    pub fn append(&mut self, source: &InputBuffer<'_>) {
+    pub fn append(&mut self, source: &InputBuffer<'_>) -> Result<()> {
         assert!(
             self.tensor.bytes.len() + source.len() <= self.size,
             "a tensor has room for what is copied to it"
         );
-        self.tensor.bytes.extend(source.bytes());
+        self.tensor.bytes.extend(source.bytes()?);
+        Ok(())
     }
 
     pub fn finish(self) -> Result<Tensor> {

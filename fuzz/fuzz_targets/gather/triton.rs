@@ -18,6 +18,8 @@ pub mod request {
         pub datatype: TRITONSERVER_DataType,
         pub shape: Vec<i64>,
         pub buffers: Vec<Vec<u8>>,
+        /// Where a copy can fail, and does.
+        pub unreadable: bool,
     }
 
     /// An input as a request hands it out.
@@ -25,45 +27,53 @@ pub mod request {
         pub datatype: TRITONSERVER_DataType,
         pub shape: &'r [i64],
         buffers: &'r [Vec<u8>],
+        unreadable: bool,
     }
 
     impl Request {
         pub fn input(&self, name: &CStr) -> Result<InputView<'_>> {
             let index: usize =
                 name.to_str().ok().and_then(|name| name.parse().ok()).expect("names are numbers");
-            let Input { datatype, shape, buffers } =
+            let Input { datatype, shape, buffers, unreadable } =
                 self.inputs.get(index).ok_or_else(|| Error::invalid("there is no such input"))?;
-            Ok(InputView { datatype: *datatype, shape, buffers })
+            Ok(InputView { datatype: *datatype, shape, buffers, unreadable: *unreadable })
         }
     }
 
     impl<'r> InputView<'r> {
         pub fn first_buffer(&self) -> Result<InputBuffer<'r>> {
-            Ok(InputBuffer(self.buffers.first().map_or(&[], Vec::as_slice)))
+            Ok(self.buffer(self.buffers.first().map_or(&[], Vec::as_slice)))
         }
 
         pub fn further_buffers(&self) -> Result<Vec<InputBuffer<'r>>> {
-            Ok(self.buffers.iter().skip(1).map(|buffer| InputBuffer(buffer)).collect())
+            Ok(self.buffers.iter().skip(1).map(|bytes| self.buffer(bytes)).collect())
+        }
+
+        fn buffer(&self, bytes: &'r [u8]) -> InputBuffer<'r> {
+            InputBuffer { bytes, unreadable: self.unreadable && !bytes.is_empty() }
         }
     }
 
-    pub struct InputBuffer<'r>(&'r [u8]);
+    pub struct InputBuffer<'r> {
+        bytes: &'r [u8],
+        unreadable: bool,
+    }
 
     impl InputBuffer<'_> {
         pub fn len(&self) -> usize {
-            self.0.len()
+            self.bytes.len()
         }
 
-        pub fn bytes(&self) -> &[u8] {
-            self.0
+        pub fn bytes(&self) -> Result<&[u8]> {
+            if self.unreadable { Err(Error::internal("cannot be copied")) } else { Ok(self.bytes) }
         }
 
         pub fn as_ptr(&self) -> *const u8 {
-            self.0.as_ptr()
+            self.bytes.as_ptr()
         }
 
-        pub fn lend(&self) -> LentBuffer {
-            LentBuffer(self.0.to_vec())
+        pub fn lend(&self) -> Option<LentBuffer> {
+            (!self.unreadable).then(|| LentBuffer(self.bytes.to_vec()))
         }
     }
 
