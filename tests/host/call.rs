@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use triton_sys::{TRITONSERVER_Error, TRITONSERVER_Error_Code};
 
 use crate::faults::{Kind, due};
-use crate::{objects, violations};
+use crate::{cuda, objects, violations};
 
 /// An error object.
 pub struct ErrorObject {
@@ -55,6 +55,7 @@ fn planted(function: &str) -> *mut TRITONSERVER_Error {
 
 /// Does what a function does whose result the caller looks at only after success.
 pub fn call(function: &str, effect: impl FnOnce(Given) -> Outcome) -> *mut TRITONSERVER_Error {
+    cuda::nothing_is_current(function);
     let outcome = match due(function) {
         Some(Kind::Error) => return planted(function),
         Some(Kind::Late) => {
@@ -71,6 +72,7 @@ pub fn call(function: &str, effect: impl FnOnce(Given) -> Outcome) -> *mut TRITO
 /// Does what a function does that gives something up: whatever it returns, the caller has it no more. `effect` is told
 /// whether the function does what else it is for.
 pub fn give_up(function: &str, effect: impl FnOnce(bool)) -> *mut TRITONSERVER_Error {
+    cuda::nothing_is_current(function);
     let kind = due(function);
     effect(kind != Some(Kind::Error));
     if kind.is_some() { planted(function) } else { std::ptr::null_mut() }

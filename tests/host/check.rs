@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use crate::api::{Message, Metric, MetricFamily, Output, Parameter, Response};
 use crate::call::ErrorObject;
+use crate::cuda;
 use crate::faults::Kind;
 use crate::library;
 use crate::objects;
@@ -74,6 +75,15 @@ fn one_answer_one_release(life: &Life, record: &Record) {
     if answers.len() != 1 && !(answers.is_empty() && may_stay_unanswered(life, record)) {
         violations::add(format!("request {number}: answered {} times: {answers:?}", answers.len()));
     }
+    if let Some(reason) = record.asked.refused_for {
+        let tells = |answer: &Answer| matches!(answer, Answer::Error(text) if text.contains(reason));
+        let may_be_another = life.fault.is_some() || life.errors != Errors::Made;
+        if answers.contains(&Answer::Well) || !may_be_another && !answers.iter().all(tells) {
+            violations::add(format!(
+                "request {number}: not refused for {reason:?}, but answered {answers:?}"
+            ));
+        }
+    }
     if record.asked.is_bad && answers.contains(&Answer::Well) {
         violations::add(format!("request {number}: is bad, and was answered with a success"));
     }
@@ -103,12 +113,17 @@ fn the_last_is_answered_well(life: &Life, last: &Record) {
 
 /// A fault costs the answer of one request at most, and of none where the call is not for the answer.
 fn neighbours_are_answered_well(life: &Life) {
-    let failed: Vec<String> = life
-        .records
-        .iter()
-        .filter(|record| record.asked.is_good() && record.answers() != [Answer::Well])
-        .map(|record| format!("request {}: {:?}", record.number, record.answers()))
-        .collect();
+    let failed =
+        life.records.iter().filter(|record| record.asked.is_good() && record.answers() != [Answer::Well]);
+    let failed: Vec<String> =
+        failed.map(|record| format!("request {}: {:?}", record.number, record.answers())).collect();
+    // A call of the driver's that fails is named to the client.
+    if let Some(fault) = life.fault.as_ref().filter(|fault| cuda::has(&fault.function))
+        && life.errors == Errors::Made
+        && !failed.iter().all(|text| text.contains(&fault.function) && text.contains("GPU"))
+    {
+        violations::add(format!("not named {}: {}", fault.function, failed.join("; ")));
+    }
     let most =
         life.fault.as_ref().map_or(0, |fault| usize::from(is_for_an_answer(&fault.function, fault.kind)));
     if failed.len() > most {
@@ -121,6 +136,9 @@ fn neighbours_are_answered_well(life: &Life) {
 }
 
 fn is_for_an_answer(function: &str, kind: Kind) -> bool {
+    if cuda::has(function) {
+        return true;
+    }
     let name = function.strip_prefix("TRITONBACKEND_").unwrap_or_default();
     match name {
         "RequestIsCancelled" | "RequestRelease" | "RequestId" => false,

@@ -93,6 +93,16 @@ pub const PLAYED: &[(&str, &[Kind])] = &[
     ("TRITONSERVER_MetricSet", MAY_FAIL),
     ("TRITONSERVER_ParameterDelete", &[]),
     ("TRITONSERVER_ParameterNew", &[Null]),
+    // Of the CUDA driver. A context that stays current, or is made current in spite of an error, no backend could undo.
+    ("cuCtxPopCurrent_v2", &[Late]),
+    ("cuCtxPushCurrent_v2", &[Error]),
+    ("cuDeviceGet", MAY_FAIL),
+    ("cuDevicePrimaryCtxRetain", MAY_GIVE_NULL),
+    ("cuGetErrorName", &[Error, Null]),
+    ("cuInit", MAY_FAIL),
+    ("cuMemcpyDtoH_v2", MAY_FAIL),
+    ("cuMemcpyHtoD_v2", MAY_FAIL),
+    ("cuStreamSynchronize", MAY_FAIL),
 ];
 
 /// Functions whose number of calls depends on the time that threads take: a point of theirs may not be reached.

@@ -7,11 +7,14 @@
 //! was given up, nothing left behind, no success without outputs, and no request spoilt that the fault does not concern.
 //! Handles are numbers that are never given twice ([`objects`]), so using one too late is seen for what it is.
 //!
+//! With memory of GPUs the program is the CUDA driver, too ([`cuda`]), and what the backend calls there fails in the same ways.
+//!
 //! Each scenario is also lived with a server that makes no error objects: none any more, and none ever.
 
 mod api;
 mod call;
 mod check;
+mod cuda;
 mod faults;
 mod library;
 mod memory;
@@ -52,6 +55,10 @@ scenarios! {
     execute: "execute",
     execute_parameters: "execute-parameters",
     execute_adaptive: "execute-adaptive",
+    execute_gpu: "execute-gpu",
+    execute_gpu_adaptive: "execute-gpu-adaptive",
+    execute_without_driver: "execute-without-driver",
     traffic: "traffic",
     traffic_adaptive: "traffic-adaptive",
+    traffic_gpu_adaptive: "traffic-gpu-adaptive",
 }

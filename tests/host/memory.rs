@@ -4,6 +4,10 @@ use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::ptr::NonNull;
 use std::slice;
 
+use triton_sys::TRITONSERVER_MemoryType;
+
+use crate::cuda;
+
 /// As TensorFlow wants it of memory that it is lent.
 const ALIGNMENT: usize = 64;
 /// What memory holds that nobody has written: as a number it is no result of a model and no time.
@@ -17,6 +21,8 @@ pub struct Memory {
     layout: Layout,
     offset: usize,
     len: usize,
+    /// The GPU whose memory it is, and its address there.
+    gpu: Option<(i64, usize)>,
 }
 
 // SAFETY: the memory is on the heap, and who reads it while others write is judged by the caller of `bytes`.
@@ -44,11 +50,28 @@ impl Memory {
         let block = NonNull::new(unsafe { alloc(layout) }).unwrap_or_else(|| handle_alloc_error(layout));
         // SAFETY: the block is as long as its layout.
         unsafe { block.as_ptr().write_bytes(UNSET, layout.size()) };
-        Self { block, layout, offset, len }
+        Self { block, layout, offset, len, gpu: None }
+    }
+
+    /// Makes it the memory of a GPU, if one is given.
+    pub fn on(mut self, gpu: Option<i64>) -> Self {
+        self.gpu = gpu.map(|gpu| (gpu, cuda::allocate(self.pointer(), self.len, gpu)));
+        self
+    }
+
+    /// Where the backend finds it: the address, the kind of memory, and which.
+    pub fn place(&self) -> (*mut u8, TRITONSERVER_MemoryType, i64) {
+        match self.gpu {
+            Some((gpu, address)) => {
+                let address = std::ptr::without_provenance_mut(address);
+                (address, TRITONSERVER_MemoryType::TRITONSERVER_MEMORY_GPU, gpu)
+            }
+            None => (self.pointer(), TRITONSERVER_MemoryType::TRITONSERVER_MEMORY_CPU, 0),
+        }
     }
 
     /// Where it begins.
-    pub fn pointer(&self) -> *mut u8 {
+    fn pointer(&self) -> *mut u8 {
         // SAFETY: the block has `offset + len` bytes.
         unsafe { self.block.as_ptr().add(self.offset) }
     }
@@ -75,6 +98,9 @@ impl Memory {
 
 impl Drop for Memory {
     fn drop(&mut self) {
+        if let Some((_, address)) = self.gpu {
+            cuda::free(address);
+        }
         // SAFETY: the block is ours and is freed once; who still reads it sees that it is gone.
         unsafe {
             self.block.as_ptr().write_bytes(GONE, self.layout.size());

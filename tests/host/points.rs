@@ -8,15 +8,17 @@ use std::env;
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
+use std::iter;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::cuda;
 use crate::faults::{self, BY_TIME, Fault};
 use crate::library::named;
-use crate::scenario::{self, Errors, Part, Scenario, World};
+use crate::scenario::{self, Driver, Errors, Part, Scenario, World};
 use crate::violations;
 
 /// The variable that makes this program live: the scenario, and whether errors are made.
@@ -102,7 +104,13 @@ impl Liver {
     fn start(scenario: &Scenario, errors: Errors) -> Self {
         let name = format!("{}/{}", scenario.name, errors.name());
         let log = work_folder().join(format!("{}.log", name.replace('/', "-")));
-        let mut process = Command::new(env::current_exe().expect("a program"))
+        let mut program = Command::new(env::current_exe().expect("a program"));
+        match scenario.driver {
+            Driver::OfTheMachine => {}
+            Driver::Played => look_first_in(&mut program, cuda::folder(&work_folder())),
+            Driver::Missing => look_first_in(&mut program, &cuda::folder_without(&work_folder())),
+        }
+        let mut process = program
             .args(["--exact", TEST, "--nocapture", "--test-threads=1"])
             .env(CHILD, name)
             .env("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -293,9 +301,23 @@ fn try_points(scenario: &Scenario, errors: Errors, only: Option<&str>, violation
     println!("{text}; {} did not come; {:.1} s", missed.len(), start.elapsed().as_secs_f64());
 }
 
-/// The backend looks the server up once for the life of the process.
+/// The backend looks the server up once for the life of the process, and the driver.
 fn is_asked_once(point: &Fault) -> bool {
+    is_version(point) || cuda::is_asked_once(&point.function)
+}
+
+fn is_version(point: &Fault) -> bool {
     point.function.ends_with("ApiVersion")
+}
+
+/// Lets a program find a library in `folder` before it looks elsewhere.
+fn look_first_in(program: &mut Command, folder: &Path) {
+    const PATHS: &str = "LD_LIBRARY_PATH";
+    let others = env::var_os(PATHS).unwrap_or_default();
+    // An empty one would be the working directory.
+    let others = env::split_paths(&others).filter(|path| !path.as_os_str().is_empty());
+    let all = iter::once(folder.to_path_buf()).chain(others);
+    program.env(PATHS, env::join_paths(all).expect("no colon in the target folder's name"));
 }
 
 /// Whether a point is tried where errors are made in this way.
@@ -308,6 +330,8 @@ fn is_tried(scenario: &Scenario, errors: Errors, point: &Fault) -> bool {
     let is_same = makes_none && point.function == "TRITONSERVER_ErrorNew";
     // A server that does not tell its version and never makes an error: Initialize can return neither success, which would
     // promise a backend that there is not, nor an error. The backend ends the process.
-    let has_no_way = errors == Errors::NeverMade && is_asked_once(point);
-    !is_same && !has_no_way
+    let has_no_way = errors == Errors::NeverMade && is_version(point);
+    // Each takes a process of its own. What the driver's errors become where none are made, its other calls show.
+    let is_dear = errors != Errors::Made && cuda::is_asked_once(&point.function);
+    !is_same && !has_no_way && !is_dear
 }

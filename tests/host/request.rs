@@ -15,6 +15,15 @@ use crate::objects;
 /// The outputs that every request gets that names none, in the order of the configuration.
 pub const OUTPUTS: [&str; 5] = ["sum", "outer", "guarded", "compute_latency_ns", "executed_batch_size"];
 
+/// Which buffers of an input are in the memory of a GPU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnGpu {
+    None,
+    All,
+    /// Every second one, the first not.
+    Some,
+}
+
 /// A request as a client makes it.
 #[derive(Clone, Debug)]
 pub struct Asked {
@@ -23,12 +32,18 @@ pub struct Asked {
     pub pieces: usize,
     /// Whether the first of them is where TensorFlow can take it without a copy.
     pub aligned: bool,
+    /// The buffers of its inputs that are in the memory of a GPU.
+    pub inputs_on: OnGpu,
+    /// The GPU in whose memory its client wants the outputs.
+    pub outputs_on: Option<i64>,
     /// The outputs that it names.
     pub outputs: Vec<&'static str>,
     /// How many parameters its response has.
     pub parameters: usize,
     /// Whether `b` has a shape that the model does not take.
     pub is_bad: bool,
+    /// What the error says, if it is refused for something else.
+    pub refused_for: Option<&'static str>,
     /// Whether its client has left.
     pub is_cancelled: bool,
     /// 0 for none.
@@ -42,9 +57,12 @@ impl Asked {
             rows,
             pieces: 1,
             aligned: true,
+            inputs_on: OnGpu::None,
+            outputs_on: None,
             outputs: OUTPUTS.to_vec(),
             parameters: 0,
             is_bad: false,
+            refused_for: None,
             is_cancelled: false,
             timeout_us: 0,
         }
@@ -52,7 +70,7 @@ impl Asked {
 
     /// Whether its answer is known: not where it depends on the time.
     pub fn is_good(&self) -> bool {
-        !self.is_bad && !self.is_cancelled && self.timeout_us == 0
+        !self.is_bad && self.refused_for.is_none() && !self.is_cancelled && self.timeout_us == 0
     }
 }
 
@@ -150,8 +168,8 @@ impl Request {
         let bytes_of_b: Vec<u8> = b.iter().flat_map(|value| value.to_ne_bytes()).collect();
         let shape_of_b: &[i64] = if asked.is_bad { &[rows, 3, 2] } else { &[rows, 2, 3] };
         let inputs = vec![
-            input("a", fp32, &[rows, 4], &bytes_of_a, &asked),
-            input("b", int32, shape_of_b, &bytes_of_b, &asked),
+            input("a", fp32, &[rows, 4], &bytes_of_a, &asked, 0),
+            input("b", int32, shape_of_b, &bytes_of_b, &asked, 1),
         ];
         let outputs =
             asked.outputs.iter().map(|name| CString::new(*name).expect("no NUL in names")).collect();
@@ -184,9 +202,16 @@ fn input(
     shape: &[i64],
     bytes: &[u8],
     asked: &Asked,
+    gpu: i64,
 ) -> (Arc<Input>, usize) {
     let piece = bytes.len().div_ceil(asked.pieces);
-    let buffers = bytes.chunks(piece).map(|piece| Memory::of(piece, asked.aligned)).collect();
+    let gpu_of = |at: usize| match asked.inputs_on {
+        OnGpu::None => None,
+        OnGpu::All => Some(gpu),
+        OnGpu::Some => (at % 2 == 1).then_some(gpu),
+    };
+    let pieces = bytes.chunks(piece).enumerate();
+    let buffers = pieces.map(|(at, piece)| Memory::of(piece, asked.aligned).on(gpu_of(at))).collect();
     let name = CString::new(name).expect("no NUL in names");
     let input = Arc::new(Input { name, datatype, shape: shape.into(), buffers });
     (Arc::clone(&input), objects::add(input))

@@ -14,7 +14,7 @@ use crate::check;
 use crate::faults::{self, Fault};
 use crate::library::{self, named};
 use crate::objects;
-use crate::request::{Answer, Asked, Record, Request};
+use crate::request::{Answer, Asked, OnGpu, Record, Request};
 use crate::violations;
 
 /// Requests that are released later count as never.
@@ -38,6 +38,17 @@ pub enum Part {
 pub enum Batching {
     Triton,
     Adaptive,
+}
+
+/// What the backend finds where it looks for the CUDA driver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Driver {
+    /// What the machine has. Nothing is in the memory of a GPU.
+    OfTheMachine,
+    /// The one that this program plays.
+    Played,
+    /// Nothing that could be opened.
+    Missing,
 }
 
 /// Whether `TRITONSERVER_ErrorNew` makes errors.
@@ -73,13 +84,19 @@ pub struct Scenario {
     pub completes: bool,
     /// How many latency values come as parameters.
     pub parameters: usize,
+    pub driver: Driver,
 }
 
 const fn scenario(name: &'static str, part: Part, batching: Batching) -> Scenario {
-    Scenario { name, part, batching, completes: false, parameters: 0 }
+    Scenario { name, part, batching, completes: false, parameters: 0, driver: Driver::OfTheMachine }
 }
 
-pub const ALL: [Scenario; 9] = [
+/// A scenario with memory of GPUs.
+const fn with_gpus(name: &'static str, part: Part, batching: Batching) -> Scenario {
+    Scenario { driver: Driver::Played, ..scenario(name, part, batching) }
+}
+
+pub const ALL: [Scenario; 13] = [
     scenario("start", Part::Start, Batching::Triton),
     scenario("load", Part::Load, Batching::Triton),
     Scenario { completes: true, ..scenario("load-completed", Part::Load, Batching::Triton) },
@@ -87,8 +104,15 @@ pub const ALL: [Scenario; 9] = [
     scenario("execute", Part::Execute, Batching::Triton),
     Scenario { parameters: 6, ..scenario("execute-parameters", Part::Execute, Batching::Triton) },
     scenario("execute-adaptive", Part::Execute, Batching::Adaptive),
+    with_gpus("execute-gpu", Part::Execute, Batching::Triton),
+    with_gpus("execute-gpu-adaptive", Part::Execute, Batching::Adaptive),
+    Scenario {
+        driver: Driver::Missing,
+        ..scenario("execute-without-driver", Part::Execute, Batching::Triton)
+    },
     scenario("traffic", Part::Traffic, Batching::Triton),
     scenario("traffic-adaptive", Part::Traffic, Batching::Adaptive),
+    with_gpus("traffic-gpu-adaptive", Part::Traffic, Batching::Adaptive),
 ];
 
 /// The scenario of a name.
@@ -132,6 +156,9 @@ impl Scenario {
 
     /// The requests of one Execute: every kind.
     fn requests(&self) -> Vec<Asked> {
+        if self.driver != Driver::OfTheMachine {
+            return self.requests_with_gpus();
+        }
         let good = || Asked { parameters: self.parameters, ..Asked::of(1) };
         let mut requests = vec![
             good(),
@@ -150,6 +177,34 @@ impl Scenario {
             requests.push(Asked { timeout_us: 1, ..good() });
         }
         requests
+    }
+
+    /// The same where memory of GPUs is part of it.
+    fn requests_with_gpus(&self) -> Vec<Asked> {
+        let refused_for = (self.driver == Driver::Missing).then_some("libcuda.so.1");
+        let of_gpu = |rows| Asked { refused_for, ..Asked::of(rows) };
+        vec![
+            Asked { inputs_on: OnGpu::All, ..of_gpu(1) },
+            Asked::of(1),
+            Asked { pieces: 3, inputs_on: OnGpu::Some, aligned: false, ..of_gpu(2) },
+            Asked { inputs_on: OnGpu::All, is_bad: true, ..Asked::of(1) },
+            Asked { outputs_on: Some(1), ..of_gpu(1) },
+            Asked {
+                inputs_on: OnGpu::All,
+                outputs_on: Some(0),
+                outputs: vec!["executed_batch_size", "outer"],
+                ..of_gpu(2)
+            },
+        ]
+    }
+
+    /// What is executed, one after the other: requests together, then such as come alone.
+    fn executions(&self) -> Vec<Vec<Asked>> {
+        let mut executions = vec![self.requests(), vec![self.simple()]];
+        if self.driver == Driver::Played {
+            executions.push(vec![Asked { inputs_on: OnGpu::All, outputs_on: Some(0), ..Asked::of(1) }]);
+        }
+        executions
     }
 
     /// A request that needs as little of the model as possible.
@@ -307,7 +362,7 @@ fn serve(life: &mut Life, instances: &[usize]) {
     match scenario.part {
         Part::Execute => {
             faults::arm();
-            for asked in [scenario.requests(), vec![scenario.simple()]] {
+            for asked in scenario.executions() {
                 let records = execute(instances[0], &asked, life.records.len()).0;
                 wait_for(&records);
                 life.records.extend(records);

@@ -102,7 +102,8 @@ exported! {
 
 #[test]
 fn what_is_exported_is_what_is_played() {
-    let played: Vec<&str> = crate::faults::PLAYED.iter().map(|(name, _)| *name).collect();
+    let played = crate::faults::PLAYED.iter().map(|(name, _)| *name);
+    let played: Vec<&str> = played.filter(|name| !crate::cuda::has(name)).collect();
     assert_eq!(NAMES, played, "the lists of api/mod.rs and faults.rs, both sorted");
     let names: Vec<&str> = NAMES.iter().chain(unplayed::NAMES).copied().collect();
     let missing = triton_sys::FUNCTIONS.iter().filter(|function| function.is_required());

@@ -13,6 +13,8 @@ use triton_sys::{
 };
 
 use crate::call::{self, Given, call, write};
+use crate::cuda::NOWHERE;
+use crate::memory::Memory;
 use crate::request::{Input, Request};
 use crate::{faults, objects, violations};
 
@@ -145,7 +147,7 @@ pub unsafe extern "C" fn TRITONBACKEND_InputBuffer(
             "there is no such buffer"
         })?;
         // SAFETY: the backend passes its variables; the buffer lives as long as the request.
-        unsafe { give_memory(buffer.pointer(), given, base.cast(), kind, device, NAME) };
+        unsafe { give_memory(buffer, given, base.cast(), kind, device, NAME) };
         // SAFETY: as above.
         unsafe { write(size, buffer.len() as u64, NAME) };
         Ok(())
@@ -157,24 +159,27 @@ pub unsafe extern "C" fn TRITONBACKEND_InputBuffer(
 /// # Safety
 /// As for [`write`].
 pub unsafe fn give_memory(
-    memory: *mut u8,
+    memory: &Memory,
     given: Given,
     base: *mut *mut c_void,
     kind: *mut TRITONSERVER_MemoryType,
     device: *mut i64,
     function: &str,
 ) {
-    let (memory, where_it_is) = match given {
-        Given::Whole => (memory, TRITONSERVER_MemoryType::TRITONSERVER_MEMORY_CPU),
-        Given::Null => (ptr::null_mut(), TRITONSERVER_MemoryType::TRITONSERVER_MEMORY_CPU),
-        // No address of the CPU's.
-        Given::Gpu => (ptr::without_provenance_mut(64), TRITONSERVER_MemoryType::TRITONSERVER_MEMORY_GPU),
-    };
+    let (mut address, mut kind_of_it, gpu) = memory.place();
+    match given {
+        Given::Whole => {}
+        Given::Null => address = ptr::null_mut(),
+        Given::Gpu => {
+            address = ptr::without_provenance_mut(NOWHERE);
+            kind_of_it = TRITONSERVER_MemoryType::TRITONSERVER_MEMORY_GPU;
+        }
+    }
     // SAFETY: as the caller promises.
     unsafe {
-        write(base, memory.cast(), function);
-        write(kind, where_it_is, function);
-        write(device, 0, function);
+        write(base, address.cast(), function);
+        write(kind, kind_of_it, function);
+        write(device, gpu, function);
     }
 }
 

@@ -30,6 +30,8 @@ pub struct Output {
     name: String,
     datatype: TRITONSERVER_DataType,
     shape: Vec<i64>,
+    /// Where its client wants it, if not in system memory.
+    gpu: Option<i64>,
     memory: Mutex<Option<Memory>>,
 }
 
@@ -141,11 +143,12 @@ pub unsafe extern "C" fn TRITONBACKEND_ResponseOutput(
     let mut of = None;
     let new = || {
         let response = objects::get::<Response>(response, NAME).ok_or("no such response")?;
+        let gpu = response.record.asked.outputs_on;
         of = Some(response);
         // SAFETY: the backend passes a text and a shape of that rank, which live during the call.
         let (name, shape) =
             unsafe { (call::text(name, NAME), std::slice::from_raw_parts(shape, rank as usize).to_vec()) };
-        Ok(Arc::new(Output { name, datatype, shape, memory: Mutex::default() }))
+        Ok(Arc::new(Output { name, datatype, shape, gpu, memory: Mutex::default() }))
     };
     // SAFETY: the backend passes its variable.
     let error = unsafe { make(NAME, output, new) };
@@ -169,9 +172,14 @@ pub unsafe extern "C" fn TRITONBACKEND_OutputBuffer(
     const NAME: &str = "TRITONBACKEND_OutputBuffer";
     call(NAME, |given| {
         let output = objects::get::<Output>(output, NAME).ok_or("no such output")?;
-        let memory = Memory::unset(size as usize);
+        // SAFETY: the backend passes its variable.
+        let wanted = unsafe { kind.as_ref() };
+        if wanted != Some(&TRITONSERVER_MemoryType::TRITONSERVER_MEMORY_CPU) {
+            violations::add(format!("{NAME} was called for memory of the kind {wanted:?}"));
+        }
+        let memory = Memory::unset(size as usize).on(output.gpu);
         // SAFETY: the backend passes its variables; the memory lives until the response ends.
-        unsafe { give_memory(memory.pointer(), given, base, kind, device, NAME) };
+        unsafe { give_memory(&memory, given, base, kind, device, NAME) };
         *lock(&output.memory) = Some(memory);
         Ok(())
     })
