@@ -38,5 +38,7 @@ pub mod tensor;
 pub mod text;
 #[path = "../../backend/tensorflow/types.rs"]
 pub mod types;
+#[path = "../../backend/tensorflow/variables.rs"]
+pub mod variables;
 #[path = "../../backend/tensorflow/wire.rs"]
 pub mod wire;
