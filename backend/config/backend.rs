@@ -70,17 +70,19 @@ impl BackendOptions {
                     _ => return Err(option.wrong("strict or bf16")),
                 });
             }
-            "gpu-memory-fraction" => {
-                let fraction = option.value.parse().ok().filter(|fraction| (0.0..=1.0).contains(fraction));
-                let expected = "a number from 0 (memory is taken as it is needed) to 1 (all of it)";
-                self.gpu_memory = match fraction.ok_or_else(|| option.wrong(expected))? {
-                    0.0 => GpuMemory::Growing,
-                    fraction => GpuMemory::Fraction(fraction),
-                };
-            }
+            "gpu-memory-fraction" => self.gpu_memory = gpu_memory(option)?,
             _ => {} // the server passes options of its own here, too
         }
         Ok(())
+    }
+}
+
+fn gpu_memory(option: &Setting<'_>) -> Result<GpuMemory> {
+    let fraction = option.value.parse().ok().filter(|fraction| (0.0..=1.0).contains(fraction));
+    let expected = "a number from 0 (memory is taken as it is needed) to 1 (all of it)";
+    match fraction.ok_or_else(|| option.wrong(expected))? {
+        0.0 => Ok(GpuMemory::Growing),
+        fraction => Ok(GpuMemory::Fraction(fraction)),
     }
 }
 

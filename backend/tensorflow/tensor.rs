@@ -360,8 +360,8 @@ impl Blank {
     /// Frees its memory, the pages of which go back to the system. TensorFlow's allocator gets addresses, behind which
     /// there are new pages once somebody writes to them.
     pub fn give_back(self) {
-        // SAFETY: the memory is TensorFlow's, nobody else has it, and a blank's values may be any.
         if let Memory::Own(tensor) = &self.memory {
+            // SAFETY: the memory is TensorFlow's, nobody else has it, and a blank's values may be any.
             unsafe { process::release_pages(tensor.data, tensor.len) }
         }
     }

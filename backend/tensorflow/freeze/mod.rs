@@ -197,7 +197,7 @@ pub fn freeze(loaded: &Loaded, config: &ConfigProto, plan: Plan) -> Result<Optio
         optimise(Model { definition, inputs: fed.clone(), outputs: fetched.clone(), held }, &values)
     };
     // On a GPU the optimizer computes with all that it can have: what it would leave as it is takes it no time there.
-    let holds = !plan.bf16 && !(plan.on_gpu && bytes <= MOST_BYTES_OF_CONSTANTS);
+    let holds = !plan.bf16 && (!plan.on_gpu || bytes > MOST_BYTES_OF_CONSTANTS);
     let mut hold: Vec<bool> = values.iter().map(|value| holds && value.bytes().len() >= LARGE).collect();
     let mut model = start(&hold)?;
     let dims = weights::dims(&values);
