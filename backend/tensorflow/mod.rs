@@ -55,4 +55,4 @@ pub use inspect::Objection;
 pub use pool::TensorPool;
 pub use run_options::RunOptions;
 pub use session::{Options, Output, Session};
-pub use tensor::{ALIGNMENT, Tensor, byte_size};
+pub use tensor::{ALIGNMENT, Blank, Tensor, byte_size};
