@@ -15,7 +15,7 @@ use smallvec::SmallVec;
 use super::scatter::{Share, Wanted};
 use crate::few::{Dims, Few};
 use crate::model::{BatchSize, Model, TensorSpec};
-use crate::tensorflow::{ALIGNMENT, Tensor, TensorPool, byte_size};
+use crate::tensorflow::{ALIGNMENT, Blank, Tensor, TensorPool, byte_size};
 use crate::triton::request::{InputBuffer, Request};
 use crate::triton::{DataType, Error, Result};
 
@@ -69,7 +69,7 @@ pub fn gather(model: &Model, pool: &TensorPool, requests: &[Request]) -> Gathere
             Ok(tensors) => break (Ok(tensors), size),
             Err(Failure::OfAll(error)) => break (Err(error), size),
             Err(Failure::OfOne(place, error)) => {
-                parts.drain(place * model.inputs.len()..(place + 1) * model.inputs.len());
+                drop_parts(&mut parts, place, model.inputs.len());
                 total_rows -= leave_out(place, error, &mut shares, &mut refused);
             }
         }
@@ -165,12 +165,15 @@ fn tensors(
         };
         let mut blank = pool.take(spec.datatype, shape).map_err(Failure::OfAll)?;
         let parts = parts[index..].iter().step_by(count);
-        let buffers = parts.clone().flat_map(|part| iter::once(&part.first).chain(&part.others));
-        if !pool.fill(&mut blank, buffers.map(InputBuffer::bytes)) {
+        if !(pool.is_pinned() && fill_at_once(pool, &mut blank, parts.clone())) {
             for (place, part) in parts.enumerate() {
-                let first = blank.append(&part.first);
-                let all = first.and_then(|()| part.others.iter().try_for_each(|buffer| blank.append(buffer)));
-                all.map_err(|error| Failure::OfOne(place, at_input(model, spec, error)))?;
+                let mut copied = blank.append(&part.first);
+                if copied.is_ok() && !part.others.is_empty() {
+                    copied = append_others(&mut blank, part);
+                }
+                if let Err(error) = copied {
+                    return Err(unread(model, spec, place, error));
+                }
             }
         }
         if size.is_padded() {
@@ -179,6 +182,12 @@ fn tensors(
         tensors.push(blank.finish().map_err(Failure::OfAll)?);
     }
     Ok(tensors)
+}
+
+#[cold]
+#[inline(never)]
+fn append_others(blank: &mut Blank, part: &Part<'_>) -> Result<()> {
+    part.others.iter().try_for_each(|buffer| blank.append(buffer))
 }
 
 /// A tensor in the memory of a request's only buffer of an input; nothing if it has to be copied, because it is in
@@ -207,6 +216,31 @@ fn batch_shape(shape: &[i64], total: usize) -> Dims<i64> {
 }
 
 // What follows is for requests that get an error.
+
+#[cold]
+#[inline(never)]
+fn unread(model: &Model, spec: &TensorSpec, place: usize, error: Error) -> Failure {
+    Failure::OfOne(place, at_input(model, spec, error))
+}
+
+/// Fills a tensor in page-locked memory by several threads, for a model on a GPU. Returns false if nothing was copied: the tensor
+/// is in other memory, or a buffer is in that of a GPU.
+#[inline(never)]
+fn fill_at_once<'p, 'r: 'p>(
+    pool: &TensorPool,
+    blank: &mut Blank,
+    parts: impl Iterator<Item = &'p Part<'r>>,
+) -> bool {
+    let buffers = parts.flat_map(|part| iter::once(&part.first).chain(&part.others));
+    pool.fill(blank, buffers.map(InputBuffer::bytes))
+}
+
+/// Forgets the inputs, `count` in number, of the request that has this place in the batch.
+#[cold]
+#[inline(never)]
+fn drop_parts(parts: &mut Parts<'_>, place: usize, count: usize) {
+    parts.drain(place * count..(place + 1) * count);
+}
 
 /// Refuses the request that has this place in the batch; the rows of those behind it move up. Returns how many it had.
 #[cold]

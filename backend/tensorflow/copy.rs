@@ -6,7 +6,7 @@ use std::thread::{self, JoinHandle, available_parallelism};
 
 use rayon_core::{ThreadPool, ThreadPoolBuilder};
 
-use super::tensor::SharedSource;
+use super::memory::SharedSource;
 
 /// What a thread copies at a time.
 const PART: usize = 512 << 10;

@@ -13,7 +13,8 @@
 //! | [`inspect`] | what the operations of a graph may do besides computing |
 //! | [`settings`], [`run_options`] | how a session is opened, and how a run goes |
 //! | [`endpoint`] | the tensors of a signature |
-//! | [`tensor`], [`pool`], [`request_memory`] | values, in TensorFlow's memory or a request's |
+//! | [`tensor`], [`memory`], [`pool`], [`request_memory`] | values, in TensorFlow's memory or a request's |
+//! | [`pinned`], [`copy`] | page-locked memory for GPUs, and who fills it |
 //! | [`raw_session`], [`graph`], [`operation`], [`buffer`], [`status`] | one type for each object of the C API |
 //! | [`types`], [`proto`] | numbers of element types, protobuf messages |
 //!
@@ -30,6 +31,7 @@ mod graph;
 mod inspect;
 pub mod library;
 pub mod math_mode;
+mod memory;
 mod operation;
 mod origin;
 mod outline;
@@ -54,7 +56,8 @@ mod wire;
 
 pub use endpoint::Endpoint;
 pub use inspect::Objection;
+pub use memory::ALIGNMENT;
 pub use pool::TensorPool;
 pub use run_options::RunOptions;
 pub use session::{Options, Output, Session};
-pub use tensor::{ALIGNMENT, Tensor, byte_size};
+pub use tensor::{Blank, Tensor, byte_size};

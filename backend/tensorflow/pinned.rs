@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::copy::Copiers;
-use super::tensor::{ALIGNMENT, ForeignMemory};
+use super::memory::{ALIGNMENT, ForeignMemory};
 use crate::triton::memory::{MemoryManager, PinnedMemory};
 
 /// How many buffers a model keeps that no batch uses: one is computed with and one is filled, for each of two inputs.

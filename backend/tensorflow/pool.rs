@@ -6,8 +6,9 @@
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
+use super::memory::SharedSource;
 use super::pinned::PinnedPool;
-use super::tensor::{Blank, SharedSource, Tensor};
+use super::tensor::{Blank, Tensor};
 use crate::few::Few;
 use crate::triton::memory::MemoryManager;
 use crate::triton::{DataType, Result};

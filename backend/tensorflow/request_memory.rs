@@ -2,7 +2,7 @@
 
 use std::mem::MaybeUninit;
 
-use super::tensor::{ForeignMemory, SharedSource, Source};
+use super::memory::{ForeignMemory, SharedSource, Source};
 use crate::triton::Result;
 use crate::triton::request::{InputBuffer, LentBuffer, RequestBytes};
 

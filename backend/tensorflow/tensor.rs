@@ -21,6 +21,7 @@ use tensorflow_c_sys::{TF_DataType, TF_Tensor};
 
 use super::copy::Copiers;
 use super::library::api;
+use super::memory::{ALIGNMENT, ForeignMemory, SharedSource, Source};
 use super::pinned::{PinnedBuffer, PinnedPool};
 use super::process;
 use super::types;
@@ -28,9 +29,6 @@ use crate::config::MAX_RANK;
 use crate::few::Dims;
 use crate::triton::DataType;
 use crate::triton::{Error, Result};
-
-/// How memory that TensorFlow borrows must be aligned, in bytes (`EIGEN_MAX_ALIGN_BYTES`): it copies all other.
-pub const ALIGNMENT: usize = 64;
 
 /// The bytes of a tensor of this shape; nothing where TensorFlow cannot have it: it multiplies the dimensions and the
 /// element's size in signed 64 bits and ends the process when that overflows, even where a dimension of 0 follows.
@@ -404,62 +402,6 @@ unsafe fn to_booleans(bytes: &mut [MaybeUninit<u8>]) {
         // SAFETY: the caller promises it.
         byte.write(u8::from(unsafe { byte.assume_init() } != 0));
     }
-}
-
-/// Bytes that can be copied into a tensor.
-///
-/// # Safety
-/// `len` returns the same number each time, and `copy_to` initialises all of a `target` of that length if it succeeds.
-pub unsafe trait Source {
-    /// How many bytes there are.
-    fn len(&self) -> usize;
-
-    /// Copies all of them to `target`, which is as long.
-    ///
-    /// # Errors
-    /// They cannot be read.
-    fn copy_to(&self, target: &mut [MaybeUninit<u8>]) -> Result<()>;
-}
-
-// SAFETY: a slice's length does not change while it is borrowed, and all of `target` is copied to.
-unsafe impl Source for [u8] {
-    fn len(&self) -> usize {
-        <[u8]>::len(self)
-    }
-
-    fn copy_to(&self, target: &mut [MaybeUninit<u8>]) -> Result<()> {
-        assert_eq!(target.len(), <[u8]>::len(self), "bytes are copied whole");
-        // SAFETY: both are as long, and `target` is borrowed alone, so the two do not overlap.
-        unsafe { ptr::copy_nonoverlapping(self.as_ptr(), target.as_mut_ptr().cast(), target.len()) }
-        Ok(())
-    }
-}
-
-/// Bytes that several threads can copy parts of.
-///
-/// # Safety
-/// `len` returns the same number each time, and `copy_part` initialises all of `target` if that is within these bytes.
-pub unsafe trait SharedSource: Sync {
-    /// How many bytes there are.
-    fn len(&self) -> usize;
-
-    /// Copies those that begin at `start` to `target`.
-    fn copy_part(&self, start: usize, target: &mut [MaybeUninit<u8>]);
-}
-
-/// Memory of somebody else's that TensorFlow may read.
-///
-/// # Safety
-/// From the first call of `ptr` until the value is dropped, `len` bytes at `ptr` can be read from any thread, and this
-/// process writes to none of them. Both functions return the same each time, also after the value has moved. (Where
-/// the memory is shared with another process, that one may write to it, and the values that are read are then
-/// whatever it wrote.) Dropping the value does not panic.
-pub unsafe trait ForeignMemory: Send + 'static {
-    /// Where it begins.
-    fn ptr(&self) -> *const u8;
-
-    /// How many bytes there are.
-    fn len(&self) -> usize;
 }
 
 /// TensorFlow's last reference to foreign memory is gone.

@@ -156,11 +156,17 @@ impl OutputBuffer<'_> {
     pub fn repeat(&self, value: &[u8]) -> Result<()> {
         assert_eq!(self.size % value.len(), 0, "an output buffer is filled whole");
         if self.gpu.is_some() {
-            // One copy, however many rows there are.
-            return self.copy_from(&value.repeat(self.size / value.len()));
+            return self.repeat_at_once(value);
         }
         (0..self.size).step_by(value.len()).for_each(|offset| self.copy_at(offset, value));
         Ok(())
+    }
+
+    /// With one copy, however many rows there are.
+    #[cold]
+    #[inline(never)]
+    fn repeat_at_once(&self, value: &[u8]) -> Result<()> {
+        self.copy_from(&value.repeat(self.size / value.len()))
     }
 
     fn copy_at(&self, offset: usize, data: &[u8]) {

@@ -4,6 +4,8 @@
 pub mod model;
 #[path = "../../backend/tensorflow/freeze/optimised.rs"]
 pub mod optimised;
+#[path = "../../backend/tensorflow/freeze/partitions.rs"]
+pub mod partitions;
 #[path = "../../backend/tensorflow/freeze/rewrite.rs"]
 pub mod rewrite;
 #[path = "../../backend/tensorflow/freeze/values.rs"]

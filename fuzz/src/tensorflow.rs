@@ -4,6 +4,8 @@
 pub mod buffer;
 #[path = "../../backend/tensorflow/calls.rs"]
 pub mod calls;
+#[path = "../../backend/tensorflow/copy.rs"]
+pub mod copy;
 #[path = "../../backend/tensorflow/endpoint.rs"]
 pub mod endpoint;
 #[path = "../../backend/tensorflow/files.rs"]
@@ -14,10 +16,14 @@ pub mod freeze;
 pub mod graph;
 #[path = "../../backend/tensorflow/library.rs"]
 pub mod library;
+#[path = "../../backend/tensorflow/memory.rs"]
+pub mod memory;
 #[path = "../../backend/tensorflow/operation.rs"]
 pub mod operation;
 #[path = "../../backend/tensorflow/outline.rs"]
 pub mod outline;
+#[path = "../../backend/tensorflow/pinned.rs"]
+pub mod pinned;
 #[path = "../../backend/tensorflow/process.rs"]
 pub mod process;
 #[path = "../../backend/tensorflow/proto/mod.rs"]

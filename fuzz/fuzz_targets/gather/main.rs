@@ -3,6 +3,9 @@
 //! The pipeline's file stands among stand-ins of the rooms below it: requests and tensors are vectors of bytes.
 #![no_main]
 
+#[allow(dead_code)]
+#[path = "../../../backend/buckets.rs"]
+mod buckets;
 mod execute;
 #[path = "../../../backend/few.rs"]
 mod few;
@@ -13,6 +16,7 @@ mod triton;
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 
+use buckets::{Buckets, doubling};
 use execute::gather::gather;
 use model::{Model, Session, TensorSpec};
 use tensorflow::{TensorPool, byte_size};
@@ -23,6 +27,8 @@ use triton::request::{Input, Request};
 struct Batch {
     batching: bool,
     keeps_nothing: bool,
+    /// None: batches run as they are.
+    bucket: Option<u8>,
     specs: Vec<Spec>,
     requests: Vec<Wish>,
 }
@@ -94,7 +100,9 @@ fuzz_target!(|batch: Batch| {
         })
         .collect();
     let session = Session { keeps_nothing: batch.keeps_nothing };
-    let model = Model { name: "m".into(), batching: batch.batching, inputs, session };
+    let largest = batch.bucket.filter(|_| batch.batching).map(|size| usize::from(size % 16) + 1);
+    let buckets = largest.map_or_else(Buckets::default, |size| Buckets::new(doubling(size), size));
+    let model = Model { name: "m".into(), batching: batch.batching, inputs, session, buckets };
     // Without a batch dimension the pipeline gathers for one request at a time.
     let most = if model.batching { 8 } else { 1 };
     let requests: Vec<Request> = batch.requests.iter().take(most).map(|wish| request(&model, wish)).collect();
@@ -130,7 +138,18 @@ fuzz_target!(|batch: Batch| {
     assert_eq!(gathered.shares.len(), taken.len());
     assert_eq!(gathered.refused.iter().map(|(index, _)| *index).collect::<Vec<_>>(), refused);
     assert!(gathered.refused.iter().all(|(_, error)| !error.message.is_empty()));
-    assert_eq!(gathered.total_rows, total);
+    let padded = model.buckets.padded(total);
+    assert_eq!((gathered.size.executed, gathered.size.padded), (total, padded));
+    let impossible = |(index, spec): (usize, &TensorSpec)| {
+        let Some(request) = taken.first().filter(|_| padded > total) else { return false };
+        let mut shape = request.inputs[index].shape.clone();
+        shape[0] = padded as i64;
+        byte_size(spec.datatype, &shape).is_none()
+    };
+    if model.inputs.iter().enumerate().any(impossible) {
+        assert!(gathered.tensors.is_err());
+        return;
+    }
     let tensors = gathered.tensors.expect("there is memory for all of them");
     if taken.is_empty() {
         assert!(tensors.is_empty());
@@ -138,14 +157,18 @@ fuzz_target!(|batch: Batch| {
     }
     assert_eq!(tensors.len(), model.inputs.len());
     for (index, (tensor, spec)) in tensors.iter().zip(&model.inputs).enumerate() {
-        let bytes: Vec<u8> =
+        let mut bytes: Vec<u8> =
             taken.iter().flat_map(|request| request.inputs[index].buffers.concat()).collect();
+        if padded > total {
+            let last = bytes[bytes.len() - bytes.len() / total..].to_vec();
+            (total..padded).for_each(|_| bytes.extend(&last));
+        }
         assert_eq!((tensor.datatype, &tensor.bytes), (spec.datatype, &bytes));
         assert_eq!(byte_size(spec.datatype, &tensor.dims), Some(bytes.len()));
         if model.batching {
-            assert_eq!(tensor.dims[0], total as i64);
+            assert_eq!(tensor.dims[0], padded as i64);
         }
-        let may_lend = model.session.keeps_nothing && taken.len() == 1;
+        let may_lend = model.session.keeps_nothing && taken.len() == 1 && padded == total;
         let is_number = !format!("{}", spec.datatype).contains("INT") || spec.datatype.byte_size() == 1;
         assert!(!tensor.lent || may_lend && is_number && spec.datatype != DataType::Bool);
     }

@@ -2,6 +2,7 @@
 
 use std::ffi::CString;
 
+use crate::buckets::Buckets;
 use crate::triton::DataType;
 
 pub struct Model {
@@ -9,6 +10,19 @@ pub struct Model {
     pub batching: bool,
     pub inputs: Vec<TensorSpec>,
     pub session: Session,
+    pub buckets: Buckets,
+}
+
+#[derive(Clone, Copy)]
+pub struct BatchSize {
+    pub executed: usize,
+    pub padded: usize,
+}
+
+impl BatchSize {
+    pub fn is_padded(self) -> bool {
+        self.padded > self.executed
+    }
 }
 
 pub struct TensorSpec {

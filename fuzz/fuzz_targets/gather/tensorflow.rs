@@ -1,6 +1,7 @@
 //! Tensors that are vectors. What shape a tensor can have is the backend's own rule.
 
-pub use tensorflow_latency_fuzz::tensorflow::tensor::{ALIGNMENT, byte_size};
+pub use tensorflow_latency_fuzz::tensorflow::memory::ALIGNMENT;
+pub use tensorflow_latency_fuzz::tensorflow::tensor::byte_size;
 
 use crate::triton::request::{InputBuffer, LentBuffer};
 use crate::triton::{DataType, Error, Result};
@@ -29,6 +30,15 @@ impl Tensor {
 pub struct TensorPool;
 
 impl TensorPool {
+    /// Several threads copy the same bytes.
+    pub fn is_pinned(&self) -> bool {
+        false
+    }
+
+    pub fn fill<'b>(&self, _blank: &mut Blank, _sources: impl Iterator<Item = Result<&'b [u8]>>) -> bool {
+        false
+    }
+
     pub fn take(&self, datatype: DataType, dims: &[i64]) -> Result<Blank> {
         let size = byte_size(datatype, dims).ok_or_else(|| Error::invalid("there is no such tensor"))?;
         let tensor = Tensor { datatype, dims: dims.to_vec(), bytes: Vec::new(), lent: false };
@@ -49,6 +59,18 @@ impl Blank {
         );
         self.tensor.bytes.extend(source.bytes()?);
         Ok(())
+    }
+
+    pub fn byte_size(&self) -> usize {
+        self.size
+    }
+
+    pub fn repeat_last(&mut self, unit: usize) {
+        let bytes = &mut self.tensor.bytes;
+        assert!(unit > 0 || bytes.len() == self.size);
+        while bytes.len() < self.size {
+            bytes.extend_from_within(bytes.len() - unit..);
+        }
     }
 
     pub fn finish(self) -> Result<Tensor> {
