@@ -63,18 +63,20 @@ pub fn gather(model: &Model, pool: &TensorPool, requests: &[Request]) -> Gathere
             }
         }
     }
-    let (tensors, size) = loop {
-        let size = BatchSize { executed: total_rows, padded: model.buckets.padded(total_rows) };
-        match tensors(model, pool, &parts, size) {
-            Ok(tensors) => break (Ok(tensors), size),
-            Err(Failure::OfAll(error)) => break (Err(error), size),
-            Err(Failure::OfOne(place, error)) => {
-                drop_parts(&mut parts, place, model.inputs.len());
-                total_rows -= leave_out(place, error, &mut shares, &mut refused);
-            }
-        }
-    };
+    let mut failed = None;
+    let mut size = batch_size(model, total_rows);
+    let mut tensors = tensors(model, pool, &parts, size, &mut failed);
+    while let Some(place) = failed.take() {
+        drop_parts(&mut parts, place, model.inputs.len());
+        let error = tensors.expect_err("where a request failed there are no tensors");
+        size = batch_size(model, size.executed - leave_out(place, error, &mut shares, &mut refused));
+        tensors = tensors_anew(model, pool, &parts, size, &mut failed);
+    }
     Gathered { tensors, shares, refused, size }
+}
+
+fn batch_size(model: &Model, rows: usize) -> BatchSize {
+    BatchSize { executed: rows, padded: model.buckets.padded(rows) }
 }
 
 /// Checks the inputs of a request and adds them to those of the others, which have `total` rows. Returns its rows.
@@ -127,20 +129,31 @@ fn check_input<'r>(model: &Model, spec: &TensorSpec, request: &'r Request) -> Re
     Ok(part)
 }
 
-/// Why there are no tensors.
-enum Failure {
-    /// The data of one request, by its place in the batch, cannot be read.
-    OfOne(usize, Error),
-    /// None of the requests can run.
-    OfAll(Error),
+#[cold]
+#[inline(never)]
+fn tensors_anew(
+    model: &Model,
+    pool: &TensorPool,
+    parts: &[Part<'_>],
+    size: BatchSize,
+    failed: &mut Option<usize>,
+) -> Result<Few<Tensor>> {
+    tensors(model, pool, parts, size, failed)
 }
 
+/// The batch's tensors.
+///
+/// # Errors
+/// None of the requests can run; or `failed` has the place in the batch of the one whose data cannot be read.
+// Most batches are gathered once: their tensors are made where they stay.
+#[inline(always)]
 fn tensors(
     model: &Model,
     pool: &TensorPool,
     parts: &[Part<'_>],
     size: BatchSize,
-) -> std::result::Result<Few<Tensor>, Failure> {
+    failed: &mut Option<usize>,
+) -> Result<Few<Tensor>> {
     let count = model.inputs.len();
     // The batch is one request as it came.
     let alone = parts.len() == count && !size.is_padded();
@@ -149,7 +162,7 @@ fn tensors(
     for (index, (spec, first)) in model.inputs.iter().zip(parts).enumerate() {
         // From where the request's bytes are, a GPU takes them no faster than through page-locked memory.
         if alone
-            && !pool.is_pinned()
+            && !model.session.on_gpu
             && model.session.keeps_nothing()
             && let Some(tensor) = borrow(spec.datatype, first)
         {
@@ -163,23 +176,24 @@ fn tensors(
             of_all = batch_shape(first.shape, size.padded);
             &of_all
         };
-        let mut blank = pool.take(spec.datatype, shape).map_err(Failure::OfAll)?;
+        let mut blank = pool.take(spec.datatype, shape)?;
         let parts = parts[index..].iter().step_by(count);
-        if !(pool.is_pinned() && fill_at_once(pool, &mut blank, parts.clone())) {
+        if !(blank.is_pinned() && fill_at_once(pool, &mut blank, parts.clone())) {
             for (place, part) in parts.enumerate() {
                 let mut copied = blank.append(&part.first);
                 if copied.is_ok() && !part.others.is_empty() {
                     copied = append_others(&mut blank, part);
                 }
                 if let Err(error) = copied {
-                    return Err(unread(model, spec, place, error));
+                    *failed = Some(place);
+                    return Err(at_input(model, spec, error));
                 }
             }
         }
         if size.is_padded() {
             blank.repeat_last(blank.byte_size() / size.padded);
         }
-        tensors.push(blank.finish().map_err(Failure::OfAll)?);
+        tensors.push(blank.finish()?);
     }
     Ok(tensors)
 }
@@ -216,12 +230,6 @@ fn batch_shape(shape: &[i64], total: usize) -> Dims<i64> {
 }
 
 // What follows is for requests that get an error.
-
-#[cold]
-#[inline(never)]
-fn unread(model: &Model, spec: &TensorSpec, place: usize, error: Error) -> Failure {
-    Failure::OfOne(place, at_input(model, spec, error))
-}
 
 /// Fills a tensor in page-locked memory by several threads, for a model on a GPU. Returns false if nothing was copied: the tensor
 /// is in other memory, or a buffer is in that of a GPU.

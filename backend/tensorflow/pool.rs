@@ -33,11 +33,6 @@ impl TensorPool {
         Self { pinned: Some(PinnedPool::new(manager)), ..Self::default() }
     }
 
-    /// Whether tensors are to be in page-locked memory.
-    pub fn is_pinned(&self) -> bool {
-        self.pinned.is_some()
-    }
-
     /// A tensor to fill.
     ///
     /// # Errors

@@ -22,7 +22,7 @@ use tensorflow_c_sys::{TF_DataType, TF_Tensor};
 use super::copy::Copiers;
 use super::library::api;
 use super::memory::{ALIGNMENT, ForeignMemory, SharedSource, Source};
-use super::pinned::{PinnedBuffer, PinnedPool};
+use super::pinned::PinnedPool;
 use super::process;
 use super::types;
 use crate::config::MAX_RANK;
@@ -109,8 +109,8 @@ impl Tensor {
     pub fn zeroed(datatype: DataType, dims: &[i64]) -> Result<Self> {
         let blank = Blank::new(datatype, dims)?;
         // SAFETY: a blank's memory is writable and its own, and zeros are values of every element type.
-        unsafe { ptr::write_bytes(blank.data().as_ptr(), 0, blank.byte_size()) };
-        blank.into_own()
+        unsafe { ptr::write_bytes(blank.tensor.data.as_ptr(), 0, blank.tensor.len) };
+        Ok(blank.tensor)
     }
 
     /// A tensor over `memory`, which has its values. TensorFlow reads it in place, and `memory` is dropped once nothing
@@ -207,25 +207,19 @@ impl Tensor {
         // SAFETY: the tensor is alive. The call returns its argument, untouched, where that is the only reference to
         // memory of TensorFlow's, and null otherwise.
         let only = !unsafe { api().TF_TensorMaybeMove(self.raw.raw()) }.is_null();
-        only.then_some(Blank { memory: Memory::Own(self), filled: 0 })
+        only.then_some(Blank { tensor: self, filled: 0, pinned: false })
     }
 }
 
 /// A tensor that is not filled yet: its bytes are appended one piece after the other.
 #[derive(Debug)]
 pub struct Blank {
-    /// Nobody else has it, and what is behind `filled` may not be initialised: so nothing but `finish` may let it out.
-    memory: Memory,
+    /// Nobody else has its memory, and what is behind `filled` may not be initialised: so nothing but `finish` may let the tensor
+    /// out.
+    tensor: Tensor,
     filled: usize,
-}
-
-/// Where the elements of a [`Blank`] are.
-#[derive(Debug)]
-enum Memory {
-    /// In memory of TensorFlow's.
-    Own(Tensor),
-    /// In page-locked memory.
-    Pinned { buffer: PinnedBuffer, datatype: DataType, dims: Dims<i64> },
+    /// Whether the memory is page-locked, which TensorFlow borrows; otherwise it is TensorFlow's.
+    pinned: bool,
 }
 
 impl Blank {
@@ -247,50 +241,36 @@ impl Blank {
         if len > 0 && unsafe { api().TF_TensorData(raw.raw()) }.is_null() {
             return Err(no_memory());
         }
-        Ok(Self { memory: Memory::Own(Tensor::adopt(raw, datatype)), filled: 0 })
+        Ok(Self { tensor: Tensor::adopt(raw, datatype), filled: 0, pinned: false })
     }
 
     /// A tensor of any values in page-locked memory; nothing where `pool` has none, or TensorFlow would copy it.
+    #[inline(never)] // for models on a GPU only
     pub fn pinned(pool: &PinnedPool, datatype: DataType, dims: &[i64]) -> Option<Self> {
         let len = byte_size(datatype, dims).filter(|&len| len > 0 && datatype != DataType::Bool)?;
-        let buffer = pool.take(len)?;
-        Some(Self { memory: Memory::Pinned { buffer, datatype, dims: Dims::from_slice(dims) }, filled: 0 })
+        // TensorFlow does not look at the memory before a run is fed with the tensor.
+        let tensor = Tensor::borrowing(datatype, dims, pool.take(len)?).ok()?;
+        Some(Self { tensor, filled: 0, pinned: true })
     }
 
     /// Whether it is in page-locked memory.
     pub fn is_pinned(&self) -> bool {
-        matches!(self.memory, Memory::Pinned { .. })
-    }
-
-    fn data(&self) -> NonNull<u8> {
-        match &self.memory {
-            Memory::Own(tensor) => tensor.data,
-            Memory::Pinned { buffer, .. } => buffer.data(),
-        }
+        self.pinned
     }
 
     /// The element type.
     pub fn datatype(&self) -> DataType {
-        match &self.memory {
-            Memory::Own(tensor) => tensor.datatype,
-            Memory::Pinned { datatype, .. } => *datatype,
-        }
+        self.tensor.datatype
     }
 
     /// The shape.
     pub fn dims(&self) -> &[i64] {
-        match &self.memory {
-            Memory::Own(tensor) => &tensor.dims,
-            Memory::Pinned { dims, .. } => dims,
-        }
+        &self.tensor.dims
     }
 
     /// The bytes of all elements.
     pub fn byte_size(&self) -> usize {
-        match &self.memory {
-            Memory::Own(tensor) => tensor.len,
-            Memory::Pinned { buffer, .. } => buffer.len(),
-        }
+        self.tensor.len
     }
 
     /// What follows the bytes that are there, for so many more.
@@ -300,9 +280,9 @@ impl Blank {
     fn room(&mut self, len: usize) -> &mut [MaybeUninit<u8>] {
         let room = self.byte_size() - self.filled;
         assert!(len <= room, "{len} bytes for a tensor that has room for {room}");
-        // SAFETY: these bytes are within the blank's memory, which nobody else has (see `memory`), and `self` is borrowed
+        // SAFETY: these bytes are within the blank's memory, which nobody else has (see `tensor`), and `self` is borrowed
         // for as long as the slice lives.
-        unsafe { slice::from_raw_parts_mut(self.data().as_ptr().add(self.filled).cast(), len) }
+        unsafe { slice::from_raw_parts_mut(self.tensor.data.as_ptr().add(self.filled).cast(), len) }
     }
 
     /// Copies `source` behind what is there. A boolean that is neither 0 nor 1 becomes 1, which is what TensorFlow
@@ -343,12 +323,12 @@ impl Blank {
     /// There are not as many, or there is something to fill and nothing to copy.
     pub fn repeat_last(&mut self, unit: usize) {
         let start = self.filled.checked_sub(unit).expect("as many bytes as are to be copied");
-        let (all, data) = (self.byte_size(), self.data().as_ptr());
+        let (all, data) = (self.byte_size(), self.tensor.data.as_ptr());
         while self.filled < all {
             // From `start` on there are only copies: all of them are copied at once.
             let len = (self.filled - start).min(all - self.filled);
             assert!(len > 0, "copies of nothing do not fill a tensor");
-            // SAFETY: both pieces are within the blank's memory, which nobody else has (see `memory`). What is copied lies
+            // SAFETY: both pieces are within the blank's memory, which nobody else has (see `tensor`). What is copied lies
             // before `filled` and is initialised; the copies begin there, so the two do not overlap.
             unsafe { ptr::copy_nonoverlapping(data.add(start), data.add(self.filled), len) }
             self.filled += len;
@@ -358,9 +338,9 @@ impl Blank {
     /// Frees its memory, the pages of which go back to the system. TensorFlow's allocator gets addresses, behind which
     /// there are new pages once somebody writes to them.
     pub fn give_back(self) {
-        if let Memory::Own(tensor) = &self.memory {
+        if !self.pinned {
             // SAFETY: the memory is TensorFlow's, nobody else has it, and a blank's values may be any.
-            unsafe { process::release_pages(tensor.data, tensor.len) }
+            unsafe { process::release_pages(self.tensor.data, self.tensor.len) }
         }
     }
 
@@ -369,19 +349,7 @@ impl Blank {
     /// # Errors
     /// It is not full.
     pub fn finish(self) -> Result<Tensor> {
-        if self.filled != self.byte_size() {
-            return Err(not_full(&self));
-        }
-        self.into_own()
-    }
-
-    /// The tensor, whatever is in it.
-    fn into_own(self) -> Result<Tensor> {
-        match self.memory {
-            Memory::Own(tensor) => Ok(tensor),
-            Memory::Pinned { buffer, datatype, dims } => Tensor::borrowing(datatype, &dims, buffer)
-                .map_err(|_| Error::internal("page-locked memory is not aligned as TensorFlow wants it")),
-        }
+        if self.filled == self.tensor.len { Ok(self.tensor) } else { Err(not_full(&self)) }
     }
 }
 

@@ -99,7 +99,7 @@ fuzz_target!(|batch: Batch| {
             dims: spec.dims.iter().take(5).map(|dim| dim.value().max(-1)).collect(),
         })
         .collect();
-    let session = Session { keeps_nothing: batch.keeps_nothing };
+    let session = Session { keeps_nothing: batch.keeps_nothing, on_gpu: false };
     let largest = batch.bucket.filter(|_| batch.batching).map(|size| usize::from(size % 16) + 1);
     let buckets = largest.map_or_else(Buckets::default, |size| Buckets::new(doubling(size), size));
     let model = Model { name: "m".into(), batching: batch.batching, inputs, session, buckets };

@@ -34,6 +34,7 @@ pub struct TensorSpec {
 
 pub struct Session {
     pub keeps_nothing: bool,
+    pub on_gpu: bool,
 }
 
 impl Session {

@@ -30,11 +30,6 @@ impl Tensor {
 pub struct TensorPool;
 
 impl TensorPool {
-    /// Several threads copy the same bytes.
-    pub fn is_pinned(&self) -> bool {
-        false
-    }
-
     pub fn fill<'b>(&self, _blank: &mut Blank, _sources: impl Iterator<Item = Result<&'b [u8]>>) -> bool {
         false
     }
@@ -59,6 +54,11 @@ impl Blank {
         );
         self.tensor.bytes.extend(source.bytes()?);
         Ok(())
+    }
+
+    /// Several threads copy the same bytes.
+    pub fn is_pinned(&self) -> bool {
+        false
     }
 
     pub fn byte_size(&self) -> usize {
