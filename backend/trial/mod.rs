@@ -1,5 +1,5 @@
 //! What is run when a model is loaded, before there is a request: to know in whose threads it runs best ([`inline`]) and how
-//! long its batches take ([`calibration`]), and to have run each size that its batches are filled up to ([`warm_up`]).
+//! long its batches take ([`calibration`]), and to have run each size that its batches are filled up to ([`mod@warm_up`]).
 
 mod calibration;
 mod inline;
