@@ -64,15 +64,34 @@ pub fn gather(model: &Model, pool: &TensorPool, requests: &[Request]) -> Gathere
         }
     }
     let mut failed = None;
-    let mut size = batch_size(model, total_rows);
-    let mut tensors = tensors(model, pool, &parts, size, &mut failed);
-    while let Some(place) = failed.take() {
-        drop_parts(&mut parts, place, model.inputs.len());
-        let error = tensors.expect_err("where a request failed there are no tensors");
-        size = batch_size(model, size.executed - leave_out(place, error, &mut shares, &mut refused));
-        tensors = tensors_anew(model, pool, &parts, size, &mut failed);
+    let size = batch_size(model, total_rows);
+    let mut gathered =
+        Gathered { tensors: tensors(model, pool, &parts, size, &mut failed), shares, refused, size };
+    if failed.is_some() {
+        gather_anew(model, pool, &mut parts, &mut gathered, failed);
     }
-    Gathered { tensors, shares, refused, size }
+    gathered
+}
+
+/// Leaves out the request that has the place `failed` in the batch, whose data cannot be read, and gathers the others anew; and so
+/// on.
+#[cold]
+#[inline(never)]
+fn gather_anew(
+    model: &Model,
+    pool: &TensorPool,
+    parts: &mut Parts<'_>,
+    gathered: &mut Gathered,
+    mut failed: Option<usize>,
+) {
+    let Gathered { tensors, shares, refused, size } = gathered;
+    while let Some(place) = failed.take() {
+        drop_parts(parts, place, model.inputs.len());
+        let error = std::mem::replace(tensors, Ok(Few::new())).err();
+        let error = error.unwrap_or_else(|| Error::internal("the input cannot be read"));
+        *size = batch_size(model, size.executed - leave_out(place, error, shares, refused));
+        *tensors = self::tensors(model, pool, parts, *size, &mut failed);
+    }
 }
 
 fn batch_size(model: &Model, rows: usize) -> BatchSize {
@@ -127,18 +146,6 @@ fn check_input<'r>(model: &Model, spec: &TensorSpec, request: &'r Request) -> Re
         return Err(other_size(spec, shape, expected, found));
     }
     Ok(part)
-}
-
-#[cold]
-#[inline(never)]
-fn tensors_anew(
-    model: &Model,
-    pool: &TensorPool,
-    parts: &[Part<'_>],
-    size: BatchSize,
-    failed: &mut Option<usize>,
-) -> Result<Few<Tensor>> {
-    tensors(model, pool, parts, size, failed)
 }
 
 /// The batch's tensors.

@@ -106,30 +106,47 @@ impl Executor {
     }
 }
 
-fn execute<F: Fault>(executor: &Executor, requests: Few<Request>) -> Option<Executed> {
-    compute::<F>(executor, prepare::<F>(executor, requests)?)
-}
-
-#[inline]
-fn prepare<F: Fault>(executor: &Executor, mut requests: Few<Request>) -> Option<Gathering> {
+// What is gathered stays where it was made: memory that TensorFlow's last run has driven out of the caches would cost more to
+// move it to than all that is done here.
+fn execute<F: Fault>(executor: &Executor, mut requests: Few<Request>) -> Option<Executed> {
     let exec_start = now_ns();
-    let Executor { model, pool, .. } = executor;
-    F::at(executor, Step::Execute, &requests);
-
-    let mut gathered = gather(model, pool, &requests);
-    F::at(executor, Step::Gather, &requests);
-    if !gathered.refused.is_empty() {
-        requests = refuse(requests, std::mem::take(&mut gathered.refused));
-    }
+    let gathered = gather_all::<F>(executor, &mut requests);
     if requests.is_empty() {
         return None;
     }
-    Some(Gathering { requests, gathered, exec_start })
+    run_and_answer::<F>(executor, exec_start, requests, gathered)
 }
 
-#[inline]
+fn prepare<F: Fault>(executor: &Executor, mut requests: Few<Request>) -> Option<Gathering> {
+    let exec_start = now_ns();
+    let gathered = gather_all::<F>(executor, &mut requests);
+    if requests.is_empty() { None } else { Some(Gathering { requests, gathered, exec_start }) }
+}
+
 fn compute<F: Fault>(executor: &Executor, batch: Gathering) -> Option<Executed> {
     let Gathering { requests, gathered, exec_start } = batch;
+    run_and_answer::<F>(executor, exec_start, requests, gathered)
+}
+
+/// Gathers the inputs of the batch, and answers those of `requests` that cannot be part of it; the others stay.
+#[inline(always)]
+fn gather_all<F: Fault>(executor: &Executor, requests: &mut Few<Request>) -> Gathered {
+    F::at(executor, Step::Execute, requests);
+    let mut gathered = gather(&executor.model, &executor.pool, requests);
+    F::at(executor, Step::Gather, requests);
+    if !gathered.refused.is_empty() {
+        *requests = refuse(std::mem::take(requests), std::mem::take(&mut gathered.refused));
+    }
+    gathered
+}
+
+#[inline(always)]
+fn run_and_answer<F: Fault>(
+    executor: &Executor,
+    exec_start: u64,
+    requests: Few<Request>,
+    gathered: Gathered,
+) -> Option<Executed> {
     let Executor { model, pool, .. } = executor;
     let size = gathered.size;
     let outputs = scatter::to_compute(model, &gathered.shares);
