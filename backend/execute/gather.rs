@@ -230,14 +230,6 @@ fn borrow(datatype: DataType, part: &Part<'_>) -> Option<Tensor> {
     Tensor::borrowing(datatype, part.shape, part.first.lend()?).ok()
 }
 
-fn batch_shape(shape: &[i64], total: usize) -> Dims<i64> {
-    let mut shape = Dims::from_slice(shape);
-    shape[0] = total as i64;
-    shape
-}
-
-// What follows is for requests that get an error.
-
 /// Fills a tensor in page-locked memory by several threads, for a model on a GPU. Returns false if nothing was copied: the tensor
 /// is in other memory, or a buffer is in that of a GPU.
 #[inline(never)]
@@ -249,6 +241,14 @@ fn fill_at_once<'p, 'r: 'p>(
     let buffers = parts.flat_map(|part| iter::once(&part.first).chain(&part.others));
     pool.fill(blank, buffers.map(InputBuffer::bytes))
 }
+
+fn batch_shape(shape: &[i64], total: usize) -> Dims<i64> {
+    let mut shape = Dims::from_slice(shape);
+    shape[0] = total as i64;
+    shape
+}
+
+// What follows is for requests that get an error.
 
 /// Forgets the inputs, `count` in number, of the request that has this place in the batch.
 #[cold]
