@@ -134,8 +134,13 @@ impl Session {
         let load = |config: &ConfigProto| {
             let frozen = match plan {
                 Some(plan) => {
-                    let as_it_is = load_as_it_is(&freeze::only_to_read(config))?;
-                    frozen(&as_it_is, config, options.model, plan)
+                    let mut as_it_is = load_as_it_is(&freeze::only_to_read(config))?;
+                    let frozen = frozen(&as_it_is, config, options.model, plan);
+                    if frozen.is_none() {
+                        // The allocator may put the next one's variables elsewhere.
+                        as_it_is.session.give_back_at_end();
+                    }
+                    frozen
                 }
                 None => None,
             };
@@ -145,9 +150,11 @@ impl Session {
         if options.optimization.xla
             && let Some(reason) = not_compiled(&loaded, options.model)
         {
+            loaded.session.give_back_at_end();
             log::warn!("model '{}': served without XLA, which cannot compile it: {reason}", options.model);
             let mut config = config;
             config.without_jit();
+            drop(loaded);
             loaded = load(&config)?;
         }
         process::release_free_memory();
