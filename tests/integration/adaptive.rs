@@ -133,14 +133,16 @@ fn times_in_the_queue_are_the_server_s() {
             in_parallel(8, count, |number| infer_add_one(&server, model, number, 1 + number * 7 % 8));
         let after = server.client().statistics_of(model, before.success.count + count as u64);
         let difference = mean_difference_ms(&queued, &before, &after);
-        println!("mean difference to the server's queue: {difference:.4} ms");
+        let request = (after.success.ns - before.success.ns) as f64 / count as f64 / 1e6;
+        println!("mean difference to the server's queue: {difference:.4} ms of {request:.4} ms for a request");
 
         let largest = queued.iter().map(|one| one.seen.latency.executed_batch_size).max();
         assert!(largest <= Some(8), "a batch of {largest:?} where 8 are the most");
         let seen = seen(queued);
         assert_sums_equal(&seen, &before, &after);
         assert_batches_agree(&seen, &before, &after);
-        difference < 0.2
+        // On a machine that is busy otherwise, the hand-over takes longer, as all that a request waits for does.
+        difference < f64::max(0.2, request / 3.0)
     });
     assert!(agrees, "the responses' time in the queue is not that of the server's statistics");
 }
