@@ -134,7 +134,9 @@ fn times_in_the_queue_are_the_server_s() {
         let after = server.client().statistics_of(model, before.success.count + count as u64);
         let difference = mean_difference_ms(&queued, &before, &after);
         let request = (after.success.ns - before.success.ns) as f64 / count as f64 / 1e6;
-        println!("mean difference to the server's queue: {difference:.4} ms of {request:.4} ms for a request");
+        println!(
+            "mean difference to the server's queue: {difference:.4} ms of {request:.4} ms for a request"
+        );
 
         let largest = queued.iter().map(|one| one.seen.latency.executed_batch_size).max();
         assert!(largest <= Some(8), "a batch of {largest:?} where 8 are the most");
