@@ -7,7 +7,7 @@ use crate::tensorflow::proto::graph::{AttrValue, GraphDef, TensorProto, TensorSh
 use crate::tensorflow::raw_session::RawSession;
 use crate::tensorflow::run_options::RunOptions;
 use crate::tensorflow::tensor::{Blank, Tensor, byte_size};
-use crate::tensorflow::variables::{Handle, add_reads, read_without_copies};
+use crate::tensorflow::variables::{Handle, add_reads};
 use crate::triton::Error;
 
 /// While a model is loaded there are three copies of its values.
@@ -31,8 +31,6 @@ pub fn read(
     let handles: Vec<Handle> = variables.iter().map(handle).collect();
     let reads = add_reads(graph, &handles, "read_to_freeze")
         .map_err(|e| format!("its variables cannot be read: {e}"))?;
-    // A run of the SavedModel may have looked up rows, whether it then succeeded or not. Where this fails, the values are copied.
-    let _ = read_without_copies(session, "share_to_freeze");
     let nothing = Outputs::new(graph, []).map_err(unreadable)?;
     let reads = Outputs::new(graph, &reads).map_err(unreadable)?;
     let values = session

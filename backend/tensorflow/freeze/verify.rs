@@ -15,6 +15,7 @@ use crate::tensorflow::graph::Outputs;
 use crate::tensorflow::raw_session::RawSession;
 use crate::tensorflow::status::Failure;
 use crate::tensorflow::tensor::{Tensor, byte_size};
+use crate::tensorflow::variables;
 
 /// Rows where the batch may be of any size: more than the one row that the graph was optimised with.
 const ROWS: i64 = 2;
@@ -80,22 +81,49 @@ pub fn ask(
              twentieth of the load so far (TF_FREEZE: verify takes the time)"
         ));
     }
+    let reference = asked(session, inputs, fed, fetched, most, start).map_err(|unasked| match unasked {
+        Unasked::Late => late(),
+        Unasked::NoRows(reason) => reason,
+    });
+    // Rows may have been looked up, whatever came of it. Without this, reading a variable then takes a copy; that is all that its
+    // failure means.
+    let _ = variables::read_without_copies(session, "share_to_freeze");
+    reference
+}
+
+/// Why there is no reference.
+enum Unasked {
+    /// It took too long.
+    Late,
+    /// There are no rows to run.
+    NoRows(String),
+}
+
+/// Runs the SavedModel as [`ask`] says, within `most` since `start`.
+fn asked(
+    session: &RawSession,
+    inputs: &[Endpoint],
+    fed: &[Place],
+    fetched: &[Place],
+    most: Duration,
+    start: Instant,
+) -> Result<Reference, Unasked> {
     let mut failed = None;
     for (size, kind) in ATTEMPTS {
         let mut random = Random::new();
-        let rows: Vec<Tensor> =
-            inputs.iter().map(|input| row(input, size, kind, &mut random)).collect::<Result<_, _>>()?;
+        let rows = inputs.iter().map(|input| row(input, size, kind, &mut random));
+        let rows: Vec<Tensor> = rows.collect::<Result<_, _>>().map_err(Unasked::NoRows)?;
         let left = most.saturating_sub(start.elapsed());
         if left < Duration::from_millis(1) {
-            return Err(late());
+            return Err(Unasked::Late);
         }
         match answers(session, fed, &rows, fetched, left) {
-            Err(failure) if is_late(&failure) => return Err(late()),
+            Err(failure) if is_late(&failure) => return Err(Unasked::Late),
             Err(failure) => failed = Some(Reference { rows, answers: Err(failure) }),
             Ok(answers) => return Ok(Reference { rows, answers: Ok(answers) }),
         }
     }
-    failed.ok_or_else(late)
+    failed.ok_or(Unasked::Late)
 }
 
 impl Reference {
