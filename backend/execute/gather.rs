@@ -23,7 +23,7 @@ use crate::triton::{DataType, Error, Result};
 pub struct Gathered {
     /// One tensor for each input of the model, the requests' rows one after the other and the copies of the last one behind
     /// them; or why none of the requests can run.
-    pub tensors: Result<Few<Tensor>>,
+    pub tensors: Result<Few<Box<Tensor>>>,
     /// What each request has of the batch, without those that cannot be part of it.
     pub shares: Few<Share>,
     /// Where in the list those are, in order, and why.
@@ -46,7 +46,7 @@ type Parts<'r> = SmallVec<[Part<'r>; 2]>;
 /// Gathers the inputs. A request that does not fit gets an error, and the others their batch.
 pub fn gather(model: &Model, pool: &TensorPool, requests: &[Request]) -> Gathered {
     let mut parts = Parts::new();
-    let mut shares = Few::with_capacity(requests.len());
+    let mut shares = Few::new();
     let mut refused = Vec::new();
     let mut total_rows = 0;
     for (index, request) in requests.iter().enumerate() {
@@ -160,20 +160,21 @@ fn tensors(
     parts: &[Part<'_>],
     size: BatchSize,
     failed: &mut Option<usize>,
-) -> Result<Few<Tensor>> {
+) -> Result<Few<Box<Tensor>>> {
     let count = model.inputs.len();
     // The batch is one request as it came.
     let alone = parts.len() == count && !size.is_padded();
-    let mut tensors = Few::with_capacity(count);
+    let mut tensors = Few::new();
     // Without a request there is nothing to zip.
     for (index, (spec, first)) in model.inputs.iter().zip(parts).enumerate() {
         // From where the request's bytes are, a GPU takes them no faster than through page-locked memory.
         if alone
             && !model.session.on_gpu
             && model.session.keeps_nothing()
+            && first.first.as_ptr().addr().is_multiple_of(ALIGNMENT)
             && let Some(tensor) = borrow(spec.datatype, first)
         {
-            tensors.push(tensor);
+            tensors.push(Box::new(tensor));
             continue;
         }
         let of_all;
@@ -211,8 +212,8 @@ fn append_others(blank: &mut Blank, part: &Part<'_>) -> Result<()> {
     part.others.iter().try_for_each(|buffer| blank.append(buffer))
 }
 
-/// A tensor in the memory of a request's only buffer of an input; nothing if it has to be copied, because it is in
-/// several pieces, not aligned as TensorFlow wants it, or in the memory of a GPU.
+/// A tensor in the memory of a request's only buffer of an input, which is aligned as TensorFlow wants it; nothing if it has to
+/// be copied, because it is in several pieces, or in the memory of a GPU.
 ///
 /// In shared memory the client may change the data while the graph runs. With copied data that can only make its own
 /// answer wrong; so that this stays so, integers that a kernel may use as an index or a size after it has checked them
@@ -222,9 +223,8 @@ fn borrow(datatype: DataType, part: &Part<'_>) -> Option<Tensor> {
         datatype,
         DataType::Fp16 | DataType::Bf16 | DataType::Fp32 | DataType::Fp64 | DataType::UInt8 | DataType::Int8
     );
-    let aligned = part.first.as_ptr().addr().is_multiple_of(ALIGNMENT);
     // Asked before the memory is lent, which costs a heap request.
-    if !is_data || !aligned || !part.others.is_empty() || part.first.len() == 0 {
+    if !is_data || !part.others.is_empty() || part.first.len() == 0 {
         return None;
     }
     Tensor::borrowing(datatype, part.shape, part.first.lend()?).ok()

@@ -22,7 +22,7 @@ const MOST_TENSORS: usize = 32;
 #[derive(Default)]
 pub struct TensorPool {
     /// Oldest first.
-    kept: Mutex<Vec<Blank>>,
+    kept: Mutex<Few<Blank>>,
     /// Where page-locked memory comes from, for a model on a GPU.
     pinned: Option<PinnedPool>,
 }
@@ -65,7 +65,7 @@ impl TensorPool {
     /// Keeps the tensors of a batch that is over, and drops the oldest where these are too many. A tensor whose memory
     /// is still used (the graph has stored it in a variable, or an output of the batch lives in it) is not kept, and
     /// neither is one that borrows its memory: page-locked memory goes back where it came from.
-    pub fn give_back(&self, batch: impl IntoIterator<Item = Tensor>) {
+    pub fn give_back(&self, batch: impl IntoIterator<Item = Box<Tensor>>) {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         kept.extend(batch.into_iter().filter_map(Tensor::reclaim));
         let mut bytes = 0;
@@ -75,7 +75,7 @@ impl TensorPool {
         });
         let stays = fitting.count().max(1);
         let excess = kept.len().saturating_sub(stays);
-        let excess: Vec<Blank> = kept.drain(..excess).collect();
+        let excess: Few<Blank> = kept.drain(..excess).collect();
         // The memory is freed after the lock, so that nobody waits for that.
         drop(kept);
         drop(excess);

@@ -1,5 +1,6 @@
 //! A SavedModel that is ready to run.
 
+use std::borrow::Borrow;
 use std::collections::HashMap;
 use std::ops::Deref;
 use std::path::Path;
@@ -195,9 +196,9 @@ impl Session {
     ///
     /// # Panics
     /// There are not as many inputs as the session has, or `wanted` has an index that no output has.
-    pub fn run<'i>(
+    pub fn run<'i, T: Borrow<Tensor>>(
         &self,
-        inputs: &'i [Tensor],
+        inputs: &'i [T],
         wanted: &[usize],
         options: RunOptions,
     ) -> Result<Few<Output<'i>>> {
@@ -205,14 +206,14 @@ impl Session {
         let mut fetched = if fetches.raw().is_empty() {
             Few::new()
         } else {
-            let run = self.session.run(&self.feeds, inputs, &fetches, options);
+            let run = self.session.run(&self.feeds, inputs.iter().map(T::borrow), &fetches, options);
             run.map_err(|failure| self.origin.run_failed(&failure))?
         }
         .into_iter();
         let mut outputs = Few::with_capacity(wanted.len());
         for &index in wanted {
             outputs.push(match self.sources[index] {
-                Source::Input(input) => Output::Input(&inputs[input]),
+                Source::Input(input) => Output::Input(inputs[input].borrow()),
                 Source::Fetch(_) => {
                     let endpoint = &self.outputs[index];
                     let tensor = signed(fetched.next(), endpoint);

@@ -110,7 +110,7 @@ impl Tensor {
         let blank = Blank::new(datatype, dims)?;
         // SAFETY: a blank's memory is writable and its own, and zeros are values of every element type.
         unsafe { ptr::write_bytes(blank.tensor.data.as_ptr(), 0, blank.tensor.len) };
-        Ok(blank.tensor)
+        Ok(*blank.tensor)
     }
 
     /// A tensor over `memory`, which has its values. TensorFlow reads it in place, and `memory` is dropped once nothing
@@ -203,7 +203,7 @@ impl Tensor {
     }
 
     /// The memory, to be filled again; nothing where it is somebody else's or still used by others.
-    pub fn reclaim(self) -> Option<Blank> {
+    pub fn reclaim(self: Box<Self>) -> Option<Blank> {
         // SAFETY: the tensor is alive. The call returns its argument, untouched, where that is the only reference to
         // memory of TensorFlow's, and null otherwise.
         let only = !unsafe { api().TF_TensorMaybeMove(self.raw.raw()) }.is_null();
@@ -215,8 +215,8 @@ impl Tensor {
 #[derive(Debug)]
 pub struct Blank {
     /// Nobody else has its memory, and what is behind `filled` may not be initialised: so nothing but `finish` may let the tensor
-    /// out.
-    tensor: Tensor,
+    /// out. In a box, because it goes through many hands, once for each batch.
+    tensor: Box<Tensor>,
     filled: usize,
     /// Whether the memory is page-locked, which TensorFlow borrows; otherwise it is TensorFlow's.
     pinned: bool,
@@ -241,7 +241,7 @@ impl Blank {
         if len > 0 && unsafe { api().TF_TensorData(raw.raw()) }.is_null() {
             return Err(no_memory());
         }
-        Ok(Self { tensor: Tensor::adopt(raw, datatype), filled: 0, pinned: false })
+        Ok(Self { tensor: Box::new(Tensor::adopt(raw, datatype)), filled: 0, pinned: false })
     }
 
     /// A tensor of any values in page-locked memory; nothing where `pool` has none, or TensorFlow would copy it.
@@ -250,7 +250,7 @@ impl Blank {
         let len = byte_size(datatype, dims).filter(|&len| len > 0 && datatype != DataType::Bool)?;
         // TensorFlow does not look at the memory before a run is fed with the tensor.
         let tensor = Tensor::borrowing(datatype, dims, pool.take(len)?).ok()?;
-        Some(Self { tensor, filled: 0, pinned: true })
+        Some(Self { tensor: Box::new(tensor), filled: 0, pinned: true })
     }
 
     /// Whether it is in page-locked memory.
@@ -348,7 +348,7 @@ impl Blank {
     ///
     /// # Errors
     /// It is not full.
-    pub fn finish(self) -> Result<Tensor> {
+    pub fn finish(self) -> Result<Box<Tensor>> {
         if self.filled == self.tensor.len { Ok(self.tensor) } else { Err(not_full(&self)) }
     }
 }

@@ -186,7 +186,7 @@ impl Drop for Memory {
         if self.0.is_empty() {
             return;
         }
-        for blank in self.0.drain(..).filter_map(Tensor::reclaim) {
+        for blank in self.0.drain(..).map(Box::new).filter_map(Tensor::reclaim) {
             blank.give_back();
         }
         release_free_memory();

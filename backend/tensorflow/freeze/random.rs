@@ -45,7 +45,7 @@ impl Random {
             .flat_map(|_| self.value(datatype, kind).into_iter().take(size))
             .collect();
         tensor.append(&bytes[..])?;
-        tensor.finish()
+        tensor.finish().map(|tensor| *tensor)
     }
 
     /// A value as it is in memory, and what is behind it.

@@ -72,7 +72,7 @@ pub fn tensor(value: &TensorProto) -> Result<Option<Tensor>, String> {
     let tensor = || {
         let mut tensor = Blank::new(datatype, &dims)?;
         tensor.append(&value.tensor_content[..])?;
-        tensor.finish()
+        Ok(*tensor.finish()?)
     };
     tensor().map(Some).map_err(|e: Error| e.message)
 }

@@ -173,7 +173,7 @@ fn scaled(weights: &Tensor, factors: &[f32]) -> Result<Tensor, Error> {
         }
         scaled.append(&products[..])?;
     }
-    scaled.finish()
+    scaled.finish().map(|tensor| *tensor)
 }
 
 /// oneDNN's operation becomes TensorFlow's own again, which is the one that its optimizer knows.

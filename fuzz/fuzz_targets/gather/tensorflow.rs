@@ -73,8 +73,8 @@ impl Blank {
         }
     }
 
-    pub fn finish(self) -> Result<Tensor> {
+    pub fn finish(self) -> Result<Box<Tensor>> {
         assert_eq!(self.tensor.bytes.len(), self.size, "every byte of a tensor is written");
-        Ok(self.tensor)
+        Ok(Box::new(self.tensor))
     }
 }
