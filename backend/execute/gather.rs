@@ -171,6 +171,7 @@ fn tensors(
         if alone
             && !model.session.on_gpu
             && model.session.keeps_nothing()
+            // Asked here because most buffers are not aligned, and `borrow` is out of line.
             && first.first.as_ptr().addr().is_multiple_of(ALIGNMENT)
             && let Some(tensor) = borrow(spec.datatype, first)
         {

@@ -53,9 +53,9 @@ pub unsafe trait SharedSource: Sync {
 ///
 /// # Safety
 /// From the first call of `ptr` until the value is dropped, `len` bytes at `ptr` can be read from any thread, and this
-/// process writes to none of them, except for a tensor that no graph has seen yet. Both functions return the same each time, also after the value has moved. (Where
-/// the memory is shared with another process, that one may write to it, and the values that are read are then
-/// whatever it wrote.) Dropping the value does not panic.
+/// process writes to none of them, except for a tensor that no graph has seen yet. Both functions return the same each
+/// time, also after the value has moved. (Where the memory is shared with another process, that one may write to it, and
+/// the values that are read are then whatever it wrote.) Dropping the value does not panic.
 pub unsafe trait ForeignMemory: Send + 'static {
     /// Where it begins.
     fn ptr(&self) -> *const u8;

@@ -138,7 +138,7 @@ impl Session {
                     let mut as_it_is = load_as_it_is(&freeze::only_to_read(config))?;
                     let frozen = frozen(&as_it_is, config, options.model, plan);
                     if frozen.is_none() {
-                        // The allocator may put the next one's variables elsewhere.
+                        // Otherwise the allocator keeps it, and may put the variables of the session that serves elsewhere.
                         as_it_is.session.give_back_at_end();
                     }
                     frozen

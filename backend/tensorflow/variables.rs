@@ -122,9 +122,8 @@ impl ModelSession {
         Self { session, memory: Memory(Vec::new()), gives_back: false }
     }
 
-    /// Lets the memory go back when the session is dropped. That takes runs, a tenth of the time that Inception-v3 loads in: not
-    /// for the session that a model is frozen from, whose memory the values in the frozen one have, or the rest of its
-    /// loading takes.
+    /// Lets the memory go back when the session is dropped. That takes runs, about a tenth of Inception-v3's load time, so a
+    /// session that was frozen is left out: the frozen model shares its memory, or the rest of the load uses it.
     pub fn give_back_at_end(&mut self) {
         self.gives_back = true;
     }
