@@ -182,7 +182,7 @@ fn agree(kind: &str, tensor: &TensorConfig, endpoint: &Endpoint, batching: bool)
     let datatype =
         endpoint.datatype.filter(|datatype| DataType::from_config(&tensor.data_type) == Some(*datatype));
     let Some(datatype) = datatype else {
-        let expected = endpoint.datatype.map(|datatype| format!("data_type TYPE_{datatype}"));
+        let expected = endpoint.datatype.map(|datatype| format!("data_type TYPE_{}", datatype.config_name()));
         return Err(disagree(expected.unwrap_or_default(), tensor.data_type.clone()));
     };
     if let Some(dims) = &endpoint.dims {

@@ -87,7 +87,7 @@ fn declare(kind: &str, endpoint: &Endpoint, batching: bool) -> std::result::Resu
     if let Some(reason) = unservable(kind, endpoint, batching) {
         return Err(reason);
     }
-    let datatype = endpoint.datatype.map_or("", |datatype| datatype.name());
+    let datatype = endpoint.datatype.map_or("", |datatype| datatype.config_name());
     let name = &endpoint.name;
     let Some(dims) = &endpoint.dims else {
         return Err(format!(

@@ -37,7 +37,7 @@ impl Selection {
 
 /// What an endpoint of the signature is, in the words of config.pbtxt.
 pub fn describe(endpoint: &Endpoint) -> String {
-    let datatype = endpoint.datatype.map_or(endpoint.type_name.as_str(), |datatype| datatype.name());
+    let datatype = endpoint.datatype.map_or(endpoint.type_name.as_str(), |datatype| datatype.config_name());
     match &endpoint.dims {
         Some(dims) => format!("{datatype} {dims:?}"),
         None => format!("{datatype} of unknown rank"),
@@ -53,7 +53,7 @@ pub fn has_batch_dimension(endpoint: &Endpoint) -> bool {
 /// nothing if it can.
 pub fn unservable(kind: &str, endpoint: &Endpoint, batching: bool) -> Option<String> {
     if endpoint.datatype.is_none() {
-        let types: Vec<_> = DataType::ALL.iter().map(|datatype| datatype.name()).collect();
+        let types: Vec<_> = DataType::ALL.iter().map(|datatype| datatype.config_name()).collect();
         return Some(format!(
             "it is {}, and this backend takes {}: export the model with one of these types for it",
             endpoint.type_name,

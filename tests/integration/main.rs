@@ -24,6 +24,7 @@ mod odd;
 mod read_only;
 mod settings;
 mod shared_input;
+mod strings;
 mod support;
 mod threads;
 mod too_new;

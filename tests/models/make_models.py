@@ -14,6 +14,9 @@ dimension (-1 in front) unless the description says otherwise.
     fixed            x FP32 [2,3] -> y FP32 [3,2], transposed. No batch dimension
     failing          x FP32 [-1,4] -> y = x; fails with "planted failure" where x holds NaN or Inf
     text             x STRING [-1,1] -> y STRING [-1,1], upper case
+    words            x STRING [-1,-1] -> length INT32 [-1,-1], in bytes; joined STRING [-1,1], a row's words with spaces between
+                     them; id INT64 [-1,-1]: "one" is 1, "two" is 2, looked up in a hash table, all others are -1
+    remembers_text   x STRING [-1,2] -> before STRING [-1,2]: the x of the run before, which is kept in a variable
     slow             x FP32 [-1,1] -> y = x, after as many milliseconds of work as the largest x says. As it begins, it
                      tells them in TensorFlow's log, which is in the server's
     stateful         x FP32 [-1,1] -> count FP32 [-1,1]: the sum of all x so far, this run's included, in each row
@@ -192,6 +195,30 @@ def remembers(folder):
         return {"before": before}
 
     save_signatures(folder, {"serving_default": remember}, {"x": ("float32", [None, 4])}, module)
+
+
+def remembers_text(folder):
+    module = tf.Module()
+    module.fed = tf.Variable(tf.constant([["", ""]]), shape=[None, 2])
+
+    def remember(x):
+        before = module.fed.read_value()
+        module.fed.assign(x)
+        return {"before": before}
+
+    save_signatures(folder, {"serving_default": remember}, {"x": ("string", [None, 2])}, module)
+
+
+def words(folder):
+    module = tf.Module()
+    entries = tf.lookup.KeyValueTensorInitializer(tf.constant(["one", "two"]), tf.constant([1, 2], tf.int64))
+    module.table = tf.lookup.StaticHashTable(entries, -1)
+
+    def look_up(x):
+        joined = tf.strings.reduce_join(x, axis=1, keepdims=True, separator=" ")
+        return {"length": tf.strings.length(x), "joined": joined, "id": module.table.lookup(x)}
+
+    save_signatures(folder, {"serving_default": look_up}, {"x": ("string", [None, None])}, module)
 
 
 def keeps(folder, put, count, take):
@@ -471,7 +498,7 @@ def noise(folder):
 
 MODELS = [add_one, all_types, mixed, no_batch, fixed, failing, text, slow, stateful, counts_runs, remembers,
           keeps_in_queue, keeps_in_stage, keeps_in_table, two_signatures, frozen_v1, any_shape, any_bytes, passthrough,
-          identity, unservable, finds, one_input_twice, with_text, scalar, no_zeros, weights, folds, cancels, embedding,
+          remembers_text, words, identity, unservable, finds, one_input_twice, with_text, scalar, no_zeros, weights, folds, cancels, embedding,
           table, loop, picks, devices, endless, noise, sparse]
 
 

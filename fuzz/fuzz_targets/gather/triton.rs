@@ -4,7 +4,9 @@ pub use tensorflow_latency_fuzz::triton::{DataType, Error, Result};
 
 pub mod request {
     use std::ffi::CStr;
+    use std::mem::MaybeUninit;
 
+    use tensorflow_latency_fuzz::tensorflow::memory::SharedSource;
     use triton_sys::TRITONSERVER_DataType;
 
     use super::{Error, Result};
@@ -64,8 +66,14 @@ pub mod request {
             self.bytes.len()
         }
 
-        pub fn bytes(&self) -> Result<&[u8]> {
-            if self.unreadable { Err(Error::internal("cannot be copied")) } else { Ok(self.bytes) }
+        pub fn bytes(&self) -> Option<RequestBytes<'_>> {
+            (!self.unreadable).then_some(RequestBytes(self.bytes))
+        }
+
+        pub fn append_to(&self, bytes: &mut Vec<u8>) -> Result<()> {
+            let readable = self.bytes().ok_or_else(|| Error::internal("cannot be copied"))?;
+            bytes.extend(readable.0);
+            Ok(())
         }
 
         pub fn as_ptr(&self) -> *const u8 {
@@ -74,6 +82,19 @@ pub mod request {
 
         pub fn lend(&self) -> Option<LentBuffer> {
             (!self.unreadable).then(|| LentBuffer(self.bytes.to_vec()))
+        }
+    }
+
+    pub struct RequestBytes<'r>(&'r [u8]);
+
+    // SAFETY: the slice's own.
+    unsafe impl SharedSource for RequestBytes<'_> {
+        fn len(&self) -> usize {
+            SharedSource::len(self.0)
+        }
+
+        fn copy_part(&self, start: usize, target: &mut [MaybeUninit<u8>]) {
+            self.0.copy_part(start, target);
         }
     }
 

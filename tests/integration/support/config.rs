@@ -167,6 +167,7 @@ impl ModelConfig {
 }
 
 fn tensor(name: &str, datatype: &str, dims: &[i64], fields: &str) -> String {
-    // The configuration says STRING where the protocol says BYTES; the other names differ by the prefix only.
+    // The other names differ by the prefix only.
+    let datatype = if datatype == "BYTES" { "STRING" } else { datatype };
     format!("{{ name: {name:?} data_type: TYPE_{datatype} dims: {dims:?} {fields} }}")
 }
