@@ -37,7 +37,9 @@ pub fn measure(results: &mut Results) {
 
     let part = |all: &[[f64; 4]], part: usize| all.iter().map(|parts| parts[part]).collect::<Vec<_>>();
     let ratio = Ratio::of(&part(&served, 0), &part(&bare, 0));
-    println!("\n{COUNT} strings of {LENGTH} bytes, to upper case, microseconds (median of {rounds} requests, in turn)");
+    println!(
+        "\n{COUNT} strings of {LENGTH} bytes, to upper case, microseconds (median of {rounds} requests, in turn)"
+    );
     for (what, value) in [
         ("bare session: tensor made, run, strings read", median(&part(&bare, 0))),
         ("in the server (compute_latency)", median(&part(&served, 0))),

@@ -1,8 +1,8 @@
 //! Tensors that are vectors. What shape a tensor can have is the backend's own rule, and so is how strings are in memory.
 
 use tensorflow_c_sys::TF_TString;
-use tensorflow_latency_fuzz::tensorflow::memory::ForeignMemory;
 pub use tensorflow_latency_fuzz::tensorflow::memory::ALIGNMENT;
+use tensorflow_latency_fuzz::tensorflow::memory::ForeignMemory;
 use tensorflow_latency_fuzz::tensorflow::strings::characters;
 pub use tensorflow_latency_fuzz::tensorflow::strings::{PREFIX as STRING_PREFIX, Strings};
 pub use tensorflow_latency_fuzz::tensorflow::tensor::byte_size;
@@ -47,7 +47,11 @@ impl Tensor {
 pub struct TensorPool;
 
 impl TensorPool {
-    pub fn fill<'b>(&self, _blank: &mut Blank, _sources: impl Iterator<Item = Option<RequestBytes<'b>>>) -> bool {
+    pub fn fill<'b>(
+        &self,
+        _blank: &mut Blank,
+        _sources: impl Iterator<Item = Option<RequestBytes<'b>>>,
+    ) -> bool {
         false
     }
 
