@@ -29,6 +29,8 @@ pub struct ModelConfig {
     #[serde(deserialize_with = "nullable")]
     pub parameters: BTreeMap<String, Parameter>,
     #[serde(deserialize_with = "nullable")]
+    pub platform: String,
+    #[serde(deserialize_with = "nullable")]
     pub default_model_filename: String,
     #[serde(deserialize_with = "nullable")]
     pub response_cache: ResponseCache,

@@ -16,6 +16,6 @@ pub use backend::BackendOptions;
 pub use batching::{Adaptive, Batching, Target};
 pub use model::{MAX_RANK, ModelConfig, TensorConfig};
 pub use values::{
-    BATCH_SIZE_BUCKETS, BatchSizeBuckets, Freeze, GpuMemory, InlineExecution, MathMode, Optimization, Step,
-    Threads,
+    BATCH_SIZE_BUCKETS, BatchSizeBuckets, Format, Freeze, GpuMemory, InlineExecution, MathMode, Optimization,
+    Step, Threads,
 };

@@ -1,7 +1,5 @@
 //! A model's configuration.
 
-use std::path::{Component, Path};
-
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -9,12 +7,9 @@ use super::backend::BackendOptions;
 use super::batching::Batching;
 use super::json::{self, is_set};
 use super::parameters::Parameters;
-use super::setting::Setting;
-use super::values::{BatchSizeBuckets, Freeze, InlineExecution, Optimization, Step, Threads};
+use super::setting::{Setting, is_inside};
+use super::values::{BatchSizeBuckets, Format, Freeze, InlineExecution, Optimization, Step, Threads};
 use crate::triton::{Error, Result};
-
-/// The SavedModel's folder within the version's folder, unless `default_model_filename` names another.
-const FILE_NAME: &str = "model.savedmodel";
 
 /// The largest rank of a tensor (`TensorShape::MaxDimensions` of TensorFlow), which ends the process at a larger one.
 pub const MAX_RANK: usize = 254;
@@ -39,8 +34,12 @@ pub struct ModelConfig {
     pub inputs: Vec<TensorConfig>,
     /// The outputs, the latency outputs among them.
     pub outputs: Vec<TensorConfig>,
-    /// The SavedModel's folder within the version's folder.
-    pub file_name: String,
+    /// How the model is stored; nothing where `platform` does not say it.
+    pub format: Option<Format>,
+    /// The model's name within the version's folder, if it is not the usual one.
+    pub file_name: Option<String>,
+    /// `TF_INIT_OPS_FILE`: the file that lists what is run once, in the version's folder or the model's.
+    pub init_ops_file: Option<String>,
     /// `TF_GRAPH_TAG`: which of the SavedModel's graphs.
     pub graph_tag: String,
     /// `TF_SIGNATURE_DEF`: which of its signatures.
@@ -100,7 +99,9 @@ impl ModelConfig {
             max_batch_size: config.max_batch_size.try_into().unwrap_or(0),
             inputs: tensors("input", config.input, config.max_batch_size > 0)?,
             outputs: tensors("output", config.output, config.max_batch_size > 0)?,
+            format: Format::from_platform(&config.platform),
             file_name: file_name(config.default_model_filename)?,
+            init_ops_file: parameters.init_ops_file,
             batching: parameters.batching.read(dynamic_batching)?,
             dynamic_batching,
             batch_size_buckets: parameters.batch_size_buckets,
@@ -182,21 +183,20 @@ fn optimization(asked: &json::Optimization) -> Result<Optimization> {
     Ok(Optimization { xla: asked.graph.level > 0, auto_mixed_precision })
 }
 
-/// The SavedModel's folder within the version's folder. A name that leads out of that would open whatever the server may
+/// The model's name within the version's folder. A name that leads out of that would open whatever the server may
 /// read. What links inside the folder lead to is the choice of whoever made them.
-fn file_name(name: String) -> Result<String> {
+fn file_name(name: String) -> Result<Option<String>> {
     if name.is_empty() {
-        return Ok(FILE_NAME.into());
+        return Ok(None);
     }
-    let leads_out = |part| !matches!(part, Component::Normal(_) | Component::CurDir);
-    if Path::new(&name).components().any(leads_out) || name.contains('\0') {
+    if !is_inside(&name) {
         return Err(Error::invalid(format!(
-            "'default_model_filename' of config.pbtxt: expected the SavedModel's name inside the model's version folder, \
-             without a leading / and without .., found {name:?}. Move the SavedModel there, or make a link there that leads \
+            "'default_model_filename' of config.pbtxt: expected the model's name inside the model's version folder, \
+             without a leading / and without .., found {name:?}. Move the model there, or make a link there that leads \
              to it"
         )));
     }
-    Ok(name)
+    Ok(Some(name))
 }
 
 fn unsupported(what: &str, advice: &str) -> Error {
@@ -233,7 +233,7 @@ fn tensor_config(kind: &str, tensor: json::Tensor) -> Result<TensorConfig> {
     let name = tensor.name;
     for (is_set, option, advice) in [
         (tensor.allow_ragged_batch, "allow_ragged_batch", "only requests of equal shapes share a batch"),
-        (tensor.optional, "optional", "a SavedModel needs all of its inputs"),
+        (tensor.optional, "optional", "a model needs all of its inputs"),
         (tensor.is_shape_tensor, "is_shape_tensor", "that is a setting of TensorRT's"),
     ] {
         if is_set {
@@ -282,7 +282,14 @@ mod tests {
         assert!(config.cpu_only && config.dynamic_batching);
         assert_eq!(config.batch_size_buckets, BatchSizeBuckets::Sizes(vec![1, 8]));
         assert_eq!(config.unknown_parameters, ["mine"]);
-        assert_eq!(config.file_name, "model.savedmodel");
+        assert_eq!((config.format, config.file_name), (None, None));
+        for (platform, format) in [
+            ("tensorflow_savedmodel", Some(Format::SavedModel)),
+            ("tensorflow_graphdef", Some(Format::GraphDef)),
+            ("", None),
+        ] {
+            assert_eq!(model(&json!({ "platform": platform })).unwrap().format, format);
+        }
     }
 
     #[test]
@@ -310,7 +317,6 @@ mod tests {
             json!({"model_transaction_policy": {"decoupled": true}}),
             json!({"input": [{"name": "x", "allow_ragged_batch": true}]}),
             json!({"input": [{"name": "x", "optional": true}]}),
-            json!({"parameters": {"TF_INIT_OPS_FILE": {"string_value": "ops.json"}}}),
             json!({"optimization": {"execution_accelerators": {"gpu_execution_accelerator": [{"name": "tensorrt"}]}}}),
             json!({"optimization": {"execution_accelerators": {"cpu_execution_accelerator": [{"name": "openvino"}]}}}),
         ] {
@@ -336,10 +342,12 @@ mod tests {
     }
 
     #[test]
-    fn the_saved_model_is_inside_the_version_folder() {
+    fn the_model_is_inside_the_version_folder() {
         let named = |name: &str| model(&json!({ "default_model_filename": name }));
+        let ops = |name: &str| model(&json!({"parameters": {"TF_INIT_OPS_FILE": {"string_value": name}}}));
+        assert_eq!(ops("ops.json").unwrap().init_ops_file.as_deref(), Some("ops.json"));
+        assert!(ops("../ops.json").unwrap_err().message.contains("TF_INIT_OPS_FILE"));
         for (name, expected) in [
-            ("", "model.savedmodel"),
             ("other", "other"),
             ("a/b", "a/b"),
             ("./a//b/", "./a//b/"),
@@ -349,8 +357,9 @@ mod tests {
             ("a..", "a.."),
             ("...", "..."),
         ] {
-            assert_eq!(named(name).unwrap().file_name, expected);
+            assert_eq!(named(name).unwrap().file_name.as_deref(), Some(expected));
         }
+        assert_eq!(named("").unwrap().file_name, None);
         for name in ["/", "/abs", "//abs", "..", "../x", "a/..", "a/../b", "a/../../x", "./..", "a\0b"] {
             let error = named(name).unwrap_err();
             assert_eq!(error.code, Code::InvalidArg, "{name:?}");

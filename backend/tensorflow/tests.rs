@@ -23,7 +23,7 @@ use super::proto::saved_model::SavedModel;
 use super::raw_session::RawSession;
 use super::run_options::RunOptions;
 use super::saved_model::{self, Loaded};
-use super::session::{Options, Output, Session};
+use super::session::{File, Options, Output, Session};
 use super::tensor::{Blank, Tensor};
 use super::{Objection, types};
 use crate::config::{Freeze, GpuMemory, Optimization, Threads};
@@ -292,8 +292,7 @@ fn test_model(name: &str) -> PathBuf {
 fn options(tags: &'static str) -> Options<'static> {
     Options {
         model: "test",
-        graph_tag: tags,
-        signature: "serving_default",
+        file: File::SavedModel { graph_tag: tags, signature: "serving_default" },
         threads: Threads::default(),
         cpu_only: true,
         gpu_memory: GpuMemory::default(),

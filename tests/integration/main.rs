@@ -16,6 +16,7 @@ mod discovery;
 mod faults;
 mod freeze;
 mod gpu;
+mod graph_def;
 mod latency;
 mod load_errors;
 mod math_mode;

@@ -56,6 +56,10 @@ dimension (-1 in front) unless the description says otherwise.
     endless          x FP32 [-1,1] -> y = v x doubled until its sum is 100 at least; v = 3 is a variable. Never ends on
                      zeros
     noise            x FP32 [-1,4] -> y = x and random numbers from 0 to 1
+    graph            x FP32 [-1,16] -> y = x + 1; parts FP32 [-1,8], the first half of x, and parts:1, the second; both,
+                     x and `z`, a placeholder FP32 [-1,16] that y and parts do not need, added. A GraphDef
+    graph_variables  x FP32 [-1,4] -> y = x v, with a reference variable v that the operation `init` makes 3. A GraphDef
+    graph_open       x FP32 of any rank -> y = 2 x. A GraphDef
     sparse           x FP32 sparse [-1,4] -> y FP32 [-1,4]. TensorFlow 1 format; must be refused
 """
 
@@ -104,6 +108,14 @@ def save_graph(folder, build):
             builder = tf.compat.v1.saved_model.Builder(str(folder))
             builder.add_meta_graph_and_variables(session, ["serve"], {"serving_default": signature})
             builder.save()
+
+
+def save_graph_def(folder, build):
+    """Saves what `build` puts into a graph beside where a SavedModel would be, as model.graphdef."""
+    graph = tf.Graph()
+    with graph.as_default():
+        build()
+    (folder.parent / "model.graphdef").write_bytes(graph.as_graph_def().SerializeToString(deterministic=True))
 
 
 def add_one(folder):
@@ -496,10 +508,35 @@ def noise(folder):
     save_function(folder, lambda x: {"y": x + tf.random.uniform(tf.shape(x))}, x=(tf.float32, [None, 4]))
 
 
+def graph(folder):
+    def build():
+        x = tf.compat.v1.placeholder(tf.float32, [None, 16], name="x")
+        z = tf.compat.v1.placeholder(tf.float32, [None, 16], name="z")
+        tf.add(x, 1.0, name="y")
+        tf.add(x, z, name="both")
+        tf.split(x, 2, axis=1, name="parts")
+
+    save_graph_def(folder, build)
+
+
+def graph_variables(folder):
+    def build():
+        x = tf.compat.v1.placeholder(tf.float32, [None, 4], name="x")
+        v = tf.compat.v1.get_variable("v", initializer=3.0, use_resource=False)
+        tf.multiply(x, v, name="y")
+        tf.compat.v1.global_variables_initializer()
+
+    save_graph_def(folder, build)
+
+
+def graph_open(folder):
+    save_graph_def(folder, lambda: tf.multiply(tf.compat.v1.placeholder(tf.float32, name="x"), 2.0, name="y"))
+
+
 MODELS = [add_one, all_types, mixed, no_batch, fixed, failing, text, slow, stateful, counts_runs, remembers,
           keeps_in_queue, keeps_in_stage, keeps_in_table, two_signatures, frozen_v1, any_shape, any_bytes, passthrough,
           remembers_text, words, identity, unservable, finds, one_input_twice, with_text, scalar, no_zeros, weights, folds, cancels, embedding,
-          table, loop, picks, devices, endless, noise, sparse]
+          table, loop, picks, devices, endless, noise, graph, graph_variables, graph_open, sparse]
 
 
 def main():
