@@ -136,14 +136,14 @@ fn check_input<'r>(model: &Model, spec: &TensorSpec, request: &'r Request) -> Re
     if input.datatype != spec.datatype.raw() {
         return Err(other_type(spec, DataType::from_raw(input.datatype)));
     }
-    let shape = input.shape;
+    let shape = if spec.is_scalar && input.shape == [1] { &[] } else { input.shape };
     let skip = usize::from(model.batching);
     let fits = |(&expected, &dim): (&i64, &i64)| dim >= 0 && (expected == -1 || expected == dim);
     if shape.len() != spec.dims.len() + skip
         || !spec.dims.iter().zip(&shape[skip..]).all(fits)
         || shape.first().is_some_and(|&dim| dim < 0)
     {
-        return Err(unfit_shape(model, spec, shape));
+        return Err(unfit_shape(model, spec, input.shape));
     }
     let expected = byte_size(spec.datatype, shape).ok_or_else(|| too_large(shape))?;
     let part = Part { shape, first: input.first_buffer()?, others: input.further_buffers()? };
@@ -369,7 +369,7 @@ fn unfit_shape(model: &Model, spec: &TensorSpec, shape: &[i64]) -> Error {
     let zero_rows = model.batching && shape.len() == spec.dims.len();
     let batch = if model.batching { " after the batch dimension" } else { "" };
     let hint = if zero_rows { ", without one: is it a request of zero rows?" } else { "" };
-    Error::invalid(format!("expected shape {:?}{batch}, found {shape:?}{hint}", spec.dims))
+    Error::invalid(format!("expected shape {:?}{batch}, found {shape:?}{hint}", spec.told(&spec.dims)))
 }
 
 #[cold]

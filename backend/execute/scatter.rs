@@ -172,7 +172,7 @@ pub fn write(model: &Model, computed: &Computed<'_>, share: &Share, response: &R
             write_strings(spec, tensor, rows, response).map_err(|error| at_output(model, spec, error))?;
             continue;
         }
-        let (dims, bytes) = (tensor.dims(), tensor.bytes());
+        let (dims, bytes) = (spec.told(tensor.dims()), tensor.bytes());
         let part = if is_whole {
             response
                 .output(&spec.c_name, spec.datatype.raw(), dims, bytes.len())
@@ -200,7 +200,7 @@ fn write_strings(
     response: &Response,
 ) -> Result<()> {
     let all = tensor.strings();
-    let mut shape = Dims::from_slice(tensor.dims());
+    let mut shape = Dims::from_slice(spec.told(tensor.dims()));
     let mut own = 0..all.len();
     if let Some((rows, padded)) = rows {
         let row = all.len() / padded;

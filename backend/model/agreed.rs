@@ -91,7 +91,7 @@ fn inputs(
     let reasons: Vec<_> = signature
         .iter()
         .filter_map(|endpoint| {
-            let reason = unservable("input", endpoint, batching)?;
+            let reason = unservable(endpoint)?;
             Some(format!("input '{}' of the model cannot be served: {reason}", endpoint.name))
         })
         .collect();
@@ -182,7 +182,7 @@ fn agree(
             describe(endpoint)
         ))
     };
-    if let Some(reason) = unservable(kind, endpoint, batching) {
+    if let Some(reason) = unservable(endpoint) {
         return Err(Error::unsupported(format!("{kind} '{name}' of the model cannot be served: {reason}")));
     }
     let datatype =
@@ -191,7 +191,8 @@ fn agree(
         let expected = endpoint.datatype.map(|datatype| format!("data_type TYPE_{}", datatype.config_name()));
         return Err(disagree(expected.unwrap_or_default(), tensor.data_type.clone()));
     };
-    if let Some(dims) = &endpoint.dims {
+    let is_scalar = !batching && endpoint.dims.as_ref().is_some_and(Vec::is_empty) && tensor.dims == [1];
+    if let Some(dims) = endpoint.dims.as_ref().filter(|_| !is_scalar) {
         let expected = match (batching, dims.split_first()) {
             (false, _) => dims.as_slice(),
             (true, Some((-1, rest))) => rest,
@@ -204,6 +205,12 @@ fn agree(
         };
         let fits = |(&model, &config): (&i64, &i64)| model == -1 || model == config;
         if expected.len() != tensor.dims.len() || !expected.iter().zip(&tensor.dims).all(fits) {
+            if expected.is_empty() && !batching {
+                return Err(disagree(
+                    "dims [1], which stand for a scalar".into(),
+                    format!("{:?}", tensor.dims),
+                ));
+            }
             let batch = if batching { " (the batch dimension is left out)" } else { "" };
             return Err(disagree(format!("dims {expected:?}{batch}"), format!("{:?}", tensor.dims)));
         }
@@ -212,6 +219,7 @@ fn agree(
         name: name.clone(),
         c_name: CString::new(name.as_str()).unwrap_or_default(),
         datatype,
-        dims: tensor.dims.clone(),
+        dims: if is_scalar { Vec::new() } else { tensor.dims.clone() },
+        is_scalar,
     })
 }

@@ -84,7 +84,7 @@ fn inputs(signature: &[Endpoint], batching: bool) -> Result<Value> {
 
 /// The declaration of a tensor, or why there is none.
 fn declare(kind: &str, endpoint: &Endpoint, batching: bool) -> std::result::Result<Value, String> {
-    if let Some(reason) = unservable(kind, endpoint, batching) {
+    if let Some(reason) = unservable(endpoint) {
         return Err(reason);
     }
     let datatype = endpoint.datatype.map_or("", |datatype| datatype.config_name());
@@ -102,9 +102,11 @@ fn declare(kind: &str, endpoint: &Endpoint, batching: bool) -> std::result::Resu
     };
     let mut tensor = json!({ "name": name, "data_type": format!("TYPE_{datatype}"), "dims": dims });
     if dims.is_empty() {
-        // A configuration has no empty dims.
+        // A configuration has no empty dims. Without a batch dimension it has no reshape to nothing, either.
         tensor["dims"] = json!([1]);
-        tensor["reshape"] = json!({ "shape": [] });
+        if batching {
+            tensor["reshape"] = json!({ "shape": [] });
+        }
     }
     Ok(tensor)
 }

@@ -38,6 +38,8 @@ dimension (-1 in front) unless the description says otherwise.
     one_input_twice  a and b, both one placeholder FP32 [-1,4] -> y = a + 1. TensorFlow 1 format; must be refused
     with_text        x FP32 [-1,4] -> y = x + 1; label STRING [-1,4]
     scalar           x FP32 [3] -> y = x + 1; total FP32 [] (a scalar). No batch dimension
+    scalars          a FP32 [] and x FP32 [3], name STRING [] -> y = a x; total FP32 []; greeting STRING [], "Hello, " and the
+                     name. No batch dimension
     no_zeros         x INT32 [-1,1] -> y = 12 / x; fails where x is 0
     weights          x FP32 [-1,16] -> y FP32 [-1,4] = 2 relu(relu(x A + a) B + a[0]) + a[1], with A FP32 [16,2048], a
                      FP32 [2048], B FP32 [2048,4]; the three are variables, `a` is read in each of three nested functions
@@ -348,6 +350,13 @@ def scalar(folder):
     save_function(folder, lambda x: {"y": x + 1.0, "total": tf.reduce_sum(x)}, x=(tf.float32, [3]))
 
 
+def scalars(folder):
+    def scale(a, x, name):
+        return {"y": a * x, "total": tf.reduce_sum(a * x), "greeting": tf.strings.join(["Hello, ", name])}
+
+    save_function(folder, scale, a=("float32", []), x=("float32", [3]), name=("string", []))
+
+
 def no_zeros(folder):
     save_function(folder, lambda x: {"y": 12 // x}, x=("int32", [None, 1]))
 
@@ -535,7 +544,7 @@ def graph_open(folder):
 
 MODELS = [add_one, all_types, mixed, no_batch, fixed, failing, text, slow, stateful, counts_runs, remembers,
           keeps_in_queue, keeps_in_stage, keeps_in_table, two_signatures, frozen_v1, any_shape, any_bytes, passthrough,
-          remembers_text, words, identity, unservable, finds, one_input_twice, with_text, scalar, no_zeros, weights, folds, cancels, embedding,
+          remembers_text, words, identity, unservable, finds, one_input_twice, with_text, scalar, scalars, no_zeros, weights, folds, cancels, embedding,
           table, loop, picks, devices, endless, noise, graph, graph_variables, graph_open, sparse]
 
 

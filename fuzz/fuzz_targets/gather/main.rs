@@ -92,11 +92,16 @@ fn datatype(number: u8) -> DataType {
 fuzz_target!(|batch: Batch| {
     let specs = batch.specs.iter().take(3).enumerate();
     let inputs: Vec<TensorSpec> = specs
-        .map(|(index, spec)| TensorSpec {
-            name: index.to_string(),
-            c_name: std::ffi::CString::new(index.to_string()).expect("a number has no NUL"),
-            datatype: datatype(spec.datatype),
-            dims: spec.dims.iter().take(5).map(|dim| dim.value().max(-1)).collect(),
+        .map(|(index, spec)| {
+            let dims: Vec<i64> = spec.dims.iter().take(5).map(|dim| dim.value().max(-1)).collect();
+            TensorSpec {
+                name: index.to_string(),
+                c_name: std::ffi::CString::new(index.to_string()).expect("a number has no NUL"),
+                datatype: datatype(spec.datatype),
+                // Without a batch dimension, what has no dimensions is a scalar; with a few it is one that is told as [1].
+                is_scalar: !batch.batching && dims.is_empty() && spec.datatype & 1 == 0,
+                dims,
+            }
         })
         .collect();
     let session = Session { keeps_nothing: batch.keeps_nothing, on_gpu: false };
@@ -230,7 +235,8 @@ fn rows(model: &Model, request: &Request, first: Option<&Request>, total: usize)
     let mut rows = None;
     for (index, spec) in model.inputs.iter().enumerate() {
         let input = request.inputs.get(index)?;
-        let own = input.shape.get(usize::from(model.batching)..)?;
+        let shape = if spec.is_scalar && input.shape == [1] { &[] } else { &input.shape[..] };
+        let own = shape.get(usize::from(model.batching)..)?;
         let fits = own.len() == spec.dims.len()
             && input.shape.iter().all(|&dim| dim >= 0)
             && own.iter().zip(&spec.dims).all(|(dim, expected)| *expected == -1 || dim == expected);
@@ -238,7 +244,7 @@ fn rows(model: &Model, request: &Request, first: Option<&Request>, total: usize)
         if !fits || input.datatype != spec.datatype.raw() {
             return None;
         }
-        let expected = byte_size(spec.datatype, &input.shape)?;
+        let expected = byte_size(spec.datatype, shape)?;
         if spec.datatype == DataType::Bytes {
             let count = expected / spec.datatype.byte_size();
             if count > size / 4 || count == 0 && size > 0 {
