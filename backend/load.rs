@@ -103,7 +103,7 @@ fn load(
             Some(ModelQueue::start(&executor.model, version, adaptive, service, families)?)
         }
     };
-    let rule = OverlapRule::new(config.dynamic_batching);
+    let rule = OverlapRule::new(config.server_batches);
     // The tests' batches are small.
     let rule = if config.test_gpu { OverlapRule { least_bytes: 0, ..rule } } else { rule };
     Ok(ServedModel { executor: Arc::new(executor), queue, overlap: on_gpu.then_some(rule) })
@@ -114,7 +114,9 @@ fn tensors_of_model(config: &ModelConfig) -> (Vec<String>, Vec<String>) {
     let names = |tensors: &[TensorConfig]| tensors.iter().map(|tensor| tensor.name.clone()).collect();
     let mut outputs: Vec<String> = names(&config.outputs);
     outputs.retain(|name| Measure::from_name(name).is_none());
-    (names(&config.inputs), outputs)
+    let mut inputs: Vec<String> = names(&config.inputs);
+    inputs.extend(names(&config.controls));
+    (inputs, outputs)
 }
 
 /// Warns where a model is not on the GPUs that its instances name.

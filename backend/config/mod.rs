@@ -9,6 +9,7 @@ mod batching;
 mod json;
 mod model;
 mod parameters;
+mod sequences;
 mod setting;
 mod values;
 

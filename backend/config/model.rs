@@ -7,6 +7,7 @@ use super::backend::BackendOptions;
 use super::batching::Batching;
 use super::json::{self, is_set};
 use super::parameters::Parameters;
+use super::sequences;
 use super::setting::{Setting, is_inside};
 use super::values::{BatchSizeBuckets, Format, Freeze, InlineExecution, Optimization, Step, Threads};
 use crate::triton::{Error, Result};
@@ -32,6 +33,8 @@ pub struct ModelConfig {
     pub max_batch_size: u32,
     /// The inputs.
     pub inputs: Vec<TensorConfig>,
+    /// The inputs that the server makes itself, for a model of sequences.
+    pub controls: Vec<TensorConfig>,
     /// The outputs, the latency outputs among them.
     pub outputs: Vec<TensorConfig>,
     /// How the model is stored; nothing where `platform` does not say it.
@@ -50,8 +53,8 @@ pub struct ModelConfig {
     pub inline: InlineExecution,
     /// Who makes the batches.
     pub batching: Batching,
-    /// The server puts requests into batches.
-    pub dynamic_batching: bool,
+    /// The server puts requests into batches, dynamic ones or of sequences.
+    pub server_batches: bool,
     /// The sizes that batches are filled up to.
     pub batch_size_buckets: BatchSizeBuckets,
     /// `TF_FREEZE`: variables become constants at load, where that can be done.
@@ -91,19 +94,25 @@ impl ModelConfig {
                 value: string_value,
             })?;
         }
-        let dynamic_batching = config.dynamic_batching.is_some_and(|value| !value.is_null());
+        let batcher = match (&config.sequence_batching, &config.dynamic_batching) {
+            (Some(_), _) => Some("sequence_batching"),
+            (None, Some(value)) if !value.is_null() => Some("dynamic_batching"),
+            _ => None,
+        };
+        let controls = config.sequence_batching.as_ref().map_or(Ok(Vec::new()), sequences::controls)?;
         let of_gpus = config.instance_group.iter().filter(|group| group.kind == "KIND_GPU");
         let gpus = of_gpus.flat_map(|group| group.gpus.iter().copied()).collect();
         let is_cpu = |group: &json::InstanceGroup| group.kind == "KIND_CPU";
         Ok(Self {
             max_batch_size: config.max_batch_size.try_into().unwrap_or(0),
             inputs: tensors("input", config.input, config.max_batch_size > 0)?,
+            controls,
             outputs: tensors("output", config.output, config.max_batch_size > 0)?,
             format: Format::from_platform(&config.platform),
             file_name: file_name(config.default_model_filename)?,
             init_ops_file: parameters.init_ops_file,
-            batching: parameters.batching.read(dynamic_batching)?,
-            dynamic_batching,
+            batching: parameters.batching.read(batcher)?,
+            server_batches: batcher.is_some(),
             batch_size_buckets: parameters.batch_size_buckets,
             graph_tag: parameters.graph_tag,
             signature: parameters.signature,
@@ -121,6 +130,11 @@ impl ModelConfig {
         })
     }
 
+    /// The inputs, those of the server's own making among them.
+    pub fn all_inputs(&self) -> Vec<TensorConfig> {
+        [&self.inputs[..], &self.controls].concat()
+    }
+
     /// The parameters there are, for somebody who mistyped one.
     pub fn known_parameters() -> String {
         Parameters::known()
@@ -130,7 +144,6 @@ impl ModelConfig {
 /// Refuses the messages of a configuration that this backend does not honour: better than to ignore them.
 fn refuse_unsupported(config: &json::ModelConfig) -> Result<()> {
     let asked_for = [
-        (is_set(config.sequence_batching.as_ref()), "'sequence_batching'", "use dynamic_batching or neither"),
         (
             !config.batch_input.is_empty(),
             "'batch_input'",
@@ -279,7 +292,7 @@ mod tests {
         let on_two = json!([{"kind": "KIND_GPU", "gpus": [0, 2]}, {"kind": "KIND_CPU"}]);
         let on_two = model(&json!({ "instance_group": on_two })).unwrap();
         assert_eq!((on_two.cpu_only, on_two.gpus), (false, vec![0, 2]));
-        assert!(config.cpu_only && config.dynamic_batching);
+        assert!(config.cpu_only && config.server_batches && config.controls.is_empty());
         assert_eq!(config.batch_size_buckets, BatchSizeBuckets::Sizes(vec![1, 8]));
         assert_eq!(config.unknown_parameters, ["mine"]);
         assert_eq!((config.format, config.file_name), (None, None));
@@ -296,7 +309,7 @@ mod tests {
     fn a_null_is_nothing() {
         let config = model(&json!({
             "max_batch_size": null, "input": null, "parameters": null, "default_model_filename": null,
-            "dynamic_batching": null, "sequence_batching": {}, "instance_group": null, "response_cache": null,
+            "dynamic_batching": null, "sequence_batching": null, "instance_group": null, "response_cache": null,
         }));
         assert_eq!(config, model(&json!({})));
     }
@@ -312,7 +325,7 @@ mod tests {
     #[test]
     fn what_is_not_honoured_is_refused() {
         for config in [
-            json!({"sequence_batching": {"max_sequence_idle_microseconds": 5}}),
+            json!({"sequence_batching": {"state": [{"input_name": "s"}]}}),
             json!({"batch_input": [{"kind": "BATCH_ELEMENT_COUNT"}]}),
             json!({"model_transaction_policy": {"decoupled": true}}),
             json!({"input": [{"name": "x", "allow_ragged_batch": true}]}),

@@ -204,7 +204,9 @@ fn tensors(
         };
         if spec.datatype == DataType::Bytes {
             let parts = parts[index..].iter().step_by(count);
-            tensors.push(strings(shape, parts, size, failed).map_err(|error| at_input(model, spec, error))?);
+            tensors.push(
+                strings(spec, shape, parts, size, failed).map_err(|error| at_input(model, spec, error))?,
+            );
             continue;
         }
         let mut blank = pool.take(spec.datatype, shape)?;
@@ -242,6 +244,7 @@ fn append_others(blank: &mut Blank, part: &Part<'_>) -> Result<()> {
 #[cold]
 #[inline(never)]
 fn strings<'p, 'r: 'p>(
+    spec: &TensorSpec,
     shape: &[i64],
     parts: impl Iterator<Item = &'p Part<'r>> + Clone,
     size: BatchSize,
@@ -254,7 +257,7 @@ fn strings<'p, 'r: 'p>(
     let all = count(shape)?;
     let mut strings = Strings::new(all, parts.clone().map(Part::byte_size).sum())?;
     for (place, part) in parts.enumerate() {
-        if let Err(error) = append_strings(&mut strings, count(part.shape)?, part) {
+        if let Err(error) = append_strings(&mut strings, count(part.shape)?, part, spec.is_control) {
             *failed = Some(place);
             return Err(error);
         }
@@ -265,18 +268,18 @@ fn strings<'p, 'r: 'p>(
     Tensor::of_strings(shape, strings).map(Box::new)
 }
 
-fn append_strings(strings: &mut Strings, count: usize, part: &Part<'_>) -> Result<()> {
+fn append_strings(strings: &mut Strings, count: usize, part: &Part<'_>, may_go_on: bool) -> Result<()> {
     if part.others.is_empty()
         && let Some(bytes) = part.first.bytes()
     {
-        return strings.append(count, &bytes);
+        return strings.append(count, &bytes, may_go_on);
     }
     // A string may begin in one piece and end in another; and a GPU's memory is not read string by string.
     let mut whole = Vec::with_capacity(part.byte_size());
     for buffer in iter::once(&part.first).chain(&part.others) {
         buffer.append_to(&mut whole)?;
     }
-    strings.append(count, &whole[..])
+    strings.append(count, &whole[..], may_go_on)
 }
 
 /// A tensor in the memory of a request's only buffer of an input, which is aligned as TensorFlow wants it; nothing if it has to

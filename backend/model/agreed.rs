@@ -41,7 +41,13 @@ impl Model {
     pub fn new(name: String, config: &ModelConfig, session: Session, on_gpu: bool) -> Result<Self> {
         let batching = config.max_batch_size > 0;
         let of = session.endpoints_of;
-        let inputs = inputs(&config.inputs, (of, &session.inputs), batching)?;
+        let mut inputs = inputs(&config.all_inputs(), (of, &session.inputs), batching)?;
+        for control in &config.controls {
+            inputs
+                .iter_mut()
+                .filter(|spec| spec.name == control.name)
+                .for_each(|spec| spec.is_control = true);
+        }
         let adaptive = config.batching != Batching::Triton;
         let available = Measure::available(adaptive);
         let (outputs, measures) = outputs(&config.outputs, (of, &session.outputs), batching, available)?;
@@ -221,5 +227,6 @@ fn agree(
         datatype,
         dims: if is_scalar { Vec::new() } else { tensor.dims.clone() },
         is_scalar,
+        is_control: false,
     })
 }

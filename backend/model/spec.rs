@@ -19,6 +19,8 @@ pub struct TensorSpec {
     pub dims: Vec<i64>,
     /// It has no dimensions at all, which Triton does not know: its shape is `[1]` there.
     pub is_scalar: bool,
+    /// The server makes it, not a client. A correlation id that is a text is then in a buffer of a fixed size.
+    pub is_control: bool,
 }
 
 impl TensorSpec {

@@ -58,14 +58,19 @@ impl Strings {
         Ok(Self { memory, layout, count, filled: 0, used: structures })
     }
 
-    /// Reads `count` strings from `source`, all of it.
+    /// Reads `count` strings from `source`; all of it, unless it `may_go_on` behind them.
     ///
     /// # Errors
     /// `source` does not hold so many, or something else besides.
     ///
     /// # Panics
     /// There is no room for them.
-    pub fn append<S: SharedSource + ?Sized>(&mut self, count: usize, source: &S) -> Result<()> {
+    pub fn append<S: SharedSource + ?Sized>(
+        &mut self,
+        count: usize,
+        source: &S,
+        may_go_on: bool,
+    ) -> Result<()> {
         let (mut at, end) = (0, source.len());
         for index in 0..count {
             let mut prefix = [0; PREFIX];
@@ -82,7 +87,7 @@ impl Strings {
             source.copy_part(at, self.push(len));
             at += len;
         }
-        if at < end { Err(left_over(count, end - at)) } else { Ok(()) }
+        if at < end && !may_go_on { Err(left_over(count, end - at)) } else { Ok(()) }
     }
 
     /// Makes one more string, of so many characters, which are to be written to what is returned.
@@ -226,8 +231,8 @@ mod tests {
         let all: Vec<&[u8]> = all.iter().map(Vec::as_slice).collect();
         let (front, back) = (serialized(&all[..30]), serialized(&all[30..]));
         let mut strings = Strings::new(75, front.len() + back.len()).unwrap();
-        strings.append(30, &front[..]).unwrap();
-        strings.append(40, &back[..]).unwrap();
+        strings.append(30, &front[..], false).unwrap();
+        strings.append(40, &back[..], false).unwrap();
         assert_eq!(read(&strings)[69..], [all[69], b"", b"", b"", b"", b""]);
         strings.repeat_last(2);
         assert_eq!(read(&strings), [&all[..], &[all[68], all[69], all[68], all[69], all[68]]].concat());
@@ -238,7 +243,7 @@ mod tests {
         assert_eq!((STRING, align_of::<TF_TString>()), (24, 8));
         // As TensorFlow 2.20's TF_StringCopy writes "ab".
         let mut strings = Strings::new(2, 60).unwrap();
-        strings.append(2, &serialized(&[b"ab", &[b'x'; 40]])[..]).unwrap();
+        strings.append(2, &serialized(&[b"ab", &[b'x'; 40]])[..], false).unwrap();
         // SAFETY: the structures are initialised.
         let structures = unsafe { slice::from_raw_parts(strings.memory.as_ptr(), 2 * STRING) };
         assert_eq!(structures[..4], [2 << 2, b'a', b'b', 0]);
@@ -267,11 +272,14 @@ mod tests {
     #[test]
     fn what_is_no_list_of_strings_is_told() {
         let error = |count, bytes: &[u8]| {
-            Strings::new(count, bytes.len()).unwrap().append(count, bytes).unwrap_err().message
+            Strings::new(count, bytes.len()).unwrap().append(count, bytes, false).unwrap_err().message
         };
         let two = serialized(&[b"a", b"bc"]);
         assert_eq!(error(3, &two), "expected 3 string elements, each with its length in front, found 2");
         assert!(error(1, &two).contains("unexpected number of string elements: expected 1, found 6 bytes"));
+        let mut first = Strings::new(1, two.len()).unwrap();
+        first.append(1, &two[..], true).unwrap();
+        assert_eq!(read(&first), [b"a"]);
         assert!(error(2, &two[..7]).contains("incomplete string length indicator: expected 4 bytes"));
         assert!(error(2, &two[..10]).contains("incomplete string data: expected 2 bytes of string 1"));
         assert!(error(1, &[255; 9]).contains("expected 4294967295 bytes of string 0"));

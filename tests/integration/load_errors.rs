@@ -211,8 +211,8 @@ fn other_settings() -> Vec<Case> {
         ),
         add_one(
             "sequences",
-            |c| c.line("sequence_batching { }"),
-            &["'sequence_batching'", "dynamic_batching"],
+            |c| c.line("sequence_batching { direct { } }").adaptive(),
+            &["sequence_batching", "batching: adaptive"],
         ),
     ]
 }

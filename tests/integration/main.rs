@@ -23,6 +23,7 @@ mod math_mode;
 mod memory;
 mod odd;
 mod read_only;
+mod sequences;
 mod settings;
 mod shared_input;
 mod strings;

@@ -58,6 +58,9 @@ dimension (-1 in front) unless the description says otherwise.
     endless          x FP32 [-1,1] -> y = v x doubled until its sum is 100 at least; v = 3 is a variable. Never ends on
                      zeros
     noise            x FP32 [-1,4] -> y = x and random numbers from 0 to 1
+    sequence         x INT32 [-1,1], start INT32 [-1,1], end FP32 [-1,1], ready BOOL [-1,1], id UINT64 [-1,1] -> sum INT32 [-1,1]:
+                     the sum of the x of a sequence so far, kept in a table by its id; told STRING [-1,1]: start, end and ready
+    sequence_names   x INT32 [-1,1], id STRING [-1,1] -> told STRING [-1,1]: the id and x. No variables
     graph            x FP32 [-1,16] -> y = x + 1; parts FP32 [-1,8], the first half of x, and parts:1, the second; both,
                      x and `z`, a placeholder FP32 [-1,16] that y and parts do not need, added. A GraphDef
     graph_variables  x FP32 [-1,4] -> y = x v, with a reference variable v that the operation `init` makes 3. A GraphDef
@@ -517,6 +520,29 @@ def noise(folder):
     save_function(folder, lambda x: {"y": x + tf.random.uniform(tf.shape(x))}, x=(tf.float32, [None, 4]))
 
 
+def sequence(folder):
+    module = tf.Module()
+    module.sums = tf.lookup.experimental.MutableHashTable(tf.int64, tf.int32, default_value=0)
+
+    def add(x, start, end, ready, id):
+        key = tf.cast(id, tf.int64)
+        before = tf.where(start == 1, 0, module.sums.lookup(key))
+        total = before + x
+        # What is not ready stands for no request.
+        module.sums.insert(tf.where(ready, key, -1), total)
+        told = tf.strings.join([tf.strings.as_string(start), tf.strings.as_string(tf.cast(end, tf.int32)),
+                                tf.strings.as_string(tf.cast(ready, tf.int32))])
+        return {"sum": total, "told": told}
+
+    inputs = {"x": "int32", "start": "int32", "end": "float32", "ready": "bool", "id": "uint64"}
+    save_signatures(folder, {"serving_default": add}, {name: (kind, [None, 1]) for name, kind in inputs.items()}, module)
+
+
+def sequence_names(folder):
+    tell = lambda x, id: {"told": tf.strings.join([id, tf.strings.as_string(x)], separator=" ")}
+    save_function(folder, tell, x=("int32", [None, 1]), id=("string", [None, 1]))
+
+
 def graph(folder):
     def build():
         x = tf.compat.v1.placeholder(tf.float32, [None, 16], name="x")
@@ -545,7 +571,7 @@ def graph_open(folder):
 MODELS = [add_one, all_types, mixed, no_batch, fixed, failing, text, slow, stateful, counts_runs, remembers,
           keeps_in_queue, keeps_in_stage, keeps_in_table, two_signatures, frozen_v1, any_shape, any_bytes, passthrough,
           remembers_text, words, identity, unservable, finds, one_input_twice, with_text, scalar, scalars, no_zeros, weights, folds, cancels, embedding,
-          table, loop, picks, devices, endless, noise, graph, graph_variables, graph_open, sparse]
+          table, loop, picks, devices, endless, noise, sequence, sequence_names, graph, graph_variables, graph_open, sparse]
 
 
 def main():

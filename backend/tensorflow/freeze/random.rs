@@ -59,7 +59,7 @@ impl Random {
         let digit = |_| [1, 0, 0, 0, b'0' + self.value(DataType::Int8, kind)[0]];
         let digits: Vec<u8> = (0..count).flat_map(digit).collect();
         let mut strings = Strings::new(count, digits.len())?;
-        strings.append(count, &digits[..])?;
+        strings.append(count, &digits[..], false)?;
         Tensor::of_strings(dims, strings)
     }
 

@@ -11,7 +11,7 @@ fn tensor(dims: &[i64], all: &[Vec<u8>]) -> Tensor {
     let serialized: Vec<u8> =
         all.iter().flat_map(|text| [&(text.len() as u32).to_le_bytes(), &text[..]].concat()).collect();
     let mut strings = Strings::new(all.len(), serialized.len()).expect("there is memory");
-    strings.append(all.len(), &serialized[..]).expect("these are strings");
+    strings.append(all.len(), &serialized[..], false).expect("these are strings");
     Tensor::of_strings(dims, strings).expect("as many as the shape says")
 }
 

@@ -100,6 +100,7 @@ fuzz_target!(|batch: Batch| {
                 datatype: datatype(spec.datatype),
                 // Without a batch dimension, what has no dimensions is a scalar; with a few it is one that is told as [1].
                 is_scalar: !batch.batching && dims.is_empty() && spec.datatype & 1 == 0,
+                is_control: false,
                 dims,
             }
         })

@@ -31,6 +31,7 @@ pub struct TensorSpec {
     pub datatype: DataType,
     pub dims: Vec<i64>,
     pub is_scalar: bool,
+    pub is_control: bool,
 }
 
 impl TensorSpec {
