@@ -49,7 +49,7 @@ impl Default for Parameters {
 type Set = fn(&mut Parameters, &Setting<'_>) -> Result<()>;
 
 /// Every parameter there is, by name. docs/configuration.md describes them to users.
-const PARAMETERS: [(&str, Set); 15] = [
+const PARAMETERS: [(&str, Set); 16] = [
     (LATENCY_PARAMETERS, |to, setting| setting.boolean().map(|on| to.latency_parameters = Some(on))),
     ("batching", |to, setting| to.batching.set_batching(setting)),
     ("latency_target_ms", |to, setting| to.batching.set_target(setting)),
@@ -87,6 +87,8 @@ const PARAMETERS: [(&str, Set); 15] = [
         setting.thread_count().map(|count| to.threads.inter = Some(count))
     }),
     ("TF_USE_PER_SESSION_THREADS", |to, setting| setting.boolean().map(|own| to.threads.per_session = own)),
+    // Without effect: all instances of a model share a session here.
+    ("MAX_SESSION_SHARE_COUNT", |_, setting| setting.count().map(drop)),
     ("TF_RUN_IN_CALLING_THREAD", |to, setting| {
         to.inline = match setting.auto_or_boolean()? {
             None => InlineExecution::Measured,

@@ -13,6 +13,7 @@ mod bad_input;
 mod buckets;
 mod compatibility;
 mod discovery;
+mod drop_in;
 mod faults;
 mod freeze;
 mod gpu;

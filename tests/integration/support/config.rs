@@ -60,6 +60,11 @@ impl ModelConfig {
         }
     }
 
+    /// The same for a model of another name.
+    pub fn named(self, name: &str) -> Self {
+        Self { name: name.to_owned(), ..self }
+    }
+
     pub fn name(&self) -> &str {
         &self.name
     }
