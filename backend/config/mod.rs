@@ -15,8 +15,8 @@ mod values;
 
 pub use backend::BackendOptions;
 pub use batching::{Adaptive, Batching, Target};
-pub use model::{MAX_RANK, ModelConfig, TensorConfig};
+pub use model::{MAX_RANK, ModelConfig};
 pub use values::{
     BATCH_SIZE_BUCKETS, BatchSizeBuckets, Format, Freeze, GpuMemory, InlineExecution, MathMode, Optimization,
-    Step, Threads,
+    Step, TensorConfig, Threads,
 };

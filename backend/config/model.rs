@@ -9,22 +9,13 @@ use super::json::{self, is_set};
 use super::parameters::Parameters;
 use super::sequences;
 use super::setting::{Setting, is_inside};
-use super::values::{BatchSizeBuckets, Format, Freeze, InlineExecution, Optimization, Step, Threads};
+use super::values::{
+    BatchSizeBuckets, Format, Freeze, InlineExecution, Optimization, Step, TensorConfig, Threads,
+};
 use crate::triton::{Error, Result};
 
 /// The largest rank of a tensor (`TensorShape::MaxDimensions` of TensorFlow), which ends the process at a larger one.
 pub const MAX_RANK: usize = 254;
-
-/// A tensor as config.pbtxt declares it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TensorConfig {
-    /// The name.
-    pub name: String,
-    /// The type as written, such as `TYPE_FP32`.
-    pub data_type: String,
-    /// The shape that the model sees (`reshape` applied), without the batch dimension; -1 is any size.
-    pub dims: Vec<i64>,
-}
 
 /// A model's configuration.
 #[derive(Debug, PartialEq)]
@@ -103,9 +94,20 @@ impl ModelConfig {
         let of_gpus = config.instance_group.iter().filter(|group| group.kind == "KIND_GPU");
         let gpus = of_gpus.flat_map(|group| group.gpus.iter().copied()).collect();
         let is_cpu = |group: &json::InstanceGroup| group.kind == "KIND_CPU";
+        let inputs = tensors("input", config.input, config.max_batch_size > 0)?;
+        let earlier = |index: usize| inputs.iter().chain(&controls[..index]);
+        let twice =
+            |(index, control): (usize, &TensorConfig)| earlier(index).any(|other| other.name == control.name);
+        if let Some((_, control)) = controls.iter().enumerate().find(|&control| twice(control)) {
+            return Err(Error::invalid(format!(
+                "config.pbtxt declares the input '{}', a control_input of sequence_batching, more than once: keep one of the \
+                 declarations",
+                control.name
+            )));
+        }
         Ok(Self {
             max_batch_size: config.max_batch_size.try_into().unwrap_or(0),
-            inputs: tensors("input", config.input, config.max_batch_size > 0)?,
+            inputs,
             controls,
             outputs: tensors("output", config.output, config.max_batch_size > 0)?,
             format: Format::from_platform(&config.platform),
@@ -436,5 +438,14 @@ mod tests {
             }
         }
         assert!(model(&json!({"input": [x(1)], "output": [x(1)]})).is_ok(), "an input may be an output, too");
+        let control =
+            |name| json!({"name": name, "control": [{"kind": "START", "int32_false_true": [0, 1]}]});
+        let with = |controls: Value| {
+            model(&json!({"input": [x(1)], "sequence_batching": {"control_input": controls}}))
+        };
+        assert_eq!(with(json!([control("start"), control("end")])).unwrap().all_inputs().len(), 3);
+        for controls in [json!([control("x")]), json!([control("start"), control("start")])] {
+            assert!(with(controls).unwrap_err().message.contains("more than once"));
+        }
     }
 }

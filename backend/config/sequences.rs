@@ -1,7 +1,7 @@
 //! `sequence_batching`: the inputs that the server makes itself, to tell a model where in its sequence a request is.
 
 use super::json::{ControlInput, SequenceBatching};
-use super::model::TensorConfig;
+use super::values::TensorConfig;
 use crate::triton::{Error, Result};
 
 const CORRELATION_ID: &str = "CONTROL_SEQUENCE_CORRID";

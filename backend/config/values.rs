@@ -80,6 +80,17 @@ impl Format {
     }
 }
 
+/// A tensor as config.pbtxt declares it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TensorConfig {
+    /// The name.
+    pub name: String,
+    /// The type as written, such as `TYPE_FP32`.
+    pub data_type: String,
+    /// The shape that the model sees (`reshape` applied), without the batch dimension; -1 is any size.
+    pub dims: Vec<i64>,
+}
+
 /// `TF_FREEZE`: whether variables become constants at load, where that can be done, and whether the answers are compared with
 /// the SavedModel's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -62,6 +62,17 @@ unsafe impl SharedSource for [u8] {
     }
 }
 
+// SAFETY: the source's own.
+unsafe impl<S: SharedSource + ?Sized> SharedSource for &S {
+    fn len(&self) -> usize {
+        S::len(self)
+    }
+
+    fn copy_part(&self, start: usize, target: &mut [MaybeUninit<u8>]) {
+        S::copy_part(self, start, target);
+    }
+}
+
 /// Memory of somebody else's that TensorFlow may read.
 ///
 /// # Safety

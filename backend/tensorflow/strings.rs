@@ -117,6 +117,14 @@ impl Strings {
         }
     }
 
+    /// All of them, for tests and the fuzz target.
+    #[cfg_attr(not(test), allow(dead_code))]
+    pub fn texts(&self) -> impl Iterator<Item = &[u8]> {
+        let structures = self.memory.cast::<TF_TString>().as_ptr();
+        // SAFETY: the structures are initialised, and `self`, which has the characters too, is borrowed.
+        (0..self.count).map(move |index| unsafe { characters(&*structures.add(index)) })
+    }
+
     /// Fills what is left with copies of the last `unit` strings that are there.
     ///
     /// # Panics
@@ -219,9 +227,7 @@ mod tests {
     }
 
     fn read(strings: &Strings) -> Vec<&[u8]> {
-        let structures = strings.memory.cast::<TF_TString>().as_ptr();
-        // SAFETY: they are initialised, and the memory is borrowed.
-        (0..strings.count).map(|index| unsafe { characters(&*structures.add(index)) }).collect()
+        strings.texts().collect()
     }
 
     #[test]

@@ -1,13 +1,11 @@
 //! Tensors that are vectors. What shape a tensor can have is the backend's own rule, and so is how strings are in memory.
 
-use tensorflow_c_sys::TF_TString;
 pub use tensorflow_latency_fuzz::tensorflow::memory::ALIGNMENT;
 use tensorflow_latency_fuzz::tensorflow::memory::ForeignMemory;
-use tensorflow_latency_fuzz::tensorflow::strings::characters;
 pub use tensorflow_latency_fuzz::tensorflow::strings::{PREFIX as STRING_PREFIX, Strings};
 pub use tensorflow_latency_fuzz::tensorflow::tensor::byte_size;
 
-use crate::triton::request::{InputBuffer, LentBuffer, RequestBytes};
+use crate::triton::request::{InputBuffer, LentBuffer};
 use crate::triton::{DataType, Error, Result};
 
 #[derive(Debug)]
@@ -33,10 +31,8 @@ impl Tensor {
     /// Its bytes are what a response would have.
     pub fn of_strings(dims: &[i64], strings: Strings) -> Result<Self> {
         assert_eq!(byte_size(DataType::Bytes, dims), Some(strings.len()), "as many strings as elements");
-        let (structures, mut bytes) = (strings.ptr().cast::<TF_TString>(), Vec::new());
-        for index in 0..strings.len() / size_of::<TF_TString>() {
-            // SAFETY: the structures are made, and the memory lives until the end of this function.
-            let string = unsafe { characters(&*structures.add(index)) };
+        let mut bytes = Vec::new();
+        for string in strings.texts() {
             bytes.extend((string.len() as u32).to_le_bytes());
             bytes.extend(string);
         }
@@ -47,11 +43,7 @@ impl Tensor {
 pub struct TensorPool;
 
 impl TensorPool {
-    pub fn fill<'b>(
-        &self,
-        _blank: &mut Blank,
-        _sources: impl Iterator<Item = Option<RequestBytes<'b>>>,
-    ) -> bool {
+    pub fn fill<'b>(&self, _blank: &mut Blank, _sources: impl Iterator<Item = Option<&'b [u8]>>) -> bool {
         false
     }
 

@@ -4,9 +4,7 @@ pub use tensorflow_latency_fuzz::triton::{DataType, Error, Result};
 
 pub mod request {
     use std::ffi::CStr;
-    use std::mem::MaybeUninit;
 
-    use tensorflow_latency_fuzz::tensorflow::memory::SharedSource;
     use triton_sys::TRITONSERVER_DataType;
 
     use super::{Error, Result};
@@ -66,13 +64,13 @@ pub mod request {
             self.bytes.len()
         }
 
-        pub fn bytes(&self) -> Option<RequestBytes<'_>> {
-            (!self.unreadable).then_some(RequestBytes(self.bytes))
+        pub fn bytes(&self) -> Option<&[u8]> {
+            (!self.unreadable).then_some(self.bytes)
         }
 
         pub fn append_to(&self, bytes: &mut Vec<u8>) -> Result<()> {
             let readable = self.bytes().ok_or_else(|| Error::internal("cannot be copied"))?;
-            bytes.extend(readable.0);
+            bytes.extend(readable);
             Ok(())
         }
 
@@ -82,19 +80,6 @@ pub mod request {
 
         pub fn lend(&self) -> Option<LentBuffer> {
             (!self.unreadable).then(|| LentBuffer(self.bytes.to_vec()))
-        }
-    }
-
-    pub struct RequestBytes<'r>(&'r [u8]);
-
-    // SAFETY: the slice's own.
-    unsafe impl SharedSource for RequestBytes<'_> {
-        fn len(&self) -> usize {
-            SharedSource::len(self.0)
-        }
-
-        fn copy_part(&self, start: usize, target: &mut [MaybeUninit<u8>]) {
-            self.0.copy_part(start, target);
         }
     }
 
