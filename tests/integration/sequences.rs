@@ -20,7 +20,7 @@ fn config(name: &str, strategy: &str) -> ModelConfig {
         .output("told", "BYTES", &[1])
         .latency_outputs()
         .instances(1)
-        .line(&format!("sequence_batching {{ {strategy} {{ }} {CONTROLS} }}"))
+        .line(&format!("sequence_batching {{ {strategy} {CONTROLS} }}"))
 }
 
 /// Four sequences at once, many after one another, of 1 to 6 requests each.
@@ -55,7 +55,7 @@ fn assert_sequences(server: &Server, model: &str) {
 fn sequences_in_slots_keep_their_state() {
     let server = shared_server();
     let model = "sequence_direct";
-    server.load(&config(model, "direct"), SavedModel::Small("sequence"));
+    server.load(&config(model, "direct { }"), SavedModel::Small("sequence"));
     assert_sequences(&server, model);
 }
 
@@ -63,7 +63,7 @@ fn sequences_in_slots_keep_their_state() {
 fn sequences_in_the_oldest_order_keep_their_state() {
     let server = shared_server();
     let model = "sequence_oldest";
-    server.load(&config(model, "oldest"), SavedModel::Small("sequence"));
+    server.load(&config(model, "oldest { max_candidate_sequences: 4 }"), SavedModel::Small("sequence"));
     assert_sequences(&server, model);
 }
 
