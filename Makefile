@@ -42,7 +42,7 @@ export TL_TEST_MODELS ?= $(CURDIR)/target/test-models
 
 .DEFAULT_GOAL := help
 .PHONY: help setup model test-models build demo serve accuracy experiment experiment-batching experiment-tool test \
-  bench bench-against bench-experiment bench-policy dist check-dist test-cmake test-dockerfile test-container \
+  bench bench-against bench-experiment bench-policy dist drop-in check-dist test-cmake test-dockerfile test-container \
   test-tensorflow compatibility check check-deep check-docs fuzz soak bindings clean clean-venv cargo picture
 
 help: ## shows this list
@@ -112,6 +112,14 @@ bench-policy: cargo ## compares adaptive batching with the optimum, simulated (1
 
 dist: $(DIST_READY) cargo ## builds, checks and packs the library for glibc 2.17 and newer, in dist/
 	@$(VENV)/bin/python tools/dist.py
+
+# Servers before 23.04 make tensorflow1 or tensorflow2 of the name.
+drop-in: dist ## leaves dist/drop-in/, whose folders go to Triton's backends/ in place of the TensorFlow backend that it shipped
+	@rm -rf dist/drop-in
+	@for name in tensorflow tensorflow1 tensorflow2; do \
+	  mkdir -p dist/drop-in/$$name && cp $(DIST_LIBRARY) dist/drop-in/$$name/libtriton_$$name.so || exit 1; \
+	done
+	@echo "Copy the folders in dist/drop-in to Triton's backends folder; TensorFlow is found as docs/getting-started.md says"
 
 check-dist: dist $(TEST_MODELS) ## tests that library in stand-ins for servers, and its check with planted faults
 	@echo "Testing $(DIST_LIBRARY)"

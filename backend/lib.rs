@@ -1,4 +1,4 @@
-//! A Triton backend that runs TensorFlow SavedModels and puts each request's own server-side latency
+//! A Triton backend that runs TensorFlow models and puts each request's own server-side latency
 //! into its response.
 //!
 //! The rooms, from the top floor down. Each one uses only those below it:
@@ -6,11 +6,11 @@
 //! | room | what happens there |
 //! |---|---|
 //! | this file | the backend as the server sees it: [`triton::entry`] calls [`TensorFlowBackend`] |
-//! | [`load`] | a model is loaded: configuration, session, trial runs, queue |
+//! | [`load`], [`model_file`] | a model is loaded: configuration, files, session, trial runs, queue |
 //! | [`trial`] | what is run at load: inline execution, service times, batch size buckets |
 //! | [`batching`] | adaptive batching: the queue, the policy, the workers |
 //! | [`execute`] | the pipeline: gather, run, scatter, stamp, send |
-//! | [`model`] | what configuration and SavedModel agree on |
+//! | [`model`] | what configuration and SavedModel, or graph, agree on |
 //! | [`tensorflow`] | TensorFlow's C API made safe: library, session, tensors; freezing |
 //! | [`config`] | config.pbtxt and `--backend-config` as types |
 //! | [`triton`] | the server's C API made safe: requests, responses, models, errors, logging |
@@ -30,6 +30,7 @@ mod execute;
 mod few;
 mod load;
 mod model;
+mod model_file;
 #[allow(unsafe_code)]
 mod tensorflow;
 mod trial;

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use crate::batching::{Families, Loading, ModelQueue};
-use crate::config::{BackendOptions, Batching, MathMode, ModelConfig};
+use crate::config::{BackendOptions, Batching, Format, MathMode, ModelConfig, TensorConfig};
 use crate::execute::{Executor, OverlapRule};
-use crate::model::{Model, autocomplete};
-use crate::tensorflow::{Options, Session, TensorPool};
+use crate::model::{Measure, Model, autocomplete};
+use crate::model_file;
+use crate::tensorflow::{File, Named, Options, Session, TensorPool};
 use crate::trial;
 use crate::triton::Result;
 use crate::triton::model::ModelHandle;
@@ -25,7 +26,7 @@ impl ServedModel {
     /// Loads the model that the server names.
     ///
     /// # Errors
-    /// The configuration asks for what is not there, or the SavedModel cannot be loaded.
+    /// The configuration asks for what is not there, or the model cannot be loaded.
     pub fn load(
         handle: ModelHandle<'_>,
         options: &BackendOptions,
@@ -51,13 +52,31 @@ fn load(
         let (unknown, known) = (config.unknown_parameters.join(", "), ModelConfig::known_parameters());
         log::warn!("model '{name}': unknown parameters, ignored: {unknown} (known: {known})");
     }
-    let folder = handle.folder()?.join(version.to_string()).join(&config.file_name);
+    let folder = handle.folder()?;
+    let version_folder = folder.join(version.to_string());
+    let (format, path) = model_file::find(&config, &version_folder);
+    let (inputs, outputs) = tensors_of_model(&config);
+    let init_ops = match format {
+        Format::SavedModel => Vec::new(),
+        Format::GraphDef => model_file::init_ops(&config, &folder, &version_folder)?,
+    };
+    if format == Format::SavedModel && config.init_ops_file.is_some() {
+        log::warn!(
+            "model '{name}': TF_INIT_OPS_FILE has no effect on a SavedModel, which has its own main op"
+        );
+    }
     let mut session = Session::open(
-        &folder,
+        &path,
         &Options {
             model: name,
-            graph_tag: &config.graph_tag,
-            signature: &config.signature,
+            file: match format {
+                Format::SavedModel => {
+                    File::SavedModel { graph_tag: &config.graph_tag, signature: &config.signature }
+                }
+                Format::GraphDef => {
+                    File::GraphDef(Named { inputs: &inputs, outputs: &outputs, init_ops: &init_ops })
+                }
+            },
             threads: config.threads,
             cpu_only: config.cpu_only,
             gpu_memory: options.gpu_memory,
@@ -84,10 +103,20 @@ fn load(
             Some(ModelQueue::start(&executor.model, version, adaptive, service, families)?)
         }
     };
-    let rule = OverlapRule::new(config.dynamic_batching);
+    let rule = OverlapRule::new(config.server_batches);
     // The tests' batches are small.
     let rule = if config.test_gpu { OverlapRule { least_bytes: 0, ..rule } } else { rule };
     Ok(ServedModel { executor: Arc::new(executor), queue, overlap: on_gpu.then_some(rule) })
+}
+
+/// The names that config.pbtxt has for tensors of the model.
+fn tensors_of_model(config: &ModelConfig) -> (Vec<String>, Vec<String>) {
+    let names = |tensors: &[TensorConfig]| tensors.iter().map(|tensor| tensor.name.clone()).collect();
+    let mut outputs: Vec<String> = names(&config.outputs);
+    outputs.retain(|name| Measure::from_name(name).is_none());
+    let mut inputs: Vec<String> = names(&config.inputs);
+    inputs.extend(names(&config.controls));
+    (inputs, outputs)
 }
 
 /// Warns where a model is not on the GPUs that its instances name.

@@ -98,11 +98,11 @@ impl BatchingParameters {
         Ok(())
     }
 
-    /// What they say together, beside a configuration that has `dynamic_batching` or not.
+    /// What they say together, beside the name of what makes batches in the server, if config.pbtxt has it.
     ///
     /// # Errors
     /// A parameter lacks the one that it belongs to, or both the server and this backend are to make the batches.
-    pub fn read(&self, dynamic_batching: bool) -> Result<Batching> {
+    pub fn read(&self, batcher: Option<&str>) -> Result<Batching> {
         let Self { adaptive, target_ms, percentile, max_queue_size, max_wait_ms } = *self;
         if !adaptive {
             let stray = [
@@ -119,11 +119,11 @@ impl BatchingParameters {
                 None => Ok(Batching::Triton),
             };
         }
-        if dynamic_batching {
-            return Err(Error::invalid(
-                "config.pbtxt has both dynamic_batching, with which the server makes the batches, and the parameter \
-                 batching: adaptive, with which this backend does: remove one of them",
-            ));
+        if let Some(batcher) = batcher {
+            return Err(Error::invalid(format!(
+                "config.pbtxt has both {batcher}, with which the server makes the batches, and the parameter batching: \
+                 adaptive, with which this backend does: remove one of them"
+            )));
         }
         if percentile.is_some() && target_ms.is_none() {
             return Err(Error::invalid("the parameter latency_percentile needs a latency_target_ms"));
@@ -157,7 +157,7 @@ mod tests {
                 other => panic!("no parameter of batching: {other}"),
             }
         }
-        parameters.read(false)
+        parameters.read(None)
     }
 
     #[test]
@@ -203,7 +203,7 @@ mod tests {
             assert!(error.contains(expected), "{error}");
         }
         let adaptive = BatchingParameters { adaptive: true, ..BatchingParameters::default() };
-        let error = adaptive.read(true).unwrap_err().message;
+        let error = adaptive.read(Some("dynamic_batching")).unwrap_err().message;
         assert!(error.contains("has both dynamic_batching"), "{error}");
     }
 }

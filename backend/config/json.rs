@@ -29,13 +29,15 @@ pub struct ModelConfig {
     #[serde(deserialize_with = "nullable")]
     pub parameters: BTreeMap<String, Parameter>,
     #[serde(deserialize_with = "nullable")]
+    pub platform: String,
+    #[serde(deserialize_with = "nullable")]
     pub default_model_filename: String,
     #[serde(deserialize_with = "nullable")]
     pub response_cache: ResponseCache,
     #[serde(deserialize_with = "nullable")]
     pub model_transaction_policy: TransactionPolicy,
     pub dynamic_batching: Option<Value>,
-    pub sequence_batching: Option<Value>,
+    pub sequence_batching: Option<SequenceBatching>,
     pub ensemble_scheduling: Option<Value>,
     #[serde(deserialize_with = "nullable")]
     pub batch_input: Vec<Value>,
@@ -70,6 +72,44 @@ pub struct Tensor {
 pub struct Reshape {
     #[serde(deserialize_with = "integers")]
     pub shape: Vec<i64>,
+}
+
+/// A `ModelSequenceBatching`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct SequenceBatching {
+    #[serde(deserialize_with = "nullable")]
+    pub control_input: Vec<ControlInput>,
+    #[serde(deserialize_with = "nullable")]
+    pub state: Vec<Value>,
+    #[serde(deserialize_with = "nullable")]
+    pub iterative_sequence: bool,
+}
+
+/// A `ModelSequenceBatching.ControlInput`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct ControlInput {
+    #[serde(deserialize_with = "nullable")]
+    pub name: String,
+    #[serde(deserialize_with = "nullable")]
+    pub control: Vec<Control>,
+}
+
+/// A `ModelSequenceBatching.Control`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Control {
+    #[serde(deserialize_with = "nullable")]
+    pub kind: String,
+    #[serde(deserialize_with = "nullable")]
+    pub int32_false_true: Vec<Value>,
+    #[serde(deserialize_with = "nullable")]
+    pub fp32_false_true: Vec<Value>,
+    #[serde(deserialize_with = "nullable")]
+    pub bool_false_true: Vec<Value>,
+    #[serde(deserialize_with = "nullable")]
+    pub data_type: String,
 }
 
 /// A `ModelInstanceGroup`.

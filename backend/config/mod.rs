@@ -9,13 +9,14 @@ mod batching;
 mod json;
 mod model;
 mod parameters;
+mod sequences;
 mod setting;
 mod values;
 
 pub use backend::BackendOptions;
 pub use batching::{Adaptive, Batching, Target};
-pub use model::{MAX_RANK, ModelConfig, TensorConfig};
+pub use model::{MAX_RANK, ModelConfig};
 pub use values::{
-    BATCH_SIZE_BUCKETS, BatchSizeBuckets, Freeze, GpuMemory, InlineExecution, MathMode, Optimization, Step,
-    Threads,
+    BATCH_SIZE_BUCKETS, BatchSizeBuckets, Format, Freeze, GpuMemory, InlineExecution, MathMode, Optimization,
+    Step, TensorConfig, Threads,
 };

@@ -1,7 +1,5 @@
 //! A model's configuration.
 
-use std::path::{Component, Path};
-
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -9,26 +7,15 @@ use super::backend::BackendOptions;
 use super::batching::Batching;
 use super::json::{self, is_set};
 use super::parameters::Parameters;
-use super::setting::Setting;
-use super::values::{BatchSizeBuckets, Freeze, InlineExecution, Optimization, Step, Threads};
+use super::sequences;
+use super::setting::{Setting, is_inside};
+use super::values::{
+    BatchSizeBuckets, Format, Freeze, InlineExecution, Optimization, Step, TensorConfig, Threads,
+};
 use crate::triton::{Error, Result};
-
-/// The SavedModel's folder within the version's folder, unless `default_model_filename` names another.
-const FILE_NAME: &str = "model.savedmodel";
 
 /// The largest rank of a tensor (`TensorShape::MaxDimensions` of TensorFlow), which ends the process at a larger one.
 pub const MAX_RANK: usize = 254;
-
-/// A tensor as config.pbtxt declares it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TensorConfig {
-    /// The name.
-    pub name: String,
-    /// The type as written, such as `TYPE_FP32`.
-    pub data_type: String,
-    /// The shape that the model sees (`reshape` applied), without the batch dimension; -1 is any size.
-    pub dims: Vec<i64>,
-}
 
 /// A model's configuration.
 #[derive(Debug, PartialEq)]
@@ -37,10 +24,16 @@ pub struct ModelConfig {
     pub max_batch_size: u32,
     /// The inputs.
     pub inputs: Vec<TensorConfig>,
+    /// The inputs that the server makes itself, for a model of sequences.
+    pub controls: Vec<TensorConfig>,
     /// The outputs, the latency outputs among them.
     pub outputs: Vec<TensorConfig>,
-    /// The SavedModel's folder within the version's folder.
-    pub file_name: String,
+    /// How the model is stored; nothing where `platform` does not say it.
+    pub format: Option<Format>,
+    /// The model's name within the version's folder, if it is not the usual one.
+    pub file_name: Option<String>,
+    /// `TF_INIT_OPS_FILE`: the file that lists what is run once, in the version's folder or the model's.
+    pub init_ops_file: Option<String>,
     /// `TF_GRAPH_TAG`: which of the SavedModel's graphs.
     pub graph_tag: String,
     /// `TF_SIGNATURE_DEF`: which of its signatures.
@@ -51,8 +44,8 @@ pub struct ModelConfig {
     pub inline: InlineExecution,
     /// Who makes the batches.
     pub batching: Batching,
-    /// The server puts requests into batches.
-    pub dynamic_batching: bool,
+    /// The server puts requests into batches, dynamic ones or of sequences.
+    pub server_batches: bool,
     /// The sizes that batches are filled up to.
     pub batch_size_buckets: BatchSizeBuckets,
     /// `TF_FREEZE`: variables become constants at load, where that can be done.
@@ -92,17 +85,36 @@ impl ModelConfig {
                 value: string_value,
             })?;
         }
-        let dynamic_batching = config.dynamic_batching.is_some_and(|value| !value.is_null());
+        let batcher = match (&config.sequence_batching, &config.dynamic_batching) {
+            (Some(_), _) => Some("sequence_batching"),
+            (None, Some(value)) if !value.is_null() => Some("dynamic_batching"),
+            _ => None,
+        };
+        let controls = config.sequence_batching.as_ref().map_or(Ok(Vec::new()), sequences::controls)?;
         let of_gpus = config.instance_group.iter().filter(|group| group.kind == "KIND_GPU");
         let gpus = of_gpus.flat_map(|group| group.gpus.iter().copied()).collect();
         let is_cpu = |group: &json::InstanceGroup| group.kind == "KIND_CPU";
+        let inputs = tensors("input", config.input, config.max_batch_size > 0)?;
+        let earlier = |index: usize| inputs.iter().chain(&controls[..index]);
+        let twice =
+            |(index, control): (usize, &TensorConfig)| earlier(index).any(|other| other.name == control.name);
+        if let Some((_, control)) = controls.iter().enumerate().find(|&control| twice(control)) {
+            return Err(Error::invalid(format!(
+                "config.pbtxt declares the input '{}', a control_input of sequence_batching, more than once: keep one of the \
+                 declarations",
+                control.name
+            )));
+        }
         Ok(Self {
             max_batch_size: config.max_batch_size.try_into().unwrap_or(0),
-            inputs: tensors("input", config.input, config.max_batch_size > 0)?,
+            inputs,
+            controls,
             outputs: tensors("output", config.output, config.max_batch_size > 0)?,
+            format: Format::from_platform(&config.platform),
             file_name: file_name(config.default_model_filename)?,
-            batching: parameters.batching.read(dynamic_batching)?,
-            dynamic_batching,
+            init_ops_file: parameters.init_ops_file,
+            batching: parameters.batching.read(batcher)?,
+            server_batches: batcher.is_some(),
             batch_size_buckets: parameters.batch_size_buckets,
             graph_tag: parameters.graph_tag,
             signature: parameters.signature,
@@ -120,6 +132,11 @@ impl ModelConfig {
         })
     }
 
+    /// The inputs, those of the server's own making among them.
+    pub fn all_inputs(&self) -> Vec<TensorConfig> {
+        [&self.inputs[..], &self.controls].concat()
+    }
+
     /// The parameters there are, for somebody who mistyped one.
     pub fn known_parameters() -> String {
         Parameters::known()
@@ -129,7 +146,6 @@ impl ModelConfig {
 /// Refuses the messages of a configuration that this backend does not honour: better than to ignore them.
 fn refuse_unsupported(config: &json::ModelConfig) -> Result<()> {
     let asked_for = [
-        (is_set(config.sequence_batching.as_ref()), "'sequence_batching'", "use dynamic_batching or neither"),
         (
             !config.batch_input.is_empty(),
             "'batch_input'",
@@ -182,21 +198,20 @@ fn optimization(asked: &json::Optimization) -> Result<Optimization> {
     Ok(Optimization { xla: asked.graph.level > 0, auto_mixed_precision })
 }
 
-/// The SavedModel's folder within the version's folder. A name that leads out of that would open whatever the server may
+/// The model's name within the version's folder. A name that leads out of that would open whatever the server may
 /// read. What links inside the folder lead to is the choice of whoever made them.
-fn file_name(name: String) -> Result<String> {
+fn file_name(name: String) -> Result<Option<String>> {
     if name.is_empty() {
-        return Ok(FILE_NAME.into());
+        return Ok(None);
     }
-    let leads_out = |part| !matches!(part, Component::Normal(_) | Component::CurDir);
-    if Path::new(&name).components().any(leads_out) || name.contains('\0') {
+    if !is_inside(&name) {
         return Err(Error::invalid(format!(
-            "'default_model_filename' of config.pbtxt: expected the SavedModel's name inside the model's version folder, \
-             without a leading / and without .., found {name:?}. Move the SavedModel there, or make a link there that leads \
+            "'default_model_filename' of config.pbtxt: expected the model's name inside the model's version folder, \
+             without a leading / and without .., found {name:?}. Move the model there, or make a link there that leads \
              to it"
         )));
     }
-    Ok(name)
+    Ok(Some(name))
 }
 
 fn unsupported(what: &str, advice: &str) -> Error {
@@ -233,7 +248,7 @@ fn tensor_config(kind: &str, tensor: json::Tensor) -> Result<TensorConfig> {
     let name = tensor.name;
     for (is_set, option, advice) in [
         (tensor.allow_ragged_batch, "allow_ragged_batch", "only requests of equal shapes share a batch"),
-        (tensor.optional, "optional", "a SavedModel needs all of its inputs"),
+        (tensor.optional, "optional", "a model needs all of its inputs"),
         (tensor.is_shape_tensor, "is_shape_tensor", "that is a setting of TensorRT's"),
     ] {
         if is_set {
@@ -279,17 +294,24 @@ mod tests {
         let on_two = json!([{"kind": "KIND_GPU", "gpus": [0, 2]}, {"kind": "KIND_CPU"}]);
         let on_two = model(&json!({ "instance_group": on_two })).unwrap();
         assert_eq!((on_two.cpu_only, on_two.gpus), (false, vec![0, 2]));
-        assert!(config.cpu_only && config.dynamic_batching);
+        assert!(config.cpu_only && config.server_batches && config.controls.is_empty());
         assert_eq!(config.batch_size_buckets, BatchSizeBuckets::Sizes(vec![1, 8]));
         assert_eq!(config.unknown_parameters, ["mine"]);
-        assert_eq!(config.file_name, "model.savedmodel");
+        assert_eq!((config.format, config.file_name), (None, None));
+        for (platform, format) in [
+            ("tensorflow_savedmodel", Some(Format::SavedModel)),
+            ("tensorflow_graphdef", Some(Format::GraphDef)),
+            ("", None),
+        ] {
+            assert_eq!(model(&json!({ "platform": platform })).unwrap().format, format);
+        }
     }
 
     #[test]
     fn a_null_is_nothing() {
         let config = model(&json!({
             "max_batch_size": null, "input": null, "parameters": null, "default_model_filename": null,
-            "dynamic_batching": null, "sequence_batching": {}, "instance_group": null, "response_cache": null,
+            "dynamic_batching": null, "sequence_batching": null, "instance_group": null, "response_cache": null,
         }));
         assert_eq!(config, model(&json!({})));
     }
@@ -305,12 +327,11 @@ mod tests {
     #[test]
     fn what_is_not_honoured_is_refused() {
         for config in [
-            json!({"sequence_batching": {"max_sequence_idle_microseconds": 5}}),
+            json!({"sequence_batching": {"state": [{"input_name": "s"}]}}),
             json!({"batch_input": [{"kind": "BATCH_ELEMENT_COUNT"}]}),
             json!({"model_transaction_policy": {"decoupled": true}}),
             json!({"input": [{"name": "x", "allow_ragged_batch": true}]}),
             json!({"input": [{"name": "x", "optional": true}]}),
-            json!({"parameters": {"TF_INIT_OPS_FILE": {"string_value": "ops.json"}}}),
             json!({"optimization": {"execution_accelerators": {"gpu_execution_accelerator": [{"name": "tensorrt"}]}}}),
             json!({"optimization": {"execution_accelerators": {"cpu_execution_accelerator": [{"name": "openvino"}]}}}),
         ] {
@@ -336,10 +357,12 @@ mod tests {
     }
 
     #[test]
-    fn the_saved_model_is_inside_the_version_folder() {
+    fn the_model_is_inside_the_version_folder() {
         let named = |name: &str| model(&json!({ "default_model_filename": name }));
+        let ops = |name: &str| model(&json!({"parameters": {"TF_INIT_OPS_FILE": {"string_value": name}}}));
+        assert_eq!(ops("ops.json").unwrap().init_ops_file.as_deref(), Some("ops.json"));
+        assert!(ops("../ops.json").unwrap_err().message.contains("TF_INIT_OPS_FILE"));
         for (name, expected) in [
-            ("", "model.savedmodel"),
             ("other", "other"),
             ("a/b", "a/b"),
             ("./a//b/", "./a//b/"),
@@ -349,8 +372,9 @@ mod tests {
             ("a..", "a.."),
             ("...", "..."),
         ] {
-            assert_eq!(named(name).unwrap().file_name, expected);
+            assert_eq!(named(name).unwrap().file_name.as_deref(), Some(expected));
         }
+        assert_eq!(named("").unwrap().file_name, None);
         for name in ["/", "/abs", "//abs", "..", "../x", "a/..", "a/../b", "a/../../x", "./..", "a\0b"] {
             let error = named(name).unwrap_err();
             assert_eq!(error.code, Code::InvalidArg, "{name:?}");
@@ -414,5 +438,14 @@ mod tests {
             }
         }
         assert!(model(&json!({"input": [x(1)], "output": [x(1)]})).is_ok(), "an input may be an output, too");
+        let control =
+            |name| json!({"name": name, "control": [{"kind": "START", "int32_false_true": [0, 1]}]});
+        let with = |controls: Value| {
+            model(&json!({"input": [x(1)], "sequence_batching": {"control_input": controls}}))
+        };
+        assert_eq!(with(json!([control("start"), control("end")])).unwrap().all_inputs().len(), 3);
+        for controls in [json!([control("x")]), json!([control("start"), control("start")])] {
+            assert!(with(controls).unwrap_err().message.contains("more than once"));
+        }
     }
 }

@@ -1,11 +1,12 @@
 //! The model parameters of config.pbtxt that this backend knows.
 
 use super::batching::BatchingParameters;
-use super::setting::Setting;
+use super::setting::{Setting, is_inside};
 use super::values::{
-    BATCH_SIZE_BUCKETS, BatchSizeBuckets, Freeze, InlineExecution, LATENCY_PARAMETERS, Step, Threads,
+    BATCH_SIZE_BUCKETS, BatchSizeBuckets, Freeze, INIT_OPS_FILE, InlineExecution, LATENCY_PARAMETERS, Step,
+    Threads,
 };
-use crate::triton::{Error, Result};
+use crate::triton::Result;
 
 /// What the parameters say.
 #[derive(Debug)]
@@ -18,6 +19,7 @@ pub struct Parameters {
     pub threads: Threads,
     pub inline: InlineExecution,
     pub freeze: Freeze,
+    pub init_ops_file: Option<String>,
     pub test_panic: Option<Step>,
     pub test_gpu: bool,
     /// The names of those that mean nothing here.
@@ -35,6 +37,7 @@ impl Default for Parameters {
             threads: Threads::default(),
             inline: InlineExecution::default(),
             freeze: Freeze::default(),
+            init_ops_file: None,
             test_panic: None,
             test_gpu: false,
             unknown: Vec::new(),
@@ -46,7 +49,7 @@ impl Default for Parameters {
 type Set = fn(&mut Parameters, &Setting<'_>) -> Result<()>;
 
 /// Every parameter there is, by name. docs/configuration.md describes them to users.
-const PARAMETERS: [(&str, Set); 14] = [
+const PARAMETERS: [(&str, Set); 16] = [
     (LATENCY_PARAMETERS, |to, setting| setting.boolean().map(|on| to.latency_parameters = Some(on))),
     ("batching", |to, setting| to.batching.set_batching(setting)),
     ("latency_target_ms", |to, setting| to.batching.set_target(setting)),
@@ -71,6 +74,12 @@ const PARAMETERS: [(&str, Set); 14] = [
         to.signature = setting.value.into();
         Ok(())
     }),
+    (INIT_OPS_FILE, |to, setting| {
+        let expected = "a file's name inside the model's folder, without a leading / and without ..";
+        is_inside(setting.value).then_some(()).ok_or_else(|| setting.wrong(expected))?;
+        to.init_ops_file = Some(setting.value.into());
+        Ok(())
+    }),
     ("TF_NUM_INTRA_THREADS", |to, setting| {
         setting.thread_count().map(|count| to.threads.intra = Some(count))
     }),
@@ -78,6 +87,8 @@ const PARAMETERS: [(&str, Set); 14] = [
         setting.thread_count().map(|count| to.threads.inter = Some(count))
     }),
     ("TF_USE_PER_SESSION_THREADS", |to, setting| setting.boolean().map(|own| to.threads.per_session = own)),
+    // Without effect: all instances of a model share a session here.
+    ("MAX_SESSION_SHARE_COUNT", |_, setting| setting.count().map(drop)),
     ("TF_RUN_IN_CALLING_THREAD", |to, setting| {
         to.inline = match setting.auto_or_boolean()? {
             None => InlineExecution::Measured,
@@ -104,9 +115,6 @@ const TEST_PANIC: &str = "test_panic";
 /// For tests as well: the model is treated as one on a GPU, without one.
 const TEST_GPU: &str = "test_gpu";
 
-/// Known from the official backend, and refused.
-const INIT_OPS: &str = "TF_INIT_OPS_FILE";
-
 impl Parameters {
     /// Reads one parameter.
     ///
@@ -126,12 +134,6 @@ impl Parameters {
                 });
             }
             TEST_GPU => self.test_gpu = setting.boolean()?,
-            INIT_OPS => {
-                return Err(Error::unsupported(
-                    "config.pbtxt has the parameter TF_INIT_OPS_FILE, which this backend does not support: export a \
-                     SavedModel whose main op runs the initializers",
-                ));
-            }
             unknown => self.unknown.push(unknown.to_string()),
         }
         Ok(())
@@ -171,12 +173,14 @@ mod tests {
             ("TF_USE_PER_SESSION_THREADS", "", "expected true or false, found ''"),
             ("TF_RUN_IN_CALLING_THREAD", "maybe", "expected auto, true or false, found 'maybe'"),
             ("TF_FREEZE", "maybe", "expected auto, verify, true or false, found 'maybe'"),
+            ("TF_INIT_OPS_FILE", "../ops.json", "expected a file's name inside the model's folder"),
+            ("TF_INIT_OPS_FILE", "", "expected a file's name"),
+            ("MAX_SESSION_SHARE_COUNT", "many", "expected a whole number"),
             ("test_panic", "never", "expected execute, gather or scatter"),
         ] {
             let error = read(name, value).unwrap_err().message;
             assert!(error.contains(&format!("'{name}'")) && error.contains(expected), "{error}");
         }
-        assert!(read("TF_INIT_OPS_FILE", "ops.json").unwrap_err().message.contains("does not support"));
     }
 
     #[test]

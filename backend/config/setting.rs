@@ -1,5 +1,6 @@
 //! The text that somebody gave a named setting, and what it can be read as.
 
+use std::path::{Component, Path};
 use std::str::FromStr;
 
 use crate::triton::{Error, Result};
@@ -7,6 +8,12 @@ use crate::triton::{Error, Result};
 /// The threads that one of TensorFlow's pools may have: it starts all of them at once, and ends the process if the system
 /// has no more (`pid_max` of Linux is 32,768 unless it is set). Machines with more CPUs have as many by default.
 const MOST_THREADS: u32 = 1024;
+
+/// Whether a name leads nowhere but into the folder that it is in.
+pub fn is_inside(name: &str) -> bool {
+    let leads_out = |part| !matches!(part, Component::Normal(_) | Component::CurDir);
+    !name.is_empty() && !name.contains('\0') && !Path::new(name).components().any(leads_out)
+}
 
 /// A setting by its name, with the text that it was given.
 #[derive(Clone, Copy, Debug)]

@@ -6,6 +6,9 @@ pub const LATENCY_PARAMETERS: &str = "latency-parameters";
 /// The model parameter with the sizes that batches are filled up to.
 pub const BATCH_SIZE_BUCKETS: &str = "batch_size_buckets";
 
+/// The model parameter with the file that lists what is run once, before the first request.
+pub const INIT_OPS_FILE: &str = "TF_INIT_OPS_FILE";
+
 /// `fpmath-mode`: oneDNN's math mode, one for all models of the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MathMode {
@@ -47,6 +50,45 @@ pub enum InlineExecution {
     Always,
     /// Never.
     Never,
+}
+
+/// How a model is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// A folder with a graph, its variables and its signatures.
+    SavedModel,
+    /// A file with a frozen graph, whose inputs and outputs config.pbtxt names.
+    GraphDef,
+}
+
+impl Format {
+    /// The format that the server calls by this name.
+    pub fn from_platform(platform: &str) -> Option<Self> {
+        match platform {
+            "tensorflow_savedmodel" => Some(Self::SavedModel),
+            "tensorflow_graphdef" => Some(Self::GraphDef),
+            _ => None,
+        }
+    }
+
+    /// What is in the version's folder, unless `default_model_filename` names another.
+    pub fn file_name(self) -> &'static str {
+        match self {
+            Self::SavedModel => "model.savedmodel",
+            Self::GraphDef => "model.graphdef",
+        }
+    }
+}
+
+/// A tensor as config.pbtxt declares it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TensorConfig {
+    /// The name.
+    pub name: String,
+    /// The type as written, such as `TYPE_FP32`.
+    pub data_type: String,
+    /// The shape that the model sees (`reshape` applied), without the batch dimension; -1 is any size.
+    pub dims: Vec<i64>,
 }
 
 /// `TF_FREEZE`: whether variables become constants at load, where that can be done, and whether the answers are compared with

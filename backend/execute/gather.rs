@@ -2,8 +2,8 @@
 //!
 //! They are copied into it once. A batch of one request whose input is a single, aligned buffer needs no copy: the
 //! tensor borrows the request's memory ([`borrow`]). A batch that is smaller than its bucket is filled up with copies of its
-//! last row. From the memory of a GPU buffers are copied by its driver, which may fail: that request leaves the batch, and
-//! the others are copied anew.
+//! last row. From the memory of a GPU buffers are copied by its driver, which may fail, and strings may turn out to be none:
+//! that request leaves the batch, and the others are copied anew.
 //!
 //! One walk checks each input and notes its buffers in a flat list. What makes the messages of bad requests is kept out
 //! of line: TensorFlow's run leaves little of this code in the processor's caches, so its size is what it costs.
@@ -15,7 +15,7 @@ use smallvec::SmallVec;
 use super::scatter::{Share, Wanted};
 use crate::few::{Dims, Few};
 use crate::model::{BatchSize, Model, TensorSpec};
-use crate::tensorflow::{ALIGNMENT, Blank, Tensor, TensorPool, byte_size};
+use crate::tensorflow::{ALIGNMENT, Blank, STRING_PREFIX, Strings, Tensor, TensorPool, byte_size};
 use crate::triton::request::{InputBuffer, Request};
 use crate::triton::{DataType, Error, Result};
 
@@ -38,6 +38,12 @@ struct Part<'r> {
     first: InputBuffer<'r>,
     /// Nearly always none: the server passes on the buffer that it received.
     others: Vec<InputBuffer<'r>>,
+}
+
+impl Part<'_> {
+    fn byte_size(&self) -> usize {
+        self.others.iter().fold(self.first.len(), |bytes, buffer| bytes.saturating_add(buffer.len()))
+    }
 }
 
 /// The inputs of the requests that are part of the batch, those of a request one after the other.
@@ -130,22 +136,33 @@ fn check_input<'r>(model: &Model, spec: &TensorSpec, request: &'r Request) -> Re
     if input.datatype != spec.datatype.raw() {
         return Err(other_type(spec, DataType::from_raw(input.datatype)));
     }
-    let shape = input.shape;
+    let shape = if spec.is_scalar && input.shape == [1] { &[] } else { input.shape };
     let skip = usize::from(model.batching);
     let fits = |(&expected, &dim): (&i64, &i64)| dim >= 0 && (expected == -1 || expected == dim);
     if shape.len() != spec.dims.len() + skip
         || !spec.dims.iter().zip(&shape[skip..]).all(fits)
         || shape.first().is_some_and(|&dim| dim < 0)
     {
-        return Err(unfit_shape(model, spec, shape));
+        return Err(unfit_shape(model, spec, input.shape));
     }
     let expected = byte_size(spec.datatype, shape).ok_or_else(|| too_large(shape))?;
     let part = Part { shape, first: input.first_buffer()?, others: input.further_buffers()? };
-    let found = part.others.iter().fold(part.first.len(), |bytes, buffer| bytes.saturating_add(buffer.len()));
-    if found != expected {
+    let found = part.byte_size();
+    let is_exact = found == expected && spec.datatype != DataType::Bytes;
+    if !is_exact && !may_be_strings(spec, expected, found) {
         return Err(other_size(spec, shape, expected, found));
     }
     Ok(part)
+}
+
+/// Whether `found` bytes may be strings whose structures take `structures`. Asked before any room is made for them: how many there
+/// are is only the client's word.
+#[cold]
+#[inline(never)]
+fn may_be_strings(spec: &TensorSpec, structures: usize, found: usize) -> bool {
+    let count = structures / spec.datatype.byte_size();
+    let enough = if count == 0 { found == 0 } else { found / STRING_PREFIX >= count };
+    spec.datatype == DataType::Bytes && enough
 }
 
 /// The batch's tensors.
@@ -185,6 +202,13 @@ fn tensors(
             of_all = batch_shape(first.shape, size.padded);
             &of_all
         };
+        if spec.datatype == DataType::Bytes {
+            let parts = parts[index..].iter().step_by(count);
+            tensors.push(
+                strings(spec, shape, parts, size, failed).map_err(|error| at_input(model, spec, error))?,
+            );
+            continue;
+        }
         let mut blank = pool.take(spec.datatype, shape)?;
         let parts = parts[index..].iter().step_by(count);
         if !(blank.is_pinned() && fill_at_once(pool, &mut blank, parts.clone())) {
@@ -211,6 +235,51 @@ fn tensors(
 #[inline(never)]
 fn append_others(blank: &mut Blank, part: &Part<'_>) -> Result<()> {
     part.others.iter().try_for_each(|buffer| blank.append(buffer))
+}
+
+/// The batch's tensor of an input of strings.
+///
+/// # Errors
+/// As for [`tensors`].
+#[cold]
+#[inline(never)]
+fn strings<'p, 'r: 'p>(
+    spec: &TensorSpec,
+    shape: &[i64],
+    parts: impl Iterator<Item = &'p Part<'r>> + Clone,
+    size: BatchSize,
+    failed: &mut Option<usize>,
+) -> Result<Box<Tensor>> {
+    let count = |shape: &[i64]| {
+        let structures = byte_size(DataType::Bytes, shape).ok_or_else(|| too_large(shape))?;
+        Ok::<_, Error>(structures / DataType::Bytes.byte_size())
+    };
+    let all = count(shape)?;
+    let mut strings = Strings::new(all, parts.clone().map(Part::byte_size).sum())?;
+    for (place, part) in parts.enumerate() {
+        if let Err(error) = append_strings(&mut strings, count(part.shape)?, part, spec.is_control) {
+            *failed = Some(place);
+            return Err(error);
+        }
+    }
+    if size.is_padded() {
+        strings.repeat_last(all / size.padded);
+    }
+    Tensor::of_strings(shape, strings).map(Box::new)
+}
+
+fn append_strings(strings: &mut Strings, count: usize, part: &Part<'_>, may_go_on: bool) -> Result<()> {
+    if part.others.is_empty()
+        && let Some(bytes) = part.first.bytes()
+    {
+        return strings.append(count, &bytes, may_go_on);
+    }
+    // A string may begin in one piece and end in another; and a GPU's memory is not read string by string.
+    let mut whole = Vec::with_capacity(part.byte_size());
+    for buffer in iter::once(&part.first).chain(&part.others) {
+        buffer.append_to(&mut whole)?;
+    }
+    strings.append(count, &whole[..], may_go_on)
 }
 
 /// A tensor in the memory of a request's only buffer of an input, which is aligned as TensorFlow wants it; nothing if it has to
@@ -303,13 +372,19 @@ fn unfit_shape(model: &Model, spec: &TensorSpec, shape: &[i64]) -> Error {
     let zero_rows = model.batching && shape.len() == spec.dims.len();
     let batch = if model.batching { " after the batch dimension" } else { "" };
     let hint = if zero_rows { ", without one: is it a request of zero rows?" } else { "" };
-    Error::invalid(format!("expected shape {:?}{batch}, found {shape:?}{hint}", spec.dims))
+    Error::invalid(format!("expected shape {:?}{batch}, found {shape:?}{hint}", spec.told(&spec.dims)))
 }
 
 #[cold]
 #[inline(never)]
 fn other_size(spec: &TensorSpec, shape: &[i64], expected: usize, found: usize) -> Error {
-    Error::invalid(format!("expected {expected} bytes for {} {shape:?}, found {found}", spec.datatype))
+    let expected = if spec.datatype == DataType::Bytes {
+        let count = expected / spec.datatype.byte_size();
+        format!("{count} string elements, each with its length of {STRING_PREFIX} bytes in front,")
+    } else {
+        format!("{expected} bytes")
+    };
+    Error::invalid(format!("expected {expected} for {} {shape:?}, found {found} bytes", spec.datatype))
 }
 
 #[cold]

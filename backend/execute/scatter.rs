@@ -5,10 +5,10 @@ use std::ops::Range;
 
 use crate::few::Dims;
 use crate::model::{BatchSize, Measure, Model, Selection, TensorSpec};
-use crate::tensorflow::Output;
+use crate::tensorflow::{Output, Tensor};
 use crate::triton::request::Request;
-use crate::triton::response::Response;
-use crate::triton::{Error, Result};
+use crate::triton::response::{Response, strings_size};
+use crate::triton::{DataType, Error, Result};
 
 /// What a request has of a batch.
 pub struct Share {
@@ -167,7 +167,12 @@ pub fn write(model: &Model, computed: &Computed<'_>, share: &Share, response: &R
     let is_whole = !model.batching || rows.len() == computed.size.padded;
     for (&index, tensor) in computed.outputs.iter().zip(computed.tensors) {
         let Some(spec) = model.outputs[index].as_ref().filter(|_| wanted.includes(index)) else { continue };
-        let (dims, bytes) = (tensor.dims(), tensor.bytes());
+        if spec.datatype == DataType::Bytes {
+            let rows = if is_whole { None } else { Some((rows, computed.size.padded)) };
+            write_strings(spec, tensor, rows, response).map_err(|error| at_output(model, spec, error))?;
+            continue;
+        }
+        let (dims, bytes) = (spec.told(tensor.dims()), tensor.bytes());
         let part = if is_whole {
             response
                 .output(&spec.c_name, spec.datatype.raw(), dims, bytes.len())
@@ -183,6 +188,28 @@ pub fn write(model: &Model, computed: &Computed<'_>, share: &Share, response: &R
         written.map_err(|error| at_output(model, spec, error))?;
     }
     Ok(())
+}
+
+/// Writes an output of strings: all of `tensor`, or these rows out of so many.
+#[cold]
+#[inline(never)]
+fn write_strings(
+    spec: &TensorSpec,
+    tensor: &Tensor,
+    rows: Option<(&Range<usize>, usize)>,
+    response: &Response,
+) -> Result<()> {
+    let all = tensor.strings();
+    let mut shape = Dims::from_slice(spec.told(tensor.dims()));
+    let mut own = 0..all.len();
+    if let Some((rows, padded)) = rows {
+        let row = all.len() / padded;
+        own = rows.start * row..rows.end * row;
+        shape[0] = rows.len() as i64;
+    }
+    let strings = || all.clone().skip(own.start).take(own.len());
+    let size = strings_size(strings());
+    response.output(&spec.c_name, spec.datatype.raw(), &shape, size)?.copy_strings(strings())
 }
 
 #[cold]

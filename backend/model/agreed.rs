@@ -1,4 +1,4 @@
-//! Holds a model's configuration against the signature of its SavedModel.
+//! Holds a model's configuration against the signature of its SavedModel, or against its graph.
 
 use std::ffi::CString;
 
@@ -40,15 +40,21 @@ impl Model {
     /// They disagree, or ask for what this backend does not support.
     pub fn new(name: String, config: &ModelConfig, session: Session, on_gpu: bool) -> Result<Self> {
         let batching = config.max_batch_size > 0;
-        let inputs = inputs(&config.inputs, &session.inputs, batching)?;
+        let of = session.endpoints_of;
+        let mut inputs = inputs(&config.all_inputs(), (of, &session.inputs), batching)?;
+        for control in &config.controls {
+            inputs
+                .iter_mut()
+                .filter(|spec| spec.name == control.name)
+                .for_each(|spec| spec.is_control = true);
+        }
         let adaptive = config.batching != Batching::Triton;
         let available = Measure::available(adaptive);
-        let (outputs, measures) = outputs(&config.outputs, &session.outputs, batching, available)?;
+        let (outputs, measures) = outputs(&config.outputs, (of, &session.outputs), batching, available)?;
         if outputs.iter().all(Option::is_none) {
             let known: Vec<_> = session.outputs.iter().map(named).collect();
             return Err(Error::invalid(format!(
-                "config.pbtxt declares no output of the SavedModel, so there is nothing to run; its signature \
-                 has: {}",
+                "config.pbtxt declares no output of the model, so there is nothing to run; the {of} has: {}",
                 known.join(", ")
             )));
         }
@@ -79,16 +85,20 @@ impl Model {
 }
 
 /// Every input of the signature has to be declared, and no other.
-fn inputs(declared: &[TensorConfig], signature: &[Endpoint], batching: bool) -> Result<Vec<TensorSpec>> {
+fn inputs(
+    declared: &[TensorConfig],
+    (of, signature): (&str, &[Endpoint]),
+    batching: bool,
+) -> Result<Vec<TensorSpec>> {
     if let Some(unknown) = declared.iter().find(|tensor| find(signature, &tensor.name).is_none()) {
-        return Err(unknown_name("input", &unknown.name, signature));
+        return Err(unknown_name("input", &unknown.name, (of, signature)));
     }
     // Declaring such an input would not help, so these come first, and all at once.
     let reasons: Vec<_> = signature
         .iter()
         .filter_map(|endpoint| {
-            let reason = unservable("input", endpoint, batching)?;
-            Some(format!("input '{}' of the SavedModel cannot be served: {reason}", endpoint.name))
+            let reason = unservable(endpoint)?;
+            Some(format!("input '{}' of the model cannot be served: {reason}", endpoint.name))
         })
         .collect();
     if !reasons.is_empty() {
@@ -99,12 +109,12 @@ fn inputs(declared: &[TensorConfig], signature: &[Endpoint], batching: bool) -> 
         .map(|endpoint| {
             let tensor = declared.iter().find(|tensor| tensor.name == endpoint.name).ok_or_else(|| {
                 Error::invalid(format!(
-                    "config.pbtxt has no input '{}', which the SavedModel's signature needs ({})",
+                    "config.pbtxt has no input '{}', which the {of} needs ({})",
                     endpoint.name,
                     describe(endpoint)
                 ))
             })?;
-            agree("input", tensor, endpoint, batching)
+            agree("input", tensor, (of, endpoint), batching)
         })
         .collect()
 }
@@ -113,7 +123,7 @@ fn inputs(declared: &[TensorConfig], signature: &[Endpoint], batching: bool) -> 
 /// Returns the first with the specification of each, and the declared ones of the second.
 fn outputs(
     declared: &[TensorConfig],
-    signature: &[Endpoint],
+    (of, signature): (&str, &[Endpoint]),
     batching: bool,
     available: &[Measure],
 ) -> Result<(Vec<Option<TensorSpec>>, Vec<Measure>)> {
@@ -135,14 +145,14 @@ fn outputs(
             }
             (Some(_), Some(_)) => {
                 return Err(Error::invalid(format!(
-                    "the SavedModel's own output '{name}' has the name of a latency output: export the \
+                    "the model's own output '{name}' has the name of a latency output: export the \
                      model with another name for it"
                 )));
             }
             (None, Some(index)) => {
-                specs[index] = Some(agree("output", tensor, &signature[index], batching)?);
+                specs[index] = Some(agree("output", tensor, (of, &signature[index]), batching)?);
             }
-            (None, None) => return Err(unknown_name("output", name, signature)),
+            (None, None) => return Err(unknown_name("output", name, (of, signature))),
         }
     }
     Ok((specs, measures))
@@ -152,10 +162,10 @@ fn find(signature: &[Endpoint], name: &str) -> Option<usize> {
     signature.iter().position(|endpoint| endpoint.name == name)
 }
 
-fn unknown_name(kind: &str, name: &str, signature: &[Endpoint]) -> Error {
+fn unknown_name(kind: &str, name: &str, (of, signature): (&str, &[Endpoint])) -> Error {
     let known: Vec<_> = signature.iter().map(named).collect();
     Error::invalid(format!(
-        "config.pbtxt declares {kind} '{name}', which the SavedModel's signature does not have; it has: {}",
+        "config.pbtxt declares {kind} '{name}', which the {of} does not have; it has: {}",
         known.join(", ")
     ))
 }
@@ -165,27 +175,30 @@ fn named(endpoint: &Endpoint) -> String {
 }
 
 /// Holds a declared tensor against the signature's of the same name.
-fn agree(kind: &str, tensor: &TensorConfig, endpoint: &Endpoint, batching: bool) -> Result<TensorSpec> {
+fn agree(
+    kind: &str,
+    tensor: &TensorConfig,
+    (of, endpoint): (&str, &Endpoint),
+    batching: bool,
+) -> Result<TensorSpec> {
     let name = &tensor.name;
     let disagree = |expected: String, found: String| {
         Error::invalid(format!(
-            "{kind} '{name}' of config.pbtxt disagrees with the SavedModel's signature ({}): expected \
-             {expected}, found {found}",
+            "{kind} '{name}' of config.pbtxt disagrees with the {of} ({}): expected {expected}, found {found}",
             describe(endpoint)
         ))
     };
-    if let Some(reason) = unservable(kind, endpoint, batching) {
-        return Err(Error::unsupported(format!(
-            "{kind} '{name}' of the SavedModel cannot be served: {reason}"
-        )));
+    if let Some(reason) = unservable(endpoint) {
+        return Err(Error::unsupported(format!("{kind} '{name}' of the model cannot be served: {reason}")));
     }
     let datatype =
         endpoint.datatype.filter(|datatype| DataType::from_config(&tensor.data_type) == Some(*datatype));
     let Some(datatype) = datatype else {
-        let expected = endpoint.datatype.map(|datatype| format!("data_type TYPE_{datatype}"));
+        let expected = endpoint.datatype.map(|datatype| format!("data_type TYPE_{}", datatype.config_name()));
         return Err(disagree(expected.unwrap_or_default(), tensor.data_type.clone()));
     };
-    if let Some(dims) = &endpoint.dims {
+    let is_scalar = !batching && endpoint.dims.as_ref().is_some_and(Vec::is_empty) && tensor.dims == [1];
+    if let Some(dims) = endpoint.dims.as_ref().filter(|_| !is_scalar) {
         let expected = match (batching, dims.split_first()) {
             (false, _) => dims.as_slice(),
             (true, Some((-1, rest))) => rest,
@@ -198,6 +211,12 @@ fn agree(kind: &str, tensor: &TensorConfig, endpoint: &Endpoint, batching: bool)
         };
         let fits = |(&model, &config): (&i64, &i64)| model == -1 || model == config;
         if expected.len() != tensor.dims.len() || !expected.iter().zip(&tensor.dims).all(fits) {
+            if expected.is_empty() && !batching {
+                return Err(disagree(
+                    "dims [1], which stand for a scalar".into(),
+                    format!("{:?}", tensor.dims),
+                ));
+            }
             let batch = if batching { " (the batch dimension is left out)" } else { "" };
             return Err(disagree(format!("dims {expected:?}{batch}"), format!("{:?}", tensor.dims)));
         }
@@ -206,6 +225,8 @@ fn agree(kind: &str, tensor: &TensorConfig, endpoint: &Endpoint, batching: bool)
         name: name.clone(),
         c_name: CString::new(name.as_str()).unwrap_or_default(),
         datatype,
-        dims: tensor.dims.clone(),
+        dims: if is_scalar { Vec::new() } else { tensor.dims.clone() },
+        is_scalar,
+        is_control: false,
     })
 }

@@ -28,15 +28,15 @@ pub fn autocomplete(
     if !batching && nothing_declared && batchable && options.default_max_batch_size > 0 {
         batching = true;
         json["max_batch_size"] = options.default_max_batch_size.into();
-        if options.default_max_batch_size > 1
-            && config.batching == Batching::Triton
-            && json.get("dynamic_batching").is_none()
+        if options.default_max_batch_size > 1 && config.batching == Batching::Triton && !config.server_batches
         {
             json["dynamic_batching"] = json!({});
         }
     }
     if config.inputs.is_empty() {
-        json["input"] = inputs(&session.inputs, batching)?;
+        let is_control =
+            |endpoint: &&Endpoint| config.controls.iter().any(|control| control.name == endpoint.name);
+        json["input"] = inputs(session.inputs.iter().filter(|input| !is_control(input)), batching)?;
     }
     if config.outputs.is_empty() {
         let adaptive = config.batching != Batching::Triton;
@@ -61,8 +61,8 @@ pub fn autocomplete(
     Ok(true)
 }
 
-/// The declarations of all inputs, or the reasons of all that cannot be declared.
-fn inputs(signature: &[Endpoint], batching: bool) -> Result<Value> {
+/// The declarations of these inputs, or the reasons of all that cannot be declared.
+fn inputs<'e>(signature: impl Iterator<Item = &'e Endpoint>, batching: bool) -> Result<Value> {
     let mut declarations = Vec::new();
     let mut reasons = Vec::new();
     for endpoint in signature {
@@ -84,10 +84,10 @@ fn inputs(signature: &[Endpoint], batching: bool) -> Result<Value> {
 
 /// The declaration of a tensor, or why there is none.
 fn declare(kind: &str, endpoint: &Endpoint, batching: bool) -> std::result::Result<Value, String> {
-    if let Some(reason) = unservable(kind, endpoint, batching) {
+    if let Some(reason) = unservable(endpoint) {
         return Err(reason);
     }
-    let datatype = endpoint.datatype.map_or("", |datatype| datatype.name());
+    let datatype = endpoint.datatype.map_or("", |datatype| datatype.config_name());
     let name = &endpoint.name;
     let Some(dims) = &endpoint.dims else {
         return Err(format!(
@@ -102,9 +102,11 @@ fn declare(kind: &str, endpoint: &Endpoint, batching: bool) -> std::result::Resu
     };
     let mut tensor = json!({ "name": name, "data_type": format!("TYPE_{datatype}"), "dims": dims });
     if dims.is_empty() {
-        // A configuration has no empty dims.
+        // A configuration has no empty dims. Without a batch dimension it has no reshape to nothing, either.
         tensor["dims"] = json!([1]);
-        tensor["reshape"] = json!({ "shape": [] });
+        if batching {
+            tensor["reshape"] = json!({ "shape": [] });
+        }
     }
     Ok(tensor)
 }

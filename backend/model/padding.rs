@@ -31,7 +31,7 @@ pub fn choose(
 ) -> Result<Buckets> {
     let facts = Facts {
         max_batch_size: config.max_batch_size,
-        mixed: config.dynamic_batching || config.batching != Batching::Triton,
+        mixed: config.server_batches || config.batching != Batching::Triton,
         on_gpu,
         obstacle: effects(session.objection.as_ref())
             .or_else(|| without_rows(declared.iter().map(|&index| &session.outputs[index]))),
@@ -80,7 +80,7 @@ fn decide(setting: &BatchSizeBuckets, facts: Facts) -> Result<std::result::Resul
                 Some("the model has no batch dimension".into())
             } else if !mixed {
                 Some(
-                    "requests share no batches: there is neither dynamic_batching nor batching: adaptive"
+                    "requests share no batches: there is no dynamic_batching, sequence_batching or batching: adaptive"
                         .into(),
                 )
             } else {

@@ -15,8 +15,19 @@ pub struct TensorSpec {
     pub c_name: CString,
     /// The element type.
     pub datatype: DataType,
-    /// The shape without the batch dimension; -1 is any size.
+    /// The shape that the model sees, without the batch dimension; -1 is any size.
     pub dims: Vec<i64>,
+    /// It has no dimensions at all, which Triton does not know: its shape is `[1]` there.
+    pub is_scalar: bool,
+    /// The server makes it, not a client. A correlation id that is a text is then in a buffer of a fixed size.
+    pub is_control: bool,
+}
+
+impl TensorSpec {
+    /// The shape that a response has for a tensor of the model's, whose shape is `dims`.
+    pub fn told<'d>(&self, dims: &'d [i64]) -> &'d [i64] {
+        if self.is_scalar { &[1] } else { dims }
+    }
 }
 
 /// Some of a model's outputs.
@@ -37,7 +48,7 @@ impl Selection {
 
 /// What an endpoint of the signature is, in the words of config.pbtxt.
 pub fn describe(endpoint: &Endpoint) -> String {
-    let datatype = endpoint.datatype.map_or(endpoint.type_name.as_str(), |datatype| datatype.name());
+    let datatype = endpoint.datatype.map_or(endpoint.type_name.as_str(), |datatype| datatype.config_name());
     match &endpoint.dims {
         Some(dims) => format!("{datatype} {dims:?}"),
         None => format!("{datatype} of unknown rank"),
@@ -51,18 +62,13 @@ pub fn has_batch_dimension(endpoint: &Endpoint) -> bool {
 
 /// Why this backend cannot serve an endpoint of the signature, whatever config.pbtxt declares for it, and what to do;
 /// nothing if it can.
-pub fn unservable(kind: &str, endpoint: &Endpoint, batching: bool) -> Option<String> {
-    if endpoint.datatype.is_none() {
-        let types: Vec<_> = DataType::ALL.iter().map(|datatype| datatype.name()).collect();
-        return Some(format!(
+pub fn unservable(endpoint: &Endpoint) -> Option<String> {
+    endpoint.datatype.is_none().then(|| {
+        let types: Vec<_> = DataType::ALL.iter().map(|datatype| datatype.config_name()).collect();
+        format!(
             "it is {}, and this backend takes {}: export the model with one of these types for it",
             endpoint.type_name,
             types.join(", ")
-        ));
-    }
-    let is_scalar = endpoint.dims.as_ref().is_some_and(Vec::is_empty);
-    (is_scalar && !batching).then(|| {
-        let advice = if kind == "output" { "leave it out, or export" } else { "export" };
-        format!("it is a scalar, which Triton does not take with max_batch_size: 0: {advice} the model with a shape of [1] for it")
+        )
     })
 }

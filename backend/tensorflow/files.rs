@@ -1,11 +1,11 @@
-//! The files of a SavedModel, before TensorFlow opens them.
+//! The files of a SavedModel, or of a GraphDef, before TensorFlow opens them.
 
 use std::fs::{self, File};
 use std::io::{self, Cursor};
 use std::path::Path;
 use std::time::Duration;
 
-use super::outline::Outline;
+use super::outline::{GraphOutline, Outline};
 use super::{calls, text, wire};
 use crate::triton::{Code, Error, Result};
 
@@ -76,6 +76,47 @@ pub fn check(folder: &Path, tags: &[&str]) -> Result<()> {
         calls::check(graph).map_err(|e| e.context(format!("the SavedModel at {place} cannot be loaded")))?;
     }
     Ok(())
+}
+
+/// Checks that there is a `GraphDef` in `file`, and that TensorFlow can follow the calls of its graph.
+///
+/// # Errors
+/// There is none, it is not whole, or its functions call one another without an end.
+pub fn check_graph(file: &Path) -> Result<()> {
+    let place = file.display();
+    let broken = |what: String| {
+        Error::invalid(format!(
+            "the GraphDef at {place} cannot be loaded: it {what}. Copy the file again, or export the model again"
+        ))
+    };
+    let metadata = file.metadata().map_err(|e| match e.kind() {
+        io::ErrorKind::NotFound => Error::new(
+            Code::NotFound,
+            format!(
+                "no GraphDef at {place}: expected a file with a frozen graph (another name can be set with \
+                 default_model_filename)"
+            ),
+        ),
+        _ => broken(format!("cannot be read: {e}")),
+    })?;
+    if !metadata.is_file() {
+        let kind = if metadata.is_dir() { "a folder" } else { "a device or a pipe" };
+        return Err(broken(format!("is {kind} where a file is expected")));
+    }
+    if metadata.len() == 0 {
+        return Err(broken("is empty (0 bytes)".into()));
+    }
+    let graph = File::open(file).and_then(|mut file| {
+        let length = wire::length(&mut file)?;
+        GraphOutline::read(file, length)
+    });
+    let graph = graph.map_err(|e| match e.kind() {
+        io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => {
+            broken(format!("({} bytes) is no GraphDef, or not whole: {e}", metadata.len()))
+        }
+        _ => broken(format!("cannot be read: {e}")),
+    })?;
+    calls::check(&graph).map_err(|e| e.context(format!("the GraphDef at {place} cannot be loaded")))
 }
 
 fn read(path: &Path, is_text: bool) -> io::Result<Outline> {

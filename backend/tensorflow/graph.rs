@@ -152,6 +152,25 @@ impl Graph {
         // SAFETY: the operation is this graph's and has that output.
         Ok(unsafe { api().TF_OperationOutputType(output) }.0 as i32)
     }
+
+    /// The shape of a tensor as far as it is known before a run: -1 for a dimension of any size, nothing where the rank is open.
+    ///
+    /// # Errors
+    /// There is no such tensor.
+    pub fn dims_of(&self, place: &Place) -> Result<Option<Vec<i64>>> {
+        let output = self.output(place)?;
+        let failed = |e: Failure| e.during("TensorFlow does not tell a tensor's shape");
+        // SAFETY: the operation is this graph's and has that output.
+        let rank = checked(|status| unsafe { api().TF_GraphGetTensorNumDims(self.raw(), output, status) });
+        let Ok(rank) = usize::try_from(rank.map_err(failed)?) else { return Ok(None) };
+        let mut dims = vec![0; rank];
+        // SAFETY: as above, and there is room for its rank.
+        checked(|status| unsafe {
+            api().TF_GraphGetTensorShape(self.raw(), output, dims.as_mut_ptr(), rank as i32, status);
+        })
+        .map_err(failed)?;
+        Ok(Some(dims))
+    }
 }
 
 impl Drop for Graph {

@@ -49,6 +49,30 @@ pub unsafe trait SharedSource: Sync {
     fn copy_part(&self, start: usize, target: &mut [MaybeUninit<u8>]);
 }
 
+// SAFETY: as above; `target` is copied to whole or not at all, since what is not there panics.
+unsafe impl SharedSource for [u8] {
+    fn len(&self) -> usize {
+        <[u8]>::len(self)
+    }
+
+    fn copy_part(&self, start: usize, target: &mut [MaybeUninit<u8>]) {
+        let part = &self[start..][..target.len()];
+        // SAFETY: both are as long, and `target` is borrowed alone, so the two do not overlap.
+        unsafe { ptr::copy_nonoverlapping(part.as_ptr(), target.as_mut_ptr().cast(), part.len()) }
+    }
+}
+
+// SAFETY: the source's own.
+unsafe impl<S: SharedSource + ?Sized> SharedSource for &S {
+    fn len(&self) -> usize {
+        S::len(self)
+    }
+
+    fn copy_part(&self, start: usize, target: &mut [MaybeUninit<u8>]) {
+        S::copy_part(self, start, target);
+    }
+}
+
 /// Memory of somebody else's that TensorFlow may read.
 ///
 /// # Safety

@@ -13,7 +13,7 @@
 //! | [`inspect`] | what the operations of a graph may do besides computing |
 //! | [`settings`], [`run_options`] | how a session is opened, and how a run goes |
 //! | [`endpoint`] | the tensors of a signature |
-//! | [`tensor`], [`memory`], [`pool`], [`request_memory`] | values, in TensorFlow's memory or a request's |
+//! | [`tensor`], [`strings`], [`memory`], [`pool`], [`request_memory`] | values, in TensorFlow's memory or a request's |
 //! | [`pinned`], [`copy`] | page-locked memory for GPUs, and who fills it |
 //! | [`raw_session`], [`graph`], [`operation`], [`buffer`], [`status`] | one type for each object of the C API |
 //! | [`types`], [`proto`] | numbers of element types, protobuf messages |
@@ -28,6 +28,7 @@ mod endpoint;
 mod files;
 mod freeze;
 mod graph;
+mod graph_def;
 mod inspect;
 pub mod library;
 pub mod math_mode;
@@ -46,6 +47,7 @@ mod saved_model;
 mod session;
 mod settings;
 mod status;
+mod strings;
 mod tensor;
 #[cfg(test)]
 mod tests;
@@ -55,9 +57,11 @@ mod variables;
 mod wire;
 
 pub use endpoint::Endpoint;
+pub use graph_def::Named;
 pub use inspect::Objection;
 pub use memory::ALIGNMENT;
 pub use pool::TensorPool;
 pub use run_options::RunOptions;
-pub use session::{Options, Output, Session};
+pub use session::{File, Options, Output, Session};
+pub use strings::{PREFIX as STRING_PREFIX, Strings};
 pub use tensor::{Blank, Tensor, byte_size};

@@ -34,6 +34,12 @@ impl Origin {
         }
     }
 
+    /// Of a graph without a SavedModel, which says no more than its version.
+    pub fn of_graph(graph: &Graph) -> Self {
+        let versions = graph.versions().ok().and_then(|versions| versions.decode::<VersionDef>().ok());
+        Self { producer: versions.map_or(0, |versions| versions.producer), ..Self::default() }
+    }
+
     /// Of the graph with these tags in a saved_model.pb that cannot be loaded; nothing is known where it cannot be read
     /// either.
     pub fn of_file(file: &Path, tags: &[&str]) -> Self {

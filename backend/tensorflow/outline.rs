@@ -114,6 +114,31 @@ impl Outline {
     }
 }
 
+impl GraphOutline {
+    /// Reads a `GraphDef` of `length` bytes.
+    ///
+    /// # Errors
+    /// It cannot be read, or is none.
+    pub fn read(file: impl Read + Seek, length: u64) -> io::Result<Self> {
+        let mut graph = Self::default();
+        Messages::new(file).whole(length, |messages, field| graph_def(messages, field, &mut graph))?;
+        Ok(graph)
+    }
+}
+
+/// A field of a `GraphDef`.
+fn graph_def<R: Read + Seek>(
+    messages: &mut Messages<R>,
+    field: Field,
+    graph: &mut GraphOutline,
+) -> io::Result<()> {
+    match field.number {
+        1 => operation(messages, field, &mut graph.body, &mut graph.names),
+        2 => library(messages, field, graph),
+        _ => Ok(()),
+    }
+}
+
 fn meta_graph<R: Read + Seek>(messages: &mut Messages<R>, field: Field) -> io::Result<GraphOutline> {
     let mut graph = GraphOutline::default();
     messages.message(field, |messages, field| match field.number {
@@ -123,11 +148,7 @@ fn meta_graph<R: Read + Seek>(messages: &mut Messages<R>, field: Field) -> io::R
             }
             Ok(())
         }),
-        2 => messages.message(field, |messages, field| match field.number {
-            1 => operation(messages, field, &mut graph.body, &mut graph.names),
-            2 => library(messages, field, &mut graph),
-            _ => Ok(()),
-        }),
+        2 => messages.message(field, |messages, field| graph_def(messages, field, &mut graph)),
         _ => Ok(()),
     })?;
     Ok(graph)

@@ -81,12 +81,12 @@ fn check_variables(folder: &Path, graph: &Graph) -> Result<()> {
 }
 
 /// Two inputs of a signature may be one tensor of the graph, but that can be fed only once.
-fn one_name_each(inputs: &[Endpoint]) -> Result<()> {
+pub fn one_name_each(inputs: &[Endpoint]) -> Result<()> {
     let mut names = HashMap::new();
     for input in inputs {
         if let Some(other) = names.insert(&input.place, &input.name) {
             return Err(Error::unsupported(format!(
-                "the signature's inputs '{other}' and '{}' are one tensor of the graph ({}): export the model with one of \
+                "the inputs '{other}' and '{}' are one tensor of the graph ({}): export the model, or declare it, with one of \
                  them",
                 input.name, input.place.0
             )));

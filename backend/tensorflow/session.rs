@@ -1,4 +1,4 @@
-//! A SavedModel that is ready to run.
+//! A SavedModel or a frozen graph that is ready to run.
 
 use std::borrow::Borrow;
 use std::collections::HashMap;
@@ -11,6 +11,7 @@ use super::endpoint::{Endpoint, Place};
 use super::files;
 use super::freeze::{self, Effort, Plan, Refusal, TriedOut};
 use super::graph::{Fetches, Graph, Outputs};
+use super::graph_def::{self, Named};
 use super::inspect::{self, Objection};
 use super::math_mode;
 use super::origin::Origin;
@@ -30,10 +31,8 @@ use crate::triton::{Error, Result};
 pub struct Options<'a> {
     /// The model's name, for the log.
     pub model: &'a str,
-    /// Which of the SavedModel's graphs: its tags, separated by commas.
-    pub graph_tag: &'a str,
-    /// Which of its signatures.
-    pub signature: &'a str,
+    /// Which kind of file it is, and what of it.
+    pub file: File<'a>,
     /// The thread counts.
     pub threads: Threads,
     /// Leave the machine's GPUs alone.
@@ -48,7 +47,31 @@ pub struct Options<'a> {
     pub freeze: Freeze,
 }
 
-/// A loaded SavedModel, ready to run; shared by all instances of a model.
+/// What to open.
+#[derive(Clone, Copy, Debug)]
+pub enum File<'a> {
+    /// A SavedModel, which is a folder.
+    SavedModel {
+        /// Which of its graphs: its tags, separated by commas.
+        graph_tag: &'a str,
+        /// Which of its signatures.
+        signature: &'a str,
+    },
+    /// A frozen graph.
+    GraphDef(Named<'a>),
+}
+
+impl File<'_> {
+    /// What says which tensors the model has, for messages.
+    fn endpoints_of(self) -> &'static str {
+        match self {
+            Self::SavedModel { .. } => "SavedModel's signature",
+            Self::GraphDef(_) => "graph",
+        }
+    }
+}
+
+/// A loaded model, ready to run; shared by all instances of a model.
 #[derive(Debug)]
 pub struct Session {
     session: ModelSession,
@@ -56,6 +79,8 @@ pub struct Session {
     pub inputs: Vec<Endpoint>,
     /// The signature's outputs, sorted by name.
     pub outputs: Vec<Endpoint>,
+    /// What says which they are, for messages: "SavedModel's signature" or "graph".
+    pub endpoints_of: &'static str,
     /// Whether the session has a GPU.
     pub on_gpu: bool,
     /// Why the model should not run when nobody has asked for it.
@@ -100,14 +125,15 @@ impl Deref for Output<'_> {
 }
 
 impl Session {
-    /// Loads the SavedModel in `folder`.
+    /// Loads the model at `path`.
     ///
     /// # Errors
-    /// It is not a SavedModel, or not one that this TensorFlow can load; it has no such graph or
-    /// signature.
-    pub fn open(folder: &Path, options: &Options<'_>) -> Result<Self> {
+    /// It is no such file, or not one that this TensorFlow can load; it has no such graph, signature or tensors.
+    pub fn open(path: &Path, options: &Options<'_>) -> Result<Self> {
         let start = Instant::now();
-        files::check(folder, &saved_model::split(options.graph_tag))?;
+        if let File::SavedModel { graph_tag, .. } = options.file {
+            files::check(path, &saved_model::split(graph_tag))?;
+        }
         let devices = if options.cpu_only { Devices::Cpu } else { Devices::Any(options.gpu_memory) };
         let threads = settings::choose(options.threads);
         let config = settings::session_config(threads, devices, options.bf16, options.optimization);
@@ -124,14 +150,18 @@ impl Session {
         let coarse = math_mode::is_relaxed()
             || options.optimization.auto_mixed_precision
             || (on_gpu && math_mode::may_be_tf32());
-        let plan = effort.filter(|_| files::has_variables(folder)).map(|effort| Plan {
+        let plan = effort.filter(|_| files::has_variables(path)).map(|effort| Plan {
             bf16: options.bf16,
             coarse,
             on_gpu,
             effort,
         });
-        let load_as_it_is =
-            |config: &ConfigProto| saved_model::load(folder, options.graph_tag, options.signature, config);
+        let load_as_it_is = |config: &ConfigProto| match options.file {
+            File::SavedModel { graph_tag, signature } => {
+                saved_model::load(path, graph_tag, signature, config)
+            }
+            File::GraphDef(named) => graph_def::load(path, named, config),
+        };
         let load = |config: &ConfigProto| {
             let frozen = match plan {
                 Some(plan) => {
@@ -159,10 +189,10 @@ impl Session {
             loaded = load(&config)?;
         }
         process::release_free_memory();
-        Self::new(loaded, on_gpu)
+        Self::new(loaded, on_gpu, options.file.endpoints_of())
     }
 
-    fn new(loaded: Loaded, on_gpu: bool) -> Result<Self> {
+    fn new(loaded: Loaded, on_gpu: bool, endpoints_of: &'static str) -> Result<Self> {
         let Loaded { mut session, inputs, outputs, origin } = loaded;
         session.give_back_at_end();
         let objection = inspect::objection(session.graph(), &inputs, &outputs);
@@ -179,7 +209,18 @@ impl Session {
         };
         let sources = outputs.iter().map(source).collect();
         let fetches = Outputs::new(session.graph(), &fetched)?;
-        Ok(Self { session, inputs, outputs, on_gpu, objection, origin, feeds, sources, fetches })
+        Ok(Self {
+            session,
+            inputs,
+            outputs,
+            endpoints_of,
+            on_gpu,
+            objection,
+            origin,
+            feeds,
+            sources,
+            fetches,
+        })
     }
 
     /// Whether no operation of the graph can keep what it is fed beyond the run, so that memory of somebody else's can be

@@ -17,13 +17,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::{self, NonNull};
 use std::slice;
 
-use tensorflow_c_sys::{TF_DataType, TF_Tensor};
+use tensorflow_c_sys::{TF_DataType, TF_TString, TF_Tensor};
 
 use super::copy::Copiers;
 use super::library::api;
 use super::memory::{ALIGNMENT, ForeignMemory, SharedSource, Source};
 use super::pinned::PinnedPool;
 use super::process;
+use super::strings::{Strings, characters};
 use super::types;
 use crate::config::MAX_RANK;
 use crate::few::Dims;
@@ -102,11 +103,15 @@ unsafe impl Send for Tensor {}
 unsafe impl Sync for Tensor {}
 
 impl Tensor {
-    /// A tensor of zeros.
+    /// A tensor of zeros, or of empty strings.
     ///
     /// # Errors
     /// There is no memory for it, or there can be no tensor of that shape.
     pub fn zeroed(datatype: DataType, dims: &[i64]) -> Result<Self> {
+        if datatype == DataType::Bytes {
+            let len = byte_size(datatype, dims).ok_or_else(|| impossible(datatype, dims))?;
+            return Self::of_strings(dims, Strings::new(len / datatype.byte_size(), 0)?);
+        }
         let blank = Blank::new(datatype, dims)?;
         // SAFETY: a blank's memory is writable and its own, and zeros are values of every element type.
         unsafe { ptr::write_bytes(blank.tensor.data.as_ptr(), 0, blank.tensor.len) };
@@ -119,7 +124,7 @@ impl Tensor {
     ///
     /// # Errors
     /// `memory` itself, where TensorFlow would copy it (it is not aligned to [`ALIGNMENT`] bytes), where a copy is
-    /// needed anyway (booleans, which clients send as any byte), where there is nothing to borrow, and where its
+    /// needed anyway (booleans, which clients send as any byte, and strings), where there is nothing to borrow, and where its
     /// length is not that of the shape.
     pub fn borrowing<M: ForeignMemory>(
         datatype: DataType,
@@ -127,10 +132,37 @@ impl Tensor {
         memory: M,
     ) -> std::result::Result<Self, M> {
         let (data, len) = (memory.ptr(), memory.len());
+        let is_any_bytes = !matches!(datatype, DataType::Bool | DataType::Bytes);
         let fits = byte_size(datatype, dims) == Some(len) && len > 0;
-        if !fits || datatype == DataType::Bool || !data.addr().is_multiple_of(ALIGNMENT) {
+        if !fits || !is_any_bytes || !data.addr().is_multiple_of(ALIGNMENT) {
             return Err(memory);
         }
+        Ok(Self::over(datatype, dims, memory))
+    }
+
+    /// A tensor of these strings.
+    ///
+    /// # Errors
+    /// They are not as many as the shape has elements, or there can be no tensor of that shape.
+    pub fn of_strings(dims: &[i64], strings: Strings) -> Result<Self> {
+        let datatype = DataType::Bytes;
+        let len = byte_size(datatype, dims).ok_or_else(|| impossible(datatype, dims))?;
+        if strings.len() != len {
+            return Err(Error::internal(format!(
+                "{} bytes for a tensor of strings {dims:?}, which has {len}",
+                strings.len()
+            )));
+        }
+        if len == 0 {
+            // There is nothing to lend.
+            return Blank::new(datatype, dims)?.finish().map(|tensor| *tensor);
+        }
+        Ok(Self::over(datatype, dims, strings))
+    }
+
+    /// A tensor over memory that is aligned, as large as its shape, and has values of this type.
+    fn over<M: ForeignMemory>(datatype: DataType, dims: &[i64], memory: M) -> Self {
+        let (data, len) = (memory.ptr(), memory.len());
         let owner = Box::into_raw(Box::new(memory));
         // SAFETY: the shape is one that TensorFlow can have, and `len` its size. `memory` vouches for `len` bytes at
         // `data` until it is dropped, which only `release` does: TensorFlow calls that once, when its last reference
@@ -148,7 +180,7 @@ impl Tensor {
         };
         // SAFETY: the new tensor is ours.
         let raw = unsafe { RawTensor::own(raw) }.expect("a tensor over memory as large as its shape");
-        Ok(Self::adopt(raw, datatype))
+        Self::adopt(raw, datatype)
     }
 
     /// A tensor that TensorFlow returned.
@@ -188,13 +220,28 @@ impl Tensor {
         &self.dims
     }
 
-    /// The elements as they are in memory.
+    /// The elements as they are in memory; of strings, the structures.
     pub fn bytes(&self) -> &[u8] {
         // SAFETY: `len` bytes at `data` live as long as `raw` and are initialised: by `Blank::finish`, by the operation
         // that returned them, or by the owner of the foreign memory. While this reference to them exists, TensorFlow
         // does not write to them: kernels write in place only where theirs is the only reference, and so do the
         // operations that update variables. (For foreign memory, see [`ForeignMemory`].)
         unsafe { slice::from_raw_parts(self.data.as_ptr(), self.len) }
+    }
+
+    /// The elements of a tensor of strings.
+    ///
+    /// # Panics
+    /// It is of another type.
+    pub fn strings(&self) -> impl ExactSizeIterator<Item = &[u8]> + Clone {
+        assert_eq!(self.datatype, DataType::Bytes, "a tensor of strings");
+        let structures = self.data.cast::<TF_TString>();
+        assert!(self.len == 0 || structures.is_aligned(), "TensorFlow aligns what it makes");
+        let structures = if self.len == 0 { NonNull::dangling() } else { structures };
+        // SAFETY: as in `bytes`: whoever made the tensor has made structures of all of it, `Strings` or an operation.
+        let all = unsafe { slice::from_raw_parts(structures.as_ptr(), self.len / size_of::<TF_TString>()) };
+        // SAFETY: the characters belong to the structures: they are as long in place, and as little written to.
+        all.iter().map(|string| unsafe { characters(string) })
     }
 
     /// For a run that is fed with it.
@@ -223,13 +270,16 @@ pub struct Blank {
 }
 
 impl Blank {
-    /// A tensor of any values.
+    /// A tensor of any values, but not of strings ([`Tensor::of_strings`]).
     ///
     /// # Errors
     /// There is no memory for it, or there can be no tensor of that shape.
     #[cold] // most tensors come from the pool
     pub fn new(datatype: DataType, dims: &[i64]) -> Result<Self> {
         let len = byte_size(datatype, dims).ok_or_else(|| impossible(datatype, dims))?;
+        if datatype == DataType::Bytes && len > 0 {
+            return Err(Error::internal("strings are not any bytes"));
+        }
         let number = TF_DataType(types::number(datatype) as _);
         // SAFETY: the shape is one that TensorFlow can have, and `len` its size; the new tensor is ours.
         let raw =

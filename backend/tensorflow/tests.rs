@@ -1,6 +1,7 @@
 //! Tests of this room with a real TensorFlow, the one in the folder that `TL_TENSORFLOW_DIR` names.
 
 mod hostile;
+mod strings;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -22,7 +23,7 @@ use super::proto::saved_model::SavedModel;
 use super::raw_session::RawSession;
 use super::run_options::RunOptions;
 use super::saved_model::{self, Loaded};
-use super::session::{Options, Output, Session};
+use super::session::{File, Options, Output, Session};
 use super::tensor::{Blank, Tensor};
 use super::{Objection, types};
 use crate::config::{Freeze, GpuMemory, Optimization, Threads};
@@ -101,7 +102,7 @@ fn filled(datatype: DataType, dims: &[i64], pieces: &[&[u8]]) -> Result<Tensor, 
 #[test]
 fn a_tensor_is_its_bytes_for_every_type() {
     open_for_tests();
-    for &datatype in DataType::ALL {
+    for &datatype in DataType::ALL.iter().filter(|&&datatype| datatype != DataType::Bytes) {
         let bytes: Vec<u8> = (1..=6 * datatype.byte_size()).map(|byte| byte as u8).collect();
         let (first, rest) = bytes.split_at(3);
         let tensor = filled(datatype, &[2, 3], &[first, &[], rest]).expect("a tensor");
@@ -291,8 +292,7 @@ fn test_model(name: &str) -> PathBuf {
 fn options(tags: &'static str) -> Options<'static> {
     Options {
         model: "test",
-        graph_tag: tags,
-        signature: "serving_default",
+        file: File::SavedModel { graph_tag: tags, signature: "serving_default" },
         threads: Threads::default(),
         cpu_only: true,
         gpu_memory: GpuMemory::default(),

@@ -53,6 +53,7 @@ pub fn number(datatype: DataType) -> i32 {
         DataType::UInt8 => 4,
         DataType::Int16 => 5,
         DataType::Int8 => 6,
+        DataType::Bytes => 7,
         DataType::Int64 => 9,
         DataType::Bool => 10,
         DataType::Bf16 => 14,
@@ -92,7 +93,7 @@ mod tests {
         for &datatype in DataType::ALL {
             assert_eq!(from_number(number(datatype)), Some(datatype));
         }
-        assert_eq!(from_number(7), None, "strings have no fixed size");
+        assert_eq!(from_number(8), None, "Triton has no complex numbers");
         assert_eq!((name(7), name(19), name(23)), ("DT_STRING".into(), "DT_HALF".into(), "DT_UINT64".into()));
         assert_eq!((name(101), name(32)), ("DT_FLOAT_REF".into(), "DT_UINT2".into()));
         assert_eq!((name(0), name(-1)).0, "of type 0, which is unknown here");

@@ -10,7 +10,7 @@ use crate::config::InlineExecution;
 use crate::execute::InlineRows;
 use crate::model::Model;
 use crate::tensorflow::{Objection, RunOptions};
-use crate::triton::{Error, Result};
+use crate::triton::{DataType, Error, Result};
 
 /// An inline run has to be faster by this factor. In doubt TensorFlow's threads are the choice.
 const CLEARLY_FASTER: f64 = 1.1;
@@ -111,6 +111,12 @@ fn measure(model: &Model, max_rows: usize) -> Result<Vec<Measured>> {
     let objection = model.session.objection.as_ref();
     if let Some(Objection::Acts(reason) | Objection::Endless(reason) | Objection::Large(reason)) = objection {
         return Err(Error::unsupported(reason.clone()));
+    }
+    if let Some(spec) = model.inputs.iter().find(|spec| spec.datatype == DataType::Bytes) {
+        return Err(Error::unsupported(format!(
+            "its input '{}' is of strings, and how long it runs depends on what is in them",
+            spec.name
+        )));
     }
     let least_rows = model.buckets.padded(1);
     let mut measured = vec![measure_rows(model, least_rows)?];

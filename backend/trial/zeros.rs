@@ -5,7 +5,7 @@ use crate::model::Model;
 use crate::tensorflow::{Tensor, byte_size};
 use crate::triton::{Error, Result};
 
-/// A tensor of zeros for each of the model's inputs, with so many rows and of at most `most_bytes` each.
+/// A tensor of zeros for each of the model's inputs (or of empty strings), with so many rows and of at most `most_bytes` each.
 ///
 /// # Errors
 /// The configuration leaves a dimension open, or an input would be larger.

@@ -1,4 +1,4 @@
-//! The element types that a tensor can have here: Triton's fixed-size numeric types and BOOL.
+//! The element types that a tensor can have here: all of Triton's.
 
 use std::fmt;
 
@@ -14,12 +14,12 @@ macro_rules! data_types {
             /// All of them.
             pub const ALL: &[Self] = &[$(Self::$name,)*];
 
-            /// The protocol's name, such as `FP32`; the configuration's is the same behind `TYPE_`.
+            /// The protocol's name, such as `FP32`.
             pub fn name(self) -> &'static str {
                 match self { $(Self::$name => $text,)* }
             }
 
-            /// Bytes of one element.
+            /// Bytes of one element in a tensor's memory; of a string, without its characters.
             pub fn byte_size(self) -> usize {
                 match self { $(Self::$name => $size,)* }
             }
@@ -59,13 +59,23 @@ data_types! {
     Fp32 = "FP32", TRITONSERVER_TYPE_FP32, 4;
     /// IEEE double precision.
     Fp64 = "FP64", TRITONSERVER_TYPE_FP64, 8;
+    /// Strings of any bytes and any length. TensorFlow has 24 bytes for each, and the characters elsewhere.
+    Bytes = "BYTES", TRITONSERVER_TYPE_BYTES, 24;
 }
 
 impl DataType {
+    /// What follows `TYPE_` in config.pbtxt.
+    pub fn config_name(self) -> &'static str {
+        match self {
+            Self::Bytes => "STRING",
+            other => other.name(),
+        }
+    }
+
     /// The type that config.pbtxt calls `TYPE_...`.
     pub fn from_config(name: &str) -> Option<Self> {
         let name = name.strip_prefix("TYPE_")?;
-        Self::ALL.iter().copied().find(|datatype| datatype.name() == name)
+        Self::ALL.iter().copied().find(|datatype| datatype.config_name() == name)
     }
 
     /// The type behind the server's number.

@@ -378,6 +378,18 @@ impl InputBuffer<'_> {
         Ok(())
     }
 
+    /// Copies all of it behind what is in `bytes`.
+    ///
+    /// # Errors
+    /// As for [`Self::copy_to`]; nothing counts as copied then.
+    pub fn append_to(&self, bytes: &mut Vec<u8>) -> Result<()> {
+        bytes.reserve(self.size);
+        self.copy_to(&mut bytes.spare_capacity_mut()[..self.size])?;
+        // SAFETY: `copy_to` has initialised as many more, for which there is room.
+        unsafe { bytes.set_len(bytes.len() + self.size) }
+        Ok(())
+    }
+
     /// Its bytes, to be copied by several threads; nothing where they are in the memory of a GPU.
     pub fn bytes(&self) -> Option<RequestBytes<'_>> {
         let bytes = || RequestBytes { base: self.base, size: self.size, _request: PhantomData };

@@ -146,6 +146,34 @@ impl OutputBuffer<'_> {
         Ok(())
     }
 
+    /// Fills it with strings, as Triton has its BYTES: each with its length in front, 4 bytes, little-endian.
+    ///
+    /// # Errors
+    /// A string is too long for that; or as for [`Self::copy_from`].
+    ///
+    /// # Panics
+    /// When [`strings_size`] of them is not exactly its length.
+    pub fn copy_strings<'s>(&self, strings: impl Iterator<Item = &'s [u8]>) -> Result<()> {
+        if self.gpu.is_some() {
+            let mut all = Vec::with_capacity(self.size);
+            for string in strings {
+                all.extend_from_slice(&length(string)?);
+                all.extend_from_slice(string);
+            }
+            return self.copy_from(&all);
+        }
+        let mut offset = 0;
+        for string in strings {
+            for part in [&length(string)?[..], string] {
+                assert!(part.len() <= self.size - offset, "an output buffer has room for its strings");
+                self.copy_at(offset, part);
+                offset += part.len();
+            }
+        }
+        assert_eq!(offset, self.size, "an output buffer is filled whole");
+        Ok(())
+    }
+
     /// Fills it with the same value, over and over.
     ///
     /// # Errors
@@ -177,4 +205,17 @@ impl OutputBuffer<'_> {
             unsafe { ptr::copy(data.as_ptr(), self.base.add(offset), data.len()) }
         }
     }
+}
+
+/// Bytes that strings take in an output.
+pub fn strings_size<'s>(strings: impl Iterator<Item = &'s [u8]>) -> usize {
+    strings.map(|string| size_of::<u32>() + string.len()).sum()
+}
+
+/// What is in front of a string.
+fn length(string: &[u8]) -> Result<[u8; 4]> {
+    let len = u32::try_from(string.len()).map_err(|_| {
+        Error::internal(format!("a string of {} bytes: a response takes strings below 4 GiB", string.len()))
+    })?;
+    Ok(len.to_le_bytes())
 }

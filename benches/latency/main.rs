@@ -11,6 +11,7 @@
 //! - `bf16`: the same model where TensorFlow may compute in BF16, against FP32
 //! - `instances`: how many instances and threads suit a model
 //! - `one-op`: what the backend adds to the run of a small model, and what the calling thread saves
+//! - `strings`: many strings in a request, against the bare session
 //! - `heap`: the heap requests of the backend itself
 //! - `memory`: the resident memory of a server with one and with four instances
 //! - `load`: how long a load takes that turns variables into constants
@@ -36,6 +37,7 @@ mod overload;
 mod raw;
 mod results;
 mod served;
+mod strings;
 #[allow(dead_code, unused_imports)]
 #[path = "../../tests/integration/support/mod.rs"]
 mod support;
@@ -51,7 +53,7 @@ use results::Results;
 /// What measures a part.
 type Measure = fn(&mut Results);
 
-const PARTS: [(&str, Measure); 10] = [
+const PARTS: [(&str, Measure); 11] = [
     ("inception", inception::measure),
     ("batching", batching::measure),
     ("targets", targets::measure),
@@ -59,6 +61,7 @@ const PARTS: [(&str, Measure); 10] = [
     ("bf16", bf16::measure),
     ("instances", instances::measure),
     ("one-op", one_op::measure),
+    ("strings", strings::measure),
     ("heap", heap::measure),
     ("memory", memory::measure),
     ("load", load::measure),

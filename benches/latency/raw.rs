@@ -79,6 +79,25 @@ impl Raw {
     }
 }
 
+impl Raw {
+    /// Microseconds from making a tensor of strings to having read those of the answer.
+    pub fn strings_us(&self, make: impl Fn() -> Tensor<String>) -> f64 {
+        let operation = |name: &str| self.graph.operation_by_name_required(name).expect("the operation");
+        let (input, output) = (operation(&self.input.0), operation(&self.output.0));
+        let start = Instant::now();
+        let tensor = make();
+        let mut args = SessionRunArgs::new();
+        args.add_feed(&input, self.input.1, &tensor);
+        let fetch = args.request_fetch(&output, self.output.1);
+        self.bundle.session.run(&mut args).expect("the session runs");
+        let answer: Tensor<String> = args.fetch(fetch).expect("the output is there");
+        let bytes: usize = answer.iter().map(String::len).sum();
+        let took = start.elapsed().as_secs_f64() * 1e6;
+        assert!(bytes > 0, "the strings are read");
+        took
+    }
+}
+
 /// The product of two large matrices, which the machine computes as fast as anything.
 pub struct MatrixProduct {
     session: Session,

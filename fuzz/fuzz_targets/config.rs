@@ -31,7 +31,9 @@ fuzz_target!(|data: &[u8]| {
 /// What the backend relies on.
 fn valid(config: &ModelConfig) {
     let inside = |part| matches!(part, Component::Normal(_) | Component::CurDir);
-    assert!(!config.file_name.is_empty() && Path::new(&config.file_name).components().all(inside));
+    for name in config.file_name.iter().chain(&config.init_ops_file) {
+        assert!(!name.is_empty() && Path::new(name).components().all(inside));
+    }
     let batch = usize::from(config.max_batch_size > 0);
     for tensors in [&config.inputs, &config.outputs] {
         for (index, TensorConfig { name, dims, .. }) in tensors.iter().enumerate() {

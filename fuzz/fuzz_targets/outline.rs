@@ -1,4 +1,4 @@
-//! The outline of a SavedModel, which is read field by field, beside what prost decodes of the same bytes.
+//! The outline of a SavedModel or a GraphDef, which is read field by field, beside what prost decodes of the same bytes.
 #![no_main]
 
 use std::collections::BTreeMap;
@@ -35,6 +35,9 @@ fuzz_target!(|data: &[u8]| {
     if let Ok(outline) = &outline {
         outline.graphs.iter().for_each(|graph| drop(calls::check(graph)));
     }
+    // A file may be a graph alone.
+    let graph = memory::within(bound, || GraphOutline::read(Cursor::new(data), data.len() as u64));
+    drop(graph.map(|graph| calls::check(&graph)));
     // What is behind the end of the file is no part of it. A number that is cut off there may be read on, for the error only.
     let longer = [data, b"\x12\x7f"].concat();
     let beyond = Outline::read(Cursor::new(&longer), data.len() as u64);

@@ -38,6 +38,8 @@ pub mod run_options;
 pub mod settings;
 #[path = "../../backend/tensorflow/status.rs"]
 pub mod status;
+#[path = "../../backend/tensorflow/strings.rs"]
+pub mod strings;
 #[path = "../../backend/tensorflow/tensor.rs"]
 pub mod tensor;
 #[path = "../../backend/tensorflow/text.rs"]

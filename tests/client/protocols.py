@@ -12,14 +12,32 @@ import ml_dtypes
 import numpy as np
 import tritonclient.grpc as grpc
 import tritonclient.http as http
-from tritonclient.utils import shared_memory, triton_to_np_dtype
+from tritonclient.utils import serialize_byte_tensor, shared_memory, triton_to_np_dtype
 
 # The protocol has no JSON form for these two; the client refuses to send them so.
 BINARY_ONLY = ("FP16", "BF16")
+# The size of an output of strings in shared memory is known only when it is there.
+MOST_BYTES = 1 << 23
 
 
 def numpy_type(datatype):
     return ml_dtypes.bfloat16 if datatype == "BF16" else triton_to_np_dtype(datatype)
+
+
+def as_bytes(datatype, array):
+    return serialize_byte_tensor(array).item() if datatype == "BYTES" else array.tobytes()
+
+
+def from_bytes(datatype, shape, raw):
+    if datatype != "BYTES":
+        return np.frombuffer(raw, dtype=numpy_type(datatype)).reshape(shape)
+    # Nothing says where the last string ends but their number.
+    strings, offset = [], 0
+    for _ in range(int(np.prod(shape))):
+        size = int.from_bytes(raw[offset:offset + 4], "little")
+        strings.append(raw[offset + 4:offset + 4 + size])
+        offset += 4 + size
+    return np.array(strings, dtype=object).reshape(shape)
 
 
 class Http:
@@ -88,18 +106,19 @@ class SharedMemory:
         return name, handle
 
     def start(self, model, inputs, outputs):
-        sizes = [int(np.prod(shape)) * np.dtype(numpy_type(datatype)).itemsize for _, datatype, shape in outputs]
-        input_name, input_region = self.region(sum(array.nbytes for _, _, array in inputs))
+        sizes = [MOST_BYTES if datatype == "BYTES" else int(np.prod(shape)) * np.dtype(numpy_type(datatype)).itemsize
+                 for _, datatype, shape in outputs]
+        # As bytes: not every type here is one that numpy's buffers know.
+        data = [as_bytes(datatype, array) for _, datatype, array in inputs]
+        input_name, input_region = self.region(sum(len(raw) for raw in data))
         output_name, output_region = self.region(sum(sizes))
         tensors, asked, offset = [], [], 0
-        for name, datatype, array in inputs:
-            # As bytes: not every type here is one that numpy's buffers know.
-            raw = np.frombuffer(array.tobytes(), dtype=np.uint8)
-            shared_memory.set_shared_memory_region(input_region, [raw], offset)
+        for (name, datatype, array), raw in zip(inputs, data):
+            shared_memory.set_shared_memory_region(input_region, [np.frombuffer(raw, dtype=np.uint8)], offset)
             tensor = http.InferInput(name, list(array.shape), datatype)
-            tensor.set_shared_memory(input_name, array.nbytes, offset)
+            tensor.set_shared_memory(input_name, len(raw), offset)
             tensors.append(tensor)
-            offset += array.nbytes
+            offset += len(raw)
         offsets = list(itertools.accumulate(sizes, initial=0))
         for (name, _, _), size, offset in zip(outputs, sizes, offsets):
             output = http.InferRequestedOutput(name)
@@ -115,7 +134,7 @@ class SharedMemory:
                 if list(told["shape"]) != list(shape) or told["datatype"] != datatype:
                     raise ValueError(f"output {name} should be {datatype} {shape}, the answer says {told}")
                 raw = shared_memory.get_contents_as_numpy(output_region, np.uint8, [size], offset)
-                arrays[name] = np.frombuffer(raw.tobytes(), dtype=numpy_type(datatype)).reshape(shape)
+                arrays[name] = from_bytes(datatype, shape, raw.tobytes())
                 del raw
             for name, handle in ((input_name, input_region), (output_name, output_region)):
                 self.client.unregister_system_shared_memory(name)

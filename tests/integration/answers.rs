@@ -195,7 +195,7 @@ fn merged_requests_may_ask_for_different_outputs() {
 fn models_without_a_batch_dimension_take_any_shape_the_configuration_allows() {
     let server = shared_server();
     let model = "no_batch";
-    // The signature has a scalar output too. The server refuses every way to declare one, so it is left out.
+    // The signature has a scalar output too, which is not asked for here.
     let config = ModelConfig::new(model, 0)
         .input("x", "FP32", &[-1, -1])
         .output("transposed", "FP32", &[-1, -1])
@@ -210,6 +210,43 @@ fn models_without_a_batch_dimension_take_any_shape_the_configuration_allows() {
         assert_eq!(answer.output("transposed").shape, [width, height]);
         assert_eq!(answer.output("transposed").as_f32(), transposed);
         assert_eq!(answer.output("executed_batch_size").as_i64(), [1]);
+    }
+}
+
+/// Triton has no shape without dimensions: a scalar is `[1]` there.
+#[test]
+fn scalars_are_tensors_of_one_element() {
+    let server = shared_server();
+    let model = "scalars";
+    let config = ModelConfig::new(model, 0)
+        .input("a", "FP32", &[1])
+        .input("x", "FP32", &[3])
+        .input("name", "BYTES", &[1])
+        .output("y", "FP32", &[3])
+        .output("total", "FP32", &[1])
+        .output("greeting", "BYTES", &[1])
+        .output("executed_batch_size", "INT64", &[1]);
+    let declared = ["declared", "completed"];
+    for (name, config) in
+        declared.into_iter().zip([config, ModelConfig::new(&format!("{model}_completed"), 0)])
+    {
+        if name == "completed" && !completes_configurations("completed scalars") {
+            continue;
+        }
+        server.load(&config, SavedModel::Small("scalars"));
+        let request = |a: Tensor| {
+            let x = Tensor::fp32("x", &[3], &[1.0, 2.0, 3.0]);
+            InferRequest::new(vec![a, x, Tensor::strings("name", &[1], &[b"Ada"])])
+        };
+        let good = request(Tensor::fp32("a", &[1], &[2.0]));
+        let answer = server.client().infer(config.name(), &good).expect("the request is good");
+        assert_eq!(answer.output("y").as_f32(), [2.0, 4.0, 6.0]);
+        assert_eq!(answer.output("total"), &Tensor::fp32("total", &[1], &[12.0]));
+        assert_eq!(answer.output("greeting"), &Tensor::strings("greeting", &[1], &[b"Hello, Ada"]));
+        assert_eq!(answer.output("executed_batch_size").as_i64(), [1]);
+        let two = request(Tensor::fp32("a", &[2], &[2.0, 2.0]));
+        let refusal = server.client().infer(config.name(), &two).expect_err("two are no scalar");
+        assert!(refusal.message.contains("[1]"), "{}", refusal.message);
     }
 }
 

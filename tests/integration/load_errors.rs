@@ -116,8 +116,8 @@ fn disagreeing() -> Vec<Case> {
             "strings",
             "text",
             8,
-            |c| c.input("x", "STRING", &[1]).output("y", "STRING", &[1]),
-            &["'x'", "FP32"],
+            |c| c.input("x", "FP32", &[1]).output("y", "BYTES", &[1]),
+            &["'x'", "TYPE_STRING", "TYPE_FP32"],
         ),
     ]
 }
@@ -211,8 +211,8 @@ fn other_settings() -> Vec<Case> {
         ),
         add_one(
             "sequences",
-            |c| c.line("sequence_batching { }"),
-            &["'sequence_batching'", "dynamic_batching"],
+            |c| c.line("sequence_batching { direct { } }").adaptive(),
+            &["sequence_batching", "batching: adaptive"],
         ),
     ]
 }

@@ -97,7 +97,7 @@ fn signatures_that_cannot_be_served_are_refused_with_the_reason() {
             (
                 ModelConfig::new("only_latency", 8).input("x", "FP32", &[16]).latency_outputs(),
                 "add_one",
-                "declares no output of the SavedModel",
+                "declares no output of the model",
             ),
             (config("sparse_input"), "sparse", "'x' of the signature: a sparse or composite tensor"),
             (
@@ -112,9 +112,9 @@ fn signatures_that_cannot_be_served_are_refused_with_the_reason() {
                 ModelConfig::new("scalar_output", 0)
                     .input("x", "FP32", &[3])
                     .output("y", "FP32", &[3])
-                    .output("total", "FP32", &[1]),
+                    .output("total", "FP32", &[2]),
                 "scalar",
-                "'total' of the SavedModel cannot be served: it is a scalar",
+                "expected dims [1], which stand for a scalar, found [2]",
             ),
         ];
     for (config, saved_model, reason) in cases {

@@ -72,28 +72,6 @@ fn a_model_without_a_batch_dimension_is_completed_without_one() {
     assert_eq!(config["input"][0]["dims"], serde_json::json!([2, 3]));
 }
 
-/// A STRING output beside others, and a scalar where there is no batch dimension, cannot be served: the
-/// completed configuration goes without them and the log says so.
-#[test]
-fn a_completed_configuration_leaves_out_what_cannot_be_served() {
-    if !completes_configurations("completed configurations") {
-        return;
-    }
-    let server = Server::start(Options::new());
-    server.load(&ModelConfig::new("with_text", 0), SavedModel::Small("with_text"));
-    server.load(&ModelConfig::new("scalar", 0), SavedModel::Small("scalar"));
-    let values = Random::new(13).floats(8);
-    let request = InferRequest::new(vec![Tensor::fp32("x", &[2, 4], &values)]);
-    let answer = server.client().infer("with_text", &request).expect("the request is good");
-    assert_eq!(answer.output("y").as_f32(), add_one_answer(&values));
-    let request = InferRequest::new(vec![Tensor::fp32("x", &[3], &values[..3])]);
-    let answer = server.client().infer("scalar", &request).expect("the request is good");
-    assert_eq!(answer.output("y").as_f32(), add_one_answer(&values[..3]));
-    for output in ["label", "total"] {
-        assert!(server.log().contains(&format!("leaves out its output '{output}'")), "{output}");
-    }
-}
-
 /// TensorFlow has one pool of each kind for the process unless it is told otherwise.
 #[test]
 fn threads_are_the_first_models_unless_each_model_has_its_own() {

@@ -14,6 +14,9 @@ dimension (-1 in front) unless the description says otherwise.
     fixed            x FP32 [2,3] -> y FP32 [3,2], transposed. No batch dimension
     failing          x FP32 [-1,4] -> y = x; fails with "planted failure" where x holds NaN or Inf
     text             x STRING [-1,1] -> y STRING [-1,1], upper case
+    words            x STRING [-1,-1] -> length INT32 [-1,-1], in bytes; joined STRING [-1,1], a row's words with spaces between
+                     them; id INT64 [-1,-1]: "one" is 1, "two" is 2, looked up in a hash table, all others are -1
+    remembers_text   x STRING [-1,2] -> before STRING [-1,2]: the x of the run before, which is kept in a variable
     slow             x FP32 [-1,1] -> y = x, after as many milliseconds of work as the largest x says. As it begins, it
                      tells them in TensorFlow's log, which is in the server's
     stateful         x FP32 [-1,1] -> count FP32 [-1,1]: the sum of all x so far, this run's included, in each row
@@ -35,6 +38,8 @@ dimension (-1 in front) unless the description says otherwise.
     one_input_twice  a and b, both one placeholder FP32 [-1,4] -> y = a + 1. TensorFlow 1 format; must be refused
     with_text        x FP32 [-1,4] -> y = x + 1; label STRING [-1,4]
     scalar           x FP32 [3] -> y = x + 1; total FP32 [] (a scalar). No batch dimension
+    scalars          a FP32 [] and x FP32 [3], name STRING [] -> y = a x; total FP32 []; greeting STRING [], "Hello, " and the
+                     name. No batch dimension
     no_zeros         x INT32 [-1,1] -> y = 12 / x; fails where x is 0
     weights          x FP32 [-1,16] -> y FP32 [-1,4] = 2 relu(relu(x A + a) B + a[0]) + a[1], with A FP32 [16,2048], a
                      FP32 [2048], B FP32 [2048,4]; the three are variables, `a` is read in each of three nested functions
@@ -53,6 +58,13 @@ dimension (-1 in front) unless the description says otherwise.
     endless          x FP32 [-1,1] -> y = v x doubled until its sum is 100 at least; v = 3 is a variable. Never ends on
                      zeros
     noise            x FP32 [-1,4] -> y = x and random numbers from 0 to 1
+    sequence         x INT32 [-1,1], start INT32 [-1,1], end FP32 [-1,1], ready BOOL [-1,1], id UINT64 [-1,1] -> sum INT32 [-1,1]:
+                     the sum of the x of a sequence so far, kept in a table by its id; told STRING [-1,1]: start, end and ready
+    sequence_names   x INT32 [-1,1], id STRING [-1,1] -> told STRING [-1,1]: the id and x. No variables
+    graph            x FP32 [-1,16] -> y = x + 1; parts FP32 [-1,8], the first half of x, and parts:1, the second; both,
+                     x and `z`, a placeholder FP32 [-1,16] that y and parts do not need, added. A GraphDef
+    graph_variables  x FP32 [-1,4] -> y = x v, with a reference variable v that the operation `init` makes 3. A GraphDef
+    graph_open       x FP32 of any rank -> y = 2 x. A GraphDef
     sparse           x FP32 sparse [-1,4] -> y FP32 [-1,4]. TensorFlow 1 format; must be refused
 """
 
@@ -101,6 +113,14 @@ def save_graph(folder, build):
             builder = tf.compat.v1.saved_model.Builder(str(folder))
             builder.add_meta_graph_and_variables(session, ["serve"], {"serving_default": signature})
             builder.save()
+
+
+def save_graph_def(folder, build):
+    """Saves what `build` puts into a graph beside where a SavedModel would be, as model.graphdef."""
+    graph = tf.Graph()
+    with graph.as_default():
+        build()
+    (folder.parent / "model.graphdef").write_bytes(graph.as_graph_def().SerializeToString(deterministic=True))
 
 
 def add_one(folder):
@@ -192,6 +212,30 @@ def remembers(folder):
         return {"before": before}
 
     save_signatures(folder, {"serving_default": remember}, {"x": ("float32", [None, 4])}, module)
+
+
+def remembers_text(folder):
+    module = tf.Module()
+    module.fed = tf.Variable(tf.constant([["", ""]]), shape=[None, 2])
+
+    def remember(x):
+        before = module.fed.read_value()
+        module.fed.assign(x)
+        return {"before": before}
+
+    save_signatures(folder, {"serving_default": remember}, {"x": ("string", [None, 2])}, module)
+
+
+def words(folder):
+    module = tf.Module()
+    entries = tf.lookup.KeyValueTensorInitializer(tf.constant(["one", "two"]), tf.constant([1, 2], tf.int64))
+    module.table = tf.lookup.StaticHashTable(entries, -1)
+
+    def look_up(x):
+        joined = tf.strings.reduce_join(x, axis=1, keepdims=True, separator=" ")
+        return {"length": tf.strings.length(x), "joined": joined, "id": module.table.lookup(x)}
+
+    save_signatures(folder, {"serving_default": look_up}, {"x": ("string", [None, None])}, module)
 
 
 def keeps(folder, put, count, take):
@@ -307,6 +351,13 @@ def with_text(folder):
 
 def scalar(folder):
     save_function(folder, lambda x: {"y": x + 1.0, "total": tf.reduce_sum(x)}, x=(tf.float32, [3]))
+
+
+def scalars(folder):
+    def scale(a, x, name):
+        return {"y": a * x, "total": tf.reduce_sum(a * x), "greeting": tf.strings.join(["Hello, ", name])}
+
+    save_function(folder, scale, a=("float32", []), x=("float32", [3]), name=("string", []))
 
 
 def no_zeros(folder):
@@ -469,10 +520,58 @@ def noise(folder):
     save_function(folder, lambda x: {"y": x + tf.random.uniform(tf.shape(x))}, x=(tf.float32, [None, 4]))
 
 
+def sequence(folder):
+    module = tf.Module()
+    module.sums = tf.lookup.experimental.MutableHashTable(tf.int64, tf.int32, default_value=0)
+
+    def add(x, start, end, ready, id):
+        key = tf.cast(id, tf.int64)
+        before = tf.where(start == 1, 0, module.sums.lookup(key))
+        total = before + x
+        # What is not ready stands for no request.
+        module.sums.insert(tf.where(ready, key, -1), total)
+        told = tf.strings.join([tf.strings.as_string(start), tf.strings.as_string(tf.cast(end, tf.int32)),
+                                tf.strings.as_string(tf.cast(ready, tf.int32))])
+        return {"sum": total, "told": told}
+
+    inputs = {"x": "int32", "start": "int32", "end": "float32", "ready": "bool", "id": "uint64"}
+    save_signatures(folder, {"serving_default": add}, {name: (kind, [None, 1]) for name, kind in inputs.items()}, module)
+
+
+def sequence_names(folder):
+    tell = lambda x, id: {"told": tf.strings.join([id, tf.strings.as_string(x)], separator=" ")}
+    save_function(folder, tell, x=("int32", [None, 1]), id=("string", [None, 1]))
+
+
+def graph(folder):
+    def build():
+        x = tf.compat.v1.placeholder(tf.float32, [None, 16], name="x")
+        z = tf.compat.v1.placeholder(tf.float32, [None, 16], name="z")
+        tf.add(x, 1.0, name="y")
+        tf.add(x, z, name="both")
+        tf.split(x, 2, axis=1, name="parts")
+
+    save_graph_def(folder, build)
+
+
+def graph_variables(folder):
+    def build():
+        x = tf.compat.v1.placeholder(tf.float32, [None, 4], name="x")
+        v = tf.compat.v1.get_variable("v", initializer=3.0, use_resource=False)
+        tf.multiply(x, v, name="y")
+        tf.compat.v1.global_variables_initializer()
+
+    save_graph_def(folder, build)
+
+
+def graph_open(folder):
+    save_graph_def(folder, lambda: tf.multiply(tf.compat.v1.placeholder(tf.float32, name="x"), 2.0, name="y"))
+
+
 MODELS = [add_one, all_types, mixed, no_batch, fixed, failing, text, slow, stateful, counts_runs, remembers,
           keeps_in_queue, keeps_in_stage, keeps_in_table, two_signatures, frozen_v1, any_shape, any_bytes, passthrough,
-          identity, unservable, finds, one_input_twice, with_text, scalar, no_zeros, weights, folds, cancels, embedding,
-          table, loop, picks, devices, endless, noise, sparse]
+          remembers_text, words, identity, unservable, finds, one_input_twice, with_text, scalar, scalars, no_zeros, weights, folds, cancels, embedding,
+          table, loop, picks, devices, endless, noise, sequence, sequence_names, graph, graph_variables, graph_open, sparse]
 
 
 def main():

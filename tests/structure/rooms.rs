@@ -13,7 +13,7 @@ pub const FLOORS: [&[&str]; 10] = [
     &["trial"],
     &["batching"],
     &["execute"],
-    &["model"],
+    &["model", "model_file"],
     &["tensorflow"],
     &["config"],
     &["triton"],

@@ -5,7 +5,7 @@ use crate::tensorflow::tensor::Tensor;
 use crate::tensorflow::types;
 use crate::triton::DataType;
 
-/// Integers and booleans have to be equal, except for one in so many: where the model rounds, compares or takes the largest,
+/// Integers, booleans and strings have to be equal, except for one in so many: where the model rounds, compares or takes the largest,
 /// a sum that is rounded otherwise can fall on the other side. A single class is not excepted; for it to change, two scores
 /// have to be equal to about six digits.
 const EXCEPT_ONE_IN: usize = 100;
@@ -42,7 +42,8 @@ impl Tolerance {
     }
 }
 
-/// The largest difference of two answers, as a part of the largest value that was expected; 0 for integers and booleans.
+/// The largest difference of two answers, as a part of the largest value that was expected; 0 for integers, booleans and
+/// strings.
 ///
 /// # Errors
 /// They are not the same; how they differ.
@@ -52,10 +53,16 @@ pub fn compare(expected: &Tensor, found: &Tensor, tolerance: Tolerance) -> Resul
             [expected, found].map(|tensor| format!("{} {:?}", tensor.datatype(), tensor.dims()));
         return Err(format!("expected {expected}, found {found}"));
     }
+    if expected.datatype() == DataType::Bytes {
+        return compare_each(expected.strings(), found.strings(), "strings");
+    }
     let (values, bytes) = (expected.bytes(), found.bytes());
     match numbers(expected.datatype(), values).zip(numbers(found.datatype(), bytes)) {
         Some((expected, found)) => compare_numbers(&expected, &found, tolerance),
-        None => compare_exactly(values, bytes, expected.datatype().byte_size()),
+        None => {
+            let size = expected.datatype().byte_size();
+            compare_each(values.chunks_exact(size), bytes.chunks_exact(size), "integers or booleans")
+        }
     }
 }
 
@@ -78,11 +85,15 @@ fn compare_numbers(expected: &[f64], found: &[f64], Tolerance(tolerance): Tolera
     Ok(if largest > 0.0 { most.fold(0.0, f64::max) / largest } else { 0.0 })
 }
 
-fn compare_exactly(expected: &[u8], found: &[u8], size: usize) -> Result<f64, String> {
-    let pairs = || expected.chunks_exact(size).zip(found.chunks_exact(size));
-    let (count, others) = (pairs().count(), pairs().filter(|(expected, found)| expected != found).count());
+fn compare_each<'v>(
+    expected: impl ExactSizeIterator<Item = &'v [u8]>,
+    found: impl Iterator<Item = &'v [u8]>,
+    kind: &str,
+) -> Result<f64, String> {
+    let count = expected.len();
+    let others = expected.zip(found).filter(|(expected, found)| expected != found).count();
     if others > count / EXCEPT_ONE_IN {
-        return Err(format!("{others} of {count} integers or booleans differ"));
+        return Err(format!("{others} of {count} {kind} differ"));
     }
     Ok(0.0)
 }
@@ -147,7 +158,7 @@ mod tests {
     fn of_integers_one_in_a_hundred_may_differ() {
         let other = |count: usize, others: usize| {
             let found: Vec<u8> = (0..count).flat_map(|index| [0, u8::from(index < others)]).collect();
-            compare_exactly(&vec![0; 2 * count], &found, 2)
+            compare_each(vec![0; 2 * count].chunks_exact(2), found.chunks_exact(2), "integers or booleans")
         };
         assert!(other(1, 0).is_ok() && other(200, 2).is_ok());
         assert_eq!(other(1, 1).unwrap_err(), "1 of 1 integers or booleans differ");

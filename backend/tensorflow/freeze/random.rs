@@ -1,15 +1,16 @@
 //! Random values for a model's inputs. They are the same at each load, so that a difference that was found is found again.
 
-use crate::tensorflow::tensor::{Blank, Tensor};
+use crate::tensorflow::strings::Strings;
+use crate::tensorflow::tensor::{Blank, Tensor, byte_size};
 use crate::triton::{DataType, Result};
 
 /// Which values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Floating-point numbers from 0 to 1; integers from 0 to 3, which most tables have rows for; bytes of any value, as
-    /// pictures have them.
+    /// Floating-point numbers from 0 to 1; integers from 0 to 3, which most tables have rows for, and strings of such
+    /// a digit; bytes of any value, as pictures have them.
     Any,
-    /// The same numbers; integers and booleans are 1.
+    /// The same numbers; integers and booleans are 1, and so are strings.
     Harmless,
 }
 
@@ -39,6 +40,9 @@ impl Random {
     /// # Errors
     /// There is no memory for it.
     pub fn tensor(&mut self, datatype: DataType, dims: &[i64], kind: Kind) -> Result<Tensor> {
+        if datatype == DataType::Bytes {
+            return self.digits(dims, kind);
+        }
         let mut tensor = Blank::new(datatype, dims)?;
         let size = datatype.byte_size();
         let bytes: Vec<u8> = (0..tensor.byte_size() / size)
@@ -48,7 +52,18 @@ impl Random {
         tensor.finish().map(|tensor| *tensor)
     }
 
-    /// A value as it is in memory, and what is behind it.
+    /// Strings that are such integers, of one digit.
+    fn digits(&mut self, dims: &[i64], kind: Kind) -> Result<Tensor> {
+        let datatype = DataType::Bytes;
+        let count = byte_size(datatype, dims).map_or(0, |bytes| bytes / datatype.byte_size());
+        let digit = |_| [1, 0, 0, 0, b'0' + self.value(DataType::Int8, kind)[0]];
+        let digits: Vec<u8> = (0..count).flat_map(digit).collect();
+        let mut strings = Strings::new(count, digits.len())?;
+        strings.append(count, &digits[..], false)?;
+        Tensor::of_strings(dims, strings)
+    }
+
+    /// A value as it is in memory, and what is behind it. Of strings there are [`Self::digits`].
     fn value(&mut self, datatype: DataType, kind: Kind) -> [u8; 8] {
         fn front<const N: usize>(bytes: [u8; N]) -> [u8; 8] {
             std::array::from_fn(|index| bytes.get(index).copied().unwrap_or(0))
@@ -70,6 +85,7 @@ impl Random {
             DataType::Int16 | DataType::UInt16 => front((whole(3) as u16).to_ne_bytes()),
             DataType::Int32 | DataType::UInt32 => front((whole(3) as u32).to_ne_bytes()),
             DataType::Int64 | DataType::UInt64 => front(whole(3).to_ne_bytes()),
+            DataType::Bytes => [0; 8],
         }
     }
 }

@@ -7,8 +7,9 @@ use crate::tensorflow::proto::graph::{AttrValue, GraphDef, TensorProto, TensorSh
 use crate::tensorflow::raw_session::RawSession;
 use crate::tensorflow::run_options::RunOptions;
 use crate::tensorflow::tensor::{Blank, Tensor, byte_size};
+use crate::tensorflow::types;
 use crate::tensorflow::variables::{Handle, add_reads};
-use crate::triton::Error;
+use crate::triton::{DataType, Error};
 
 /// While a model is loaded there are three copies of its values.
 const MOST_BYTES: usize = 2 << 30;
@@ -38,6 +39,9 @@ pub fn read(
         .map_err(|e| format!("its variables cannot be read: {e}"))?;
     let value = |(value, variable): (_, &Variable)| {
         let name = &definition.node[variable.index].name;
+        if variable.datatype == types::number(DataType::Bytes) {
+            return Err(format!("its variable '{name}' holds strings"));
+        }
         Tensor::from_raw(value).map_err(|e| format!("the variable '{name}' cannot be read: {e}"))
     };
     let values: Vec<Tensor> = values.into_iter().zip(variables).map(value).collect::<Result<_, _>>()?;
@@ -66,7 +70,7 @@ pub fn tensor_proto(value: &Tensor, dtype: i32) -> TensorProto {
 /// There is no memory for it.
 pub fn tensor(value: &TensorProto) -> Result<Option<Tensor>, String> {
     let (Some(datatype), Some(dims)) = (value.datatype(), value.dims()) else { return Ok(None) };
-    if byte_size(datatype, &dims) != Some(value.tensor_content.len()) {
+    if datatype == DataType::Bytes || byte_size(datatype, &dims) != Some(value.tensor_content.len()) {
         return Ok(None);
     }
     let tensor = || {

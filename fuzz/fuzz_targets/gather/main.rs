@@ -92,11 +92,17 @@ fn datatype(number: u8) -> DataType {
 fuzz_target!(|batch: Batch| {
     let specs = batch.specs.iter().take(3).enumerate();
     let inputs: Vec<TensorSpec> = specs
-        .map(|(index, spec)| TensorSpec {
-            name: index.to_string(),
-            c_name: std::ffi::CString::new(index.to_string()).expect("a number has no NUL"),
-            datatype: datatype(spec.datatype),
-            dims: spec.dims.iter().take(5).map(|dim| dim.value().max(-1)).collect(),
+        .map(|(index, spec)| {
+            let dims: Vec<i64> = spec.dims.iter().take(5).map(|dim| dim.value().max(-1)).collect();
+            TensorSpec {
+                name: index.to_string(),
+                c_name: std::ffi::CString::new(index.to_string()).expect("a number has no NUL"),
+                datatype: datatype(spec.datatype),
+                // Without a batch dimension, what has no dimensions is a scalar; with a few it is one that is told as [1].
+                is_scalar: !batch.batching && dims.is_empty() && spec.datatype & 1 == 0,
+                is_control: false,
+                dims,
+            }
         })
         .collect();
     let session = Session { keeps_nothing: batch.keeps_nothing, on_gpu: false };
@@ -122,11 +128,12 @@ fuzz_target!(|batch: Batch| {
             None => refused.push(index),
         }
     }
-    // Of those that fit together, each whose data cannot be copied leaves.
+    // Of those that fit together, each whose data cannot be copied leaves, or has not as many strings as its shape says.
     total = 0;
     for (index, request, rows) in fitting {
         let has_data = |input: &Input| input.buffers.iter().any(|buffer| !buffer.is_empty());
-        if request.inputs.iter().take(model.inputs.len()).any(|input| input.unreadable && has_data(input)) {
+        let is_lost = |input: &Input| input.unreadable && has_data(input) || !is_strings_if_it_has_to(input);
+        if request.inputs.iter().take(model.inputs.len()).any(is_lost) {
             refused.push(index);
         } else {
             assert_eq!(gathered.shares[taken.len()].rows, total..total + rows);
@@ -160,11 +167,19 @@ fuzz_target!(|batch: Batch| {
         let mut bytes: Vec<u8> =
             taken.iter().flat_map(|request| request.inputs[index].buffers.concat()).collect();
         if padded > total {
-            let last = bytes[bytes.len() - bytes.len() / total..].to_vec();
+            let last = if spec.datatype == DataType::Bytes {
+                let strings = strings(&bytes).expect("they were read");
+                let row = strings.len() / total;
+                serialized(strings[strings.len() - row..].iter().copied())
+            } else {
+                bytes[bytes.len() - bytes.len() / total..].to_vec()
+            };
             (total..padded).for_each(|_| bytes.extend(&last));
         }
         assert_eq!((tensor.datatype, &tensor.bytes), (spec.datatype, &bytes));
-        assert_eq!(byte_size(spec.datatype, &tensor.dims), Some(bytes.len()));
+        if spec.datatype != DataType::Bytes {
+            assert_eq!(byte_size(spec.datatype, &tensor.dims), Some(bytes.len()));
+        }
         if model.batching {
             assert_eq!(tensor.dims[0], padded as i64);
         }
@@ -186,8 +201,21 @@ fn request(model: &Model, wish: &Wish) -> Request {
         let shape: Vec<i64> = given.unwrap_or_else(fitting);
         let size = byte_size(datatype, &shape).filter(|&size| size <= MOST_BYTES).unwrap_or(0);
         let size = size.saturating_add_signed(isize::from(wished.off_by) / 100);
-        let data: Vec<u8> =
-            (0..size).map(|at| (at as u8).wrapping_mul(31).wrapping_add(wished.seed)).collect();
+        let byte = |at: usize| (at as u8).wrapping_mul(31).wrapping_add(wished.seed);
+        let mut data: Vec<u8> = (0..size).map(byte).collect();
+        if datatype == DataType::Bytes {
+            // Strings of 0 to 63 bytes. Then some are cut off, or bytes follow, or one has another length.
+            let all: Vec<Vec<u8>> = (0..size / datatype.byte_size())
+                .map(|index| (0..usize::from(byte(index)) % 64).map(|at| byte(at + index)).collect())
+                .collect();
+            data = serialized(all.iter().map(Vec::as_slice));
+            let len = data.len().saturating_add_signed(isize::from(wished.off_by) / 50);
+            data.resize(len, wished.seed);
+            if wished.off_by.unsigned_abs() == 1 && !data.is_empty() {
+                let at = usize::from(wished.seed) % data.len();
+                data[at] ^= 1 << (at % 8);
+            }
+        }
         let mut buffers = Vec::new();
         let mut rest = &data[..];
         for &cut in wished.cuts.iter().take(4) {
@@ -208,15 +236,22 @@ fn rows(model: &Model, request: &Request, first: Option<&Request>, total: usize)
     let mut rows = None;
     for (index, spec) in model.inputs.iter().enumerate() {
         let input = request.inputs.get(index)?;
-        let own = input.shape.get(usize::from(model.batching)..)?;
+        let shape = if spec.is_scalar && input.shape == [1] { &[] } else { &input.shape[..] };
+        let own = shape.get(usize::from(model.batching)..)?;
         let fits = own.len() == spec.dims.len()
             && input.shape.iter().all(|&dim| dim >= 0)
             && own.iter().zip(&spec.dims).all(|(dim, expected)| *expected == -1 || dim == expected);
         let size: usize = input.buffers.iter().map(Vec::len).sum();
-        if !fits
-            || input.datatype != spec.datatype.raw()
-            || byte_size(spec.datatype, &input.shape) != Some(size)
-        {
+        if !fits || input.datatype != spec.datatype.raw() {
+            return None;
+        }
+        let expected = byte_size(spec.datatype, shape)?;
+        if spec.datatype == DataType::Bytes {
+            let count = expected / spec.datatype.byte_size();
+            if count > size / 4 || count == 0 && size > 0 {
+                return None;
+            }
+        } else if expected != size {
             return None;
         }
         if model.batching {
@@ -235,4 +270,26 @@ fn rows(model: &Model, request: &Request, first: Option<&Request>, total: usize)
         }
     }
     (!request.odd_output).then_some(rows.unwrap_or(1))
+}
+
+/// Whether the data is as many strings as the shape says, if it is to be strings.
+fn is_strings_if_it_has_to(input: &Input) -> bool {
+    let count = || byte_size(DataType::Bytes, &input.shape).map(|size| size / DataType::Bytes.byte_size());
+    input.datatype != DataType::Bytes.raw()
+        || strings(&input.buffers.concat()).map(|strings| strings.len()) == count()
+}
+
+/// Strings, each with its length in front.
+fn strings(mut bytes: &[u8]) -> Option<Vec<&[u8]>> {
+    let mut strings = Vec::new();
+    while let Some((len, rest)) = bytes.split_first_chunk() {
+        let (string, behind) = rest.split_at_checked(u32::from_le_bytes(*len) as usize)?;
+        strings.push(string);
+        bytes = behind;
+    }
+    bytes.is_empty().then_some(strings)
+}
+
+fn serialized<'s>(strings: impl Iterator<Item = &'s [u8]>) -> Vec<u8> {
+    strings.flat_map(|string| [&(string.len() as u32).to_le_bytes(), string].concat()).collect()
 }

@@ -30,6 +30,14 @@ pub struct TensorSpec {
     pub c_name: CString,
     pub datatype: DataType,
     pub dims: Vec<i64>,
+    pub is_scalar: bool,
+    pub is_control: bool,
+}
+
+impl TensorSpec {
+    pub fn told<'d>(&self, dims: &'d [i64]) -> &'d [i64] {
+        if self.is_scalar { &[1] } else { dims }
+    }
 }
 
 pub struct Session {

@@ -1,6 +1,8 @@
-//! Tensors that are vectors. What shape a tensor can have is the backend's own rule.
+//! Tensors that are vectors. What shape a tensor can have is the backend's own rule, and so is how strings are in memory.
 
 pub use tensorflow_latency_fuzz::tensorflow::memory::ALIGNMENT;
+use tensorflow_latency_fuzz::tensorflow::memory::ForeignMemory;
+pub use tensorflow_latency_fuzz::tensorflow::strings::{PREFIX as STRING_PREFIX, Strings};
 pub use tensorflow_latency_fuzz::tensorflow::tensor::byte_size;
 
 use crate::triton::request::{InputBuffer, LentBuffer};
@@ -25,12 +27,23 @@ impl Tensor {
         }
         Ok(Self { datatype, dims: dims.to_vec(), bytes: memory.0, lent: true })
     }
+
+    /// Its bytes are what a response would have.
+    pub fn of_strings(dims: &[i64], strings: Strings) -> Result<Self> {
+        assert_eq!(byte_size(DataType::Bytes, dims), Some(strings.len()), "as many strings as elements");
+        let mut bytes = Vec::new();
+        for string in strings.texts() {
+            bytes.extend((string.len() as u32).to_le_bytes());
+            bytes.extend(string);
+        }
+        Ok(Self { datatype: DataType::Bytes, dims: dims.to_vec(), bytes, lent: false })
+    }
 }
 
 pub struct TensorPool;
 
 impl TensorPool {
-    pub fn fill<'b>(&self, _blank: &mut Blank, _sources: impl Iterator<Item = Result<&'b [u8]>>) -> bool {
+    pub fn fill<'b>(&self, _blank: &mut Blank, _sources: impl Iterator<Item = Option<&'b [u8]>>) -> bool {
         false
     }
 
@@ -52,8 +65,7 @@ impl Blank {
             self.tensor.bytes.len() + source.len() <= self.size,
             "a tensor has room for what is copied to it"
         );
-        self.tensor.bytes.extend(source.bytes()?);
-        Ok(())
+        source.append_to(&mut self.tensor.bytes)
     }
 
     /// Several threads copy the same bytes.

@@ -64,8 +64,14 @@ pub mod request {
             self.bytes.len()
         }
 
-        pub fn bytes(&self) -> Result<&[u8]> {
-            if self.unreadable { Err(Error::internal("cannot be copied")) } else { Ok(self.bytes) }
+        pub fn bytes(&self) -> Option<&[u8]> {
+            (!self.unreadable).then_some(self.bytes)
+        }
+
+        pub fn append_to(&self, bytes: &mut Vec<u8>) -> Result<()> {
+            let readable = self.bytes().ok_or_else(|| Error::internal("cannot be copied"))?;
+            bytes.extend(readable);
+            Ok(())
         }
 
         pub fn as_ptr(&self) -> *const u8 {

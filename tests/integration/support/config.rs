@@ -60,6 +60,11 @@ impl ModelConfig {
         }
     }
 
+    /// The same for a model of another name.
+    pub fn named(self, name: &str) -> Self {
+        Self { name: name.to_owned(), ..self }
+    }
+
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -133,6 +138,11 @@ impl ModelConfig {
         self.line(&format!("instance_group [ {{ kind: KIND_CPU count: {count} }} ]"))
     }
 
+    /// Batches of sequences, which the server makes in any case.
+    pub fn sequences(self, fields: &str) -> Self {
+        Self { says_who_batches: true, ..self }.line(&format!("sequence_batching {{ {fields} }}"))
+    }
+
     /// Appends a line as it stands.
     pub fn line(mut self, line: &str) -> Self {
         self.rest.push_str(line);
@@ -167,6 +177,7 @@ impl ModelConfig {
 }
 
 fn tensor(name: &str, datatype: &str, dims: &[i64], fields: &str) -> String {
-    // The configuration says STRING where the protocol says BYTES; the other names differ by the prefix only.
+    // The other names differ by the prefix only.
+    let datatype = if datatype == "BYTES" { "STRING" } else { datatype };
     format!("{{ name: {name:?} data_type: TYPE_{datatype} dims: {dims:?} {fields} }}")
 }

@@ -19,6 +19,17 @@ pub struct InferRequest {
     pub outputs: Option<Vec<OutputRequest>>,
     /// How long it may wait in a queue, in microseconds.
     pub timeout_us: Option<u64>,
+    /// The sequence that it belongs to.
+    pub sequence: Option<Sequence>,
+}
+
+/// A place in a sequence.
+#[derive(Clone)]
+pub struct Sequence {
+    /// A number or a text.
+    pub id: Value,
+    pub start: bool,
+    pub end: bool,
 }
 
 /// One output that a request asks for.
@@ -53,6 +64,12 @@ impl InferRequest {
         self
     }
 
+    /// The same request as one of a sequence.
+    pub fn of_sequence(mut self, id: Value, start: bool, end: bool) -> Self {
+        self.sequence = Some(Sequence { id, start, end });
+        self
+    }
+
     /// The body with binary tensors, and how many of its bytes are JSON.
     pub fn binary_body(&self) -> (usize, Vec<u8>) {
         let inputs: Vec<Value> = self
@@ -71,6 +88,11 @@ impl InferRequest {
         }
         if let Some(timeout_us) = self.timeout_us {
             head["parameters"]["timeout"] = json!(timeout_us);
+        }
+        if let Some(Sequence { id, start, end }) = &self.sequence {
+            head["parameters"]["sequence_id"] = id.clone();
+            head["parameters"]["sequence_start"] = json!(start);
+            head["parameters"]["sequence_end"] = json!(end);
         }
         if let Some(outputs) = &self.outputs {
             head["outputs"] = outputs.iter().map(output_json).collect();

@@ -44,6 +44,11 @@ impl<'a> Region<'a> {
         self.file.write_all_at(&bytes, offset as u64).expect("the region can be written");
     }
 
+    /// Writes bytes, `offset` bytes from the start.
+    pub fn write_bytes(&self, offset: usize, bytes: &[u8]) {
+        self.file.write_all_at(bytes, offset as u64).expect("the region can be written");
+    }
+
     /// Reads so many FP32 values, `offset` bytes from the start.
     pub fn read(&self, offset: usize, count: usize) -> Vec<f32> {
         let mut bytes = vec![0; count * 4];
@@ -58,8 +63,19 @@ impl<'a> Region<'a> {
 
     /// An input of a JSON request, FP32, its values `offset` bytes from the start.
     pub fn input(&self, name: &str, shape: &[usize], offset: usize) -> Value {
-        let bytes = shape.iter().product::<usize>() * 4;
-        json!({ "name": name, "datatype": "FP32", "shape": shape, "parameters": self.place(offset, bytes) })
+        self.input_of(name, "FP32", shape, offset, shape.iter().product::<usize>() * 4)
+    }
+
+    /// An input of a JSON request, of any type, its data `offset` bytes from the start.
+    pub fn input_of(
+        &self,
+        name: &str,
+        datatype: &str,
+        shape: &[usize],
+        offset: usize,
+        bytes: usize,
+    ) -> Value {
+        json!({ "name": name, "datatype": datatype, "shape": shape, "parameters": self.place(offset, bytes) })
     }
 
     /// An output of a JSON request, to be written `offset` bytes from the start.

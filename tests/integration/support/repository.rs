@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::config::ModelConfig;
 use super::environment::environment;
 
-/// Where a model's SavedModel comes from.
+/// Where a model's SavedModel or GraphDef comes from.
 #[derive(Clone, Copy)]
 pub enum SavedModel<'a> {
     /// One of the small models of `tests/models/make_models.py`.
@@ -15,12 +15,18 @@ pub enum SavedModel<'a> {
     Inception,
     /// A folder, linked as it stands.
     Folder(&'a Path),
+    /// One of the small models that is a GraphDef.
+    Graph(&'a str),
+    /// A GraphDef, linked as it stands.
+    GraphFile(&'a Path),
 }
 
 impl SavedModel<'_> {
-    /// The SavedModel's folder.
+    /// The SavedModel's folder, or the GraphDef's file.
     pub fn folder(self) -> PathBuf {
         match self {
+            SavedModel::Graph(name) => environment().test_models.join(name).join("model.graphdef"),
+            SavedModel::GraphFile(file) => file.to_path_buf(),
             SavedModel::Small(name) => environment().test_models.join(name).join("model.savedmodel"),
             SavedModel::Inception => environment().inception_dir.join("1/model.savedmodel"),
             SavedModel::Folder(folder) => folder.to_path_buf(),
@@ -43,7 +49,11 @@ pub fn write_model(repository: &Path, config: &ModelConfig, saved_model: SavedMo
     }
     let version = folder.join("1");
     std::fs::create_dir_all(&version).expect("the repository can be written");
-    symlink(source, version.join("model.savedmodel")).expect("the repository can be written");
+    let name = match saved_model {
+        SavedModel::Graph(_) | SavedModel::GraphFile(_) => "model.graphdef",
+        _ => "model.savedmodel",
+    };
+    symlink(source, version.join(name)).expect("the repository can be written");
     std::fs::write(folder.join("config.pbtxt"), config.text()).expect("the repository can be written");
     folder
 }

@@ -22,6 +22,24 @@ impl Tensor {
         Self::new(name, "INT32", shape, values.iter().flat_map(|v| v.to_le_bytes()).collect())
     }
 
+    pub fn strings(name: &str, shape: &[i64], values: &[&[u8]]) -> Self {
+        let with_length = |value: &&[u8]| [&(value.len() as u32).to_le_bytes(), *value].concat();
+        Self::new(name, "BYTES", shape, values.iter().flat_map(with_length).collect())
+    }
+
+    /// The values, when the tensor is BYTES.
+    pub fn as_strings(&self) -> Vec<&[u8]> {
+        assert_eq!(self.datatype, "BYTES", "the type of '{}'", self.name);
+        let (mut bytes, mut strings) = (&self.bytes[..], Vec::new());
+        while let Some((len, rest)) = bytes.split_first_chunk() {
+            let (string, behind) = rest.split_at(u32::from_le_bytes(*len) as usize);
+            strings.push(string);
+            bytes = behind;
+        }
+        assert!(bytes.is_empty(), "bytes behind the strings of '{}'", self.name);
+        strings
+    }
+
     /// The values, when the tensor is FP32.
     pub fn as_f32(&self) -> Vec<f32> {
         assert_eq!(self.datatype, "FP32", "the type of '{}'", self.name);

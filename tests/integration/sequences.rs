@@ -1,0 +1,121 @@
+//! Sequences: the server tells the model where in its sequence a request is.
+
+use serde_json::json;
+
+use crate::latency::{Seen, assert_sums_equal};
+use crate::support::*;
+
+const CONTROLS: &str = r#"control_input [
+    { name: "start" control [ { kind: CONTROL_SEQUENCE_START int32_false_true: [ 0, 1 ] } ] },
+    { name: "end" control [ { kind: CONTROL_SEQUENCE_END fp32_false_true: [ 0, 1 ] } ] },
+    { name: "ready" control [ { kind: CONTROL_SEQUENCE_READY bool_false_true: [ false, true ] } ] },
+    { name: "id" control [ { kind: CONTROL_SEQUENCE_CORRID data_type: TYPE_UINT64 } ] }
+]"#;
+
+/// A model that adds up the x of each sequence, batched by this strategy.
+fn config(name: &str, strategy: &str) -> ModelConfig {
+    ModelConfig::new(name, 4)
+        .input("x", "INT32", &[1])
+        .output("sum", "INT32", &[1])
+        .output("told", "BYTES", &[1])
+        .latency_outputs()
+        .instances(1)
+        .sequences(&format!("{strategy} {CONTROLS}"))
+}
+
+/// Four sequences at once, many after one another, of 1 to 6 requests each.
+fn assert_sequences(server: &Server, model: &str) {
+    let before = server.client().statistics(model);
+    let seen = in_parallel(4, 60, |number| {
+        let length = 1 + number % 6;
+        let mut sum = 0;
+        let mut seen = Vec::new();
+        for index in 0..length {
+            let x = (number * 10 + index) as i32;
+            sum += x;
+            let (start, end) = (index == 0, index + 1 == length);
+            let request = InferRequest::new(vec![Tensor::int32("x", &[1, 1], &[x])]);
+            let request = request.of_sequence(json!(number + 1), start, end);
+            let sent = monotonic_ns();
+            let answer = server.client().infer(model, &request).expect("the request is good");
+            let received = monotonic_ns();
+            assert_eq!(answer.output("sum"), &Tensor::int32("sum", &[1, 1], &[sum]), "{number}, {index}");
+            let told = format!("{}{}1", i32::from(start), i32::from(end));
+            assert_eq!(answer.output("told").as_strings(), [told.as_bytes()], "{number}, {index}");
+            seen.push(Seen { rows: 1, sent, received, latency: Latency::of_outputs(&answer, Some(1)) });
+        }
+        seen
+    });
+    let seen: Vec<Seen> = seen.into_iter().flatten().collect();
+    let after = server.client().statistics_of(model, before.success.count + seen.len() as u64);
+    assert_sums_equal(&seen, &before, &after);
+}
+
+#[test]
+fn sequences_in_slots_keep_their_state() {
+    let server = shared_server();
+    let model = "sequence_direct";
+    server.load(&config(model, "direct { }"), SavedModel::Small("sequence"));
+    assert_sequences(&server, model);
+}
+
+#[test]
+fn sequences_in_the_oldest_order_keep_their_state() {
+    let server = shared_server();
+    let model = "sequence_oldest";
+    server.load(&config(model, "oldest { max_candidate_sequences: 4 }"), SavedModel::Small("sequence"));
+    assert_sequences(&server, model);
+}
+
+#[test]
+fn a_correlation_id_may_be_a_text() {
+    let server = shared_server();
+    let model = "sequence_names";
+    let config = ModelConfig::new(model, 4).input("x", "INT32", &[1]).output("told", "BYTES", &[1]).sequences(
+        "direct { } control_input [ { name: \"id\" control [ { kind: CONTROL_SEQUENCE_CORRID data_type: TYPE_STRING } ] } ]",
+    );
+    server.load(&config, SavedModel::Small("sequence_names"));
+    for (index, id) in ["a", "a rather longer id than fits", "grüße"].into_iter().enumerate() {
+        let x = Tensor::int32("x", &[1, 1], &[index as i32]);
+        let request = InferRequest::new(vec![x]).of_sequence(json!(id), true, true);
+        let answer = server.client().infer(model, &request).expect("the request is good");
+        assert_eq!(answer.output("told").as_strings(), [format!("{id} {index}").as_bytes()]);
+    }
+}
+
+#[test]
+fn inputs_that_the_server_makes_have_to_be_the_models() {
+    let server = shared_server();
+    let refused = |config: &ModelConfig, has: &[&str]| {
+        let message = server.try_load(config, SavedModel::Small("sequence")).expect_err("it is refused");
+        for part in has {
+            assert!(message.contains(part), "'{part}' is missing in: {message}");
+        }
+    };
+    let with = |name: &str, from: &str, to: &str| {
+        ModelConfig::new(name, 4)
+            .input("x", "INT32", &[1])
+            .output("sum", "INT32", &[1])
+            .sequences(&format!("direct {{ }} {}", CONTROLS.replace(from, to)))
+    };
+    refused(&with("sequence_other", "\"end\"", "\"stop\""), &["'stop'", "'end' (FP32 [-1, 1])"]);
+    refused(
+        &with("sequence_type", "fp32_false_true", "int32_false_true"),
+        &["'end'", "TYPE_FP32", "TYPE_INT32"],
+    );
+    let without =
+        ModelConfig::new("sequence_without", 4).input("x", "INT32", &[1]).output("sum", "INT32", &[1]);
+    refused(&without.sequences("direct { }"), &["no input", "'end'"]);
+}
+
+#[test]
+fn a_sequence_model_is_completed_without_what_the_server_makes() {
+    if !completes_configurations("completed configurations") {
+        return;
+    }
+    let server = shared_server();
+    let model = "sequence_completed";
+    let config = ModelConfig::new(model, 4).sequences(&format!("direct {{ }} {CONTROLS}"));
+    server.load(&config.instances(1), SavedModel::Small("sequence"));
+    assert_sequences(&server, model);
+}
