@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::api::{Message, Metric, MetricFamily, Output, Parameter, Pinned, Response};
 use crate::call::ErrorObject;
@@ -50,9 +52,19 @@ pub fn nothing_is_loaded() {
     library::no_thread_is_left();
     nothing_is_left::<ErrorObject>("errors", |error| error.text.to_string_lossy().into_owned());
     nothing_is_left::<Message>("messages", |message| message.text.to_string_lossy().into_owned());
+    inputs_are_let_go();
     nothing_is_left::<Pinned>("pieces of page-locked memory", |_| String::new());
     nothing_is_left::<Metric>("metrics", |_| String::new());
     nothing_is_left::<MetricFamily>("families of metrics", |_| String::new());
+}
+
+/// Waits until TensorFlow has let go of the inputs of its last runs, which it may use for a moment after them. On a busy machine
+/// that moment can be longer than an unload.
+fn inputs_are_let_go() {
+    let patience = Instant::now() + Duration::from_secs(10);
+    while objects::count::<Pinned>() > 0 && Instant::now() < patience {
+        thread::sleep(Duration::from_millis(1));
+    }
 }
 
 fn nothing_is_left<T: Send + Sync + 'static>(what: &str, text: impl Fn(&T) -> String) {

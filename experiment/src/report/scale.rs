@@ -66,7 +66,11 @@ impl Scale {
                 low: low / 1.3,
                 high: high * 1.3,
                 logarithmic: true,
-                ticks: sizes.iter().map(|size| (*size, grouped(*size, 0))).collect(),
+                ticks: sizes
+                    .iter()
+                    .filter(|size| self.takes(**size))
+                    .map(|size| (*size, grouped(*size, 0)))
+                    .collect(),
                 minor: Vec::new(),
             },
             Self::Names(names) => Axis {
@@ -187,6 +191,10 @@ mod tests {
         let axis = Scale::Sizes(vec![1.0, 2.0, 4.0]).fit([1.0, 2.0, 4.0].into_iter(), 9);
         assert!((axis.place(2.0) * 2.0 - axis.place(1.0) - axis.place(4.0)).abs() < 1e-9);
         assert_eq!(labels(&axis), ["1", "2", "4"]);
+        // A results file that was edited may have a size of 0, which has no place.
+        let axis = Scale::Sizes(vec![0.0, 2.0, f64::NAN]).fit([0.0, 2.0].into_iter(), 9);
+        assert_eq!(labels(&axis), ["2"]);
+        assert!(axis.place(2.0).is_finite());
     }
 
     #[test]
