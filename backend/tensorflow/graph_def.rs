@@ -153,7 +153,8 @@ fn list<'g>(operations: impl Iterator<Item = Operation<'g>>) -> String {
 
 fn described(graph: &Graph, place: &Place) -> String {
     let number = graph.type_of(place).map_or(0, types::of_values);
-    let datatype = types::from_number(number).map_or_else(|| types::name(number), |found| found.to_string());
+    let datatype =
+        types::from_number(number).map_or_else(|| types::name(number), |found| found.config_name().into());
     match graph.dims_of(place) {
         Ok(Some(dims)) => format!("{datatype} {dims:?}"),
         _ => format!("{datatype} of unknown rank"),

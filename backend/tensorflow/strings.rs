@@ -247,7 +247,7 @@ mod tests {
     #[test]
     fn the_layout_is_tensorflows() {
         assert_eq!((STRING, align_of::<TF_TString>()), (24, 8));
-        // As TensorFlow 2.20's TF_StringCopy writes "ab".
+        // Byte by byte. That TensorFlow reads it so is seen in `tests/strings.rs`.
         let mut strings = Strings::new(2, 60).unwrap();
         strings.append(2, &serialized(&[b"ab", &[b'x'; 40]])[..], false).unwrap();
         // SAFETY: the structures are initialised.
