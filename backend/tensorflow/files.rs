@@ -1,6 +1,6 @@
 //! The files of a SavedModel, or of a GraphDef, before TensorFlow opens them.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Metadata};
 use std::io::{self, Cursor};
 use std::path::Path;
 use std::time::Duration;
@@ -50,22 +50,11 @@ pub fn check(folder: &Path, tags: &[&str]) -> Result<()> {
         ))
     };
     let path = folder.join(file);
-    let metadata = path.metadata().map_err(|e| broken(format!("cannot be read: {e}")))?;
-    if !metadata.is_file() {
-        let kind = if metadata.is_dir() { "a folder" } else { "a device or a pipe" };
-        return Err(broken(format!("is {kind} where a file is expected")));
-    }
-    if metadata.len() == 0 {
-        return Err(broken("is empty (0 bytes)".into()));
-    }
-    let outline = read(&path, file == GRAPHS_AS_TEXT).map_err(|e| match e.kind() {
-        io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => {
-            broken(format!("({} bytes) is no SavedModel's, or not whole: {e}", metadata.len()))
-        }
-        _ => broken(format!("cannot be read: {e}")),
-    })?;
+    let length = length(path.metadata()).map_err(&broken)?;
+    let outline = read(&path, file == GRAPHS_AS_TEXT);
+    let outline = outline.map_err(|e| broken(unread(&e, length, "SavedModel's")))?;
     if outline.graphs.is_empty() {
-        return Err(broken(format!("({} bytes) has no graph", metadata.len())));
+        return Err(broken(format!("({length} bytes) has no graph")));
     }
     // Where no graph has these tags, TensorFlow says so.
     let is_chosen = |has: &[String]| {
@@ -89,34 +78,46 @@ pub fn check_graph(file: &Path) -> Result<()> {
             "the GraphDef at {place} cannot be loaded: it {what}. Copy the file again, or export the model again"
         ))
     };
-    let metadata = file.metadata().map_err(|e| match e.kind() {
-        io::ErrorKind::NotFound => Error::new(
+    let metadata = file.metadata();
+    if metadata.as_ref().is_err_and(|e| e.kind() == io::ErrorKind::NotFound) {
+        return Err(Error::new(
             Code::NotFound,
             format!(
                 "no GraphDef at {place}: expected a file with a frozen graph (another name can be set with \
                  default_model_filename)"
             ),
-        ),
-        _ => broken(format!("cannot be read: {e}")),
-    })?;
-    if !metadata.is_file() {
-        let kind = if metadata.is_dir() { "a folder" } else { "a device or a pipe" };
-        return Err(broken(format!("is {kind} where a file is expected")));
+        ));
     }
-    if metadata.len() == 0 {
-        return Err(broken("is empty (0 bytes)".into()));
-    }
+    let bytes = length(metadata).map_err(broken)?;
     let graph = File::open(file).and_then(|mut file| {
         let length = wire::length(&mut file)?;
         GraphOutline::read(file, length)
     });
-    let graph = graph.map_err(|e| match e.kind() {
-        io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => {
-            broken(format!("({} bytes) is no GraphDef, or not whole: {e}", metadata.len()))
-        }
-        _ => broken(format!("cannot be read: {e}")),
-    })?;
+    let graph = graph.map_err(|e| broken(unread(&e, bytes, "GraphDef")))?;
     calls::check(&graph).map_err(|e| e.context(format!("the GraphDef at {place} cannot be loaded")))
+}
+
+/// The bytes of a file that is one and not empty.
+///
+/// # Errors
+/// It is not; what is wrong.
+fn length(metadata: io::Result<Metadata>) -> std::result::Result<u64, String> {
+    let metadata = metadata.map_err(|e| format!("cannot be read: {e}"))?;
+    if !metadata.is_file() {
+        let kind = if metadata.is_dir() { "a folder" } else { "a device or a pipe" };
+        return Err(format!("is {kind} where a file is expected"));
+    }
+    if metadata.len() == 0 { Err("is empty (0 bytes)".into()) } else { Ok(metadata.len()) }
+}
+
+/// What is wrong with a file of so many bytes that cannot be read as what it is expected to be.
+fn unread(error: &io::Error, length: u64, expected: &str) -> String {
+    match error.kind() {
+        io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => {
+            format!("({length} bytes) is no {expected}, or not whole: {error}")
+        }
+        _ => format!("cannot be read: {error}"),
+    }
 }
 
 fn read(path: &Path, is_text: bool) -> io::Result<Outline> {
