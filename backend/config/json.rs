@@ -33,6 +33,8 @@ pub struct ModelConfig {
     #[serde(deserialize_with = "nullable")]
     pub default_model_filename: String,
     #[serde(deserialize_with = "nullable")]
+    pub cc_model_filenames: BTreeMap<String, Value>,
+    #[serde(deserialize_with = "nullable")]
     pub response_cache: ResponseCache,
     #[serde(deserialize_with = "nullable")]
     pub model_transaction_policy: TransactionPolicy,
@@ -45,6 +47,8 @@ pub struct ModelConfig {
     pub batch_output: Vec<Value>,
     #[serde(deserialize_with = "nullable")]
     pub optimization: Optimization,
+    #[serde(deserialize_with = "nullable")]
+    pub model_operations: Operations,
 }
 
 /// A `ModelInput` or `ModelOutput`.
@@ -118,6 +122,8 @@ pub struct Control {
 pub struct InstanceGroup {
     #[serde(deserialize_with = "nullable")]
     pub kind: String,
+    #[serde(deserialize_with = "integer")]
+    pub count: i64,
     #[serde(deserialize_with = "integers")]
     pub gpus: Vec<i64>,
 }
@@ -164,6 +170,14 @@ pub struct Accelerator {
 pub struct Parameter {
     #[serde(deserialize_with = "nullable")]
     pub string_value: String,
+}
+
+/// A `ModelOperations`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Operations {
+    #[serde(deserialize_with = "nullable")]
+    pub op_library_filename: Vec<String>,
 }
 
 /// A `ModelResponseCache`.

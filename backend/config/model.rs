@@ -34,10 +34,15 @@ pub struct ModelConfig {
     pub file_name: Option<String>,
     /// `TF_INIT_OPS_FILE`: the file that lists what is run once, in the version's folder or the model's.
     pub init_ops_file: Option<String>,
+    /// The libraries with operations that are not TensorFlow's own.
+    pub op_libraries: Vec<String>,
     /// `TF_GRAPH_TAG`: which of the SavedModel's graphs.
     pub graph_tag: String,
-    /// `TF_SIGNATURE_DEF`: which of its signatures.
-    pub signature: String,
+    /// `TF_SIGNATURE_DEF`: which of its signatures; nothing where that is left to the SavedModel.
+    pub signature: Option<String>,
+    /// For a model of sequences that keeps their state: how many sessions it has, so that no more instances than it says share
+    /// one (`MAX_SESSION_SHARE_COUNT`).
+    pub sequence_sessions: usize,
     /// The thread counts.
     pub threads: Threads,
     /// Whether operations run inline.
@@ -77,6 +82,11 @@ impl ModelConfig {
         let config = json::ModelConfig::deserialize(config)
             .map_err(|e| Error::internal(format!("the server's JSON of the model's configuration: {e}")))?;
         refuse_unsupported(&config)?;
+        if !config.cc_model_filenames.is_empty() {
+            log::warn!(
+                "cc_model_filenames of config.pbtxt has no effect: default_model_filename names the model's file"
+            );
+        }
         let mut parameters = Parameters::default();
         for (name, json::Parameter { string_value }) in &config.parameters {
             parameters.set(&Setting {
@@ -93,6 +103,7 @@ impl ModelConfig {
         let controls = config.sequence_batching.as_ref().map_or(Ok(Vec::new()), sequences::controls)?;
         let of_gpus = config.instance_group.iter().filter(|group| group.kind == "KIND_GPU");
         let gpus = of_gpus.flat_map(|group| group.gpus.iter().copied()).collect();
+        let instances = config.instance_group.iter().map(instances).sum::<usize>();
         let is_cpu = |group: &json::InstanceGroup| group.kind == "KIND_CPU";
         let inputs = tensors("input", config.input, config.max_batch_size > 0)?;
         let earlier = |index: usize| inputs.iter().chain(&controls[..index]);
@@ -113,11 +124,17 @@ impl ModelConfig {
             format: Format::from_platform(&config.platform),
             file_name: file_name(config.default_model_filename)?,
             init_ops_file: parameters.init_ops_file,
+            op_libraries: config.model_operations.op_library_filename,
             batching: parameters.batching.read(batcher)?,
             server_batches: batcher.is_some(),
             batch_size_buckets: parameters.batch_size_buckets,
             graph_tag: parameters.graph_tag,
             signature: parameters.signature,
+            sequence_sessions: if config.sequence_batching.is_some() {
+                instances.div_ceil(parameters.session_share_count).max(1)
+            } else {
+                1
+            },
             threads: parameters.threads,
             inline: parameters.inline,
             freeze: parameters.freeze,
@@ -132,15 +149,16 @@ impl ModelConfig {
         })
     }
 
-    /// The inputs, those of the server's own making among them.
-    pub fn all_inputs(&self) -> Vec<TensorConfig> {
-        [&self.inputs[..], &self.controls].concat()
+    /// Such a parameter, with the one that may have been meant.
+    pub fn nearest_parameter(unknown: &str) -> String {
+        Parameters::nearest(unknown)
     }
+}
 
-    /// The parameters there are, for somebody who mistyped one.
-    pub fn known_parameters() -> String {
-        Parameters::known()
-    }
+/// So many instances a group has: its count on each of its GPUs.
+fn instances(group: &json::InstanceGroup) -> usize {
+    let places = if group.kind == "KIND_GPU" { group.gpus.len().max(1) } else { 1 };
+    places.saturating_mul(usize::try_from(group.count).unwrap_or(0).max(1))
 }
 
 /// Refuses the messages of a configuration that this backend does not honour: better than to ignore them.
@@ -187,6 +205,10 @@ fn optimization(asked: &json::Optimization) -> Result<Optimization> {
     for json::Accelerator { name } in gpu_execution_accelerator {
         match name.as_str() {
             "auto_mixed_precision" => auto_mixed_precision = true,
+            "gpu_io" => log::warn!(
+                "the gpu_execution_accelerator gpu_io has no effect: inputs go to the GPU through page-locked memory, and \
+                 outputs come back the same way"
+            ),
             other => {
                 return Err(unsupported(
                     &format!("the gpu_execution_accelerator '{other}'"),
@@ -308,6 +330,34 @@ mod tests {
     }
 
     #[test]
+    fn instances_with_sequences_have_sessions_of_their_own() {
+        let sessions = |groups: Value, share: &str| {
+            let parameters = json!({"MAX_SESSION_SHARE_COUNT": {"string_value": share}});
+            let of = |sequences: Value| {
+                model(&json!({
+                    "sequence_batching": sequences, "instance_group": groups, "parameters": parameters,
+                }))
+                .unwrap()
+                .sequence_sessions
+            };
+            assert_eq!(of(Value::Null), 1);
+            of(json!({}))
+        };
+        let five =
+            json!([{"kind": "KIND_CPU", "count": 3}, {"kind": "KIND_GPU", "count": 1, "gpus": [0, 1]}]);
+        for (groups, share, expected) in [
+            (json!([]), "1", 1),
+            (json!([{"kind": "KIND_CPU"}]), "1", 1),
+            (json!([{"kind": "KIND_GPU", "count": "2"}]), "1", 2),
+            (five.clone(), "1", 5),
+            (five.clone(), "2", 3),
+            (five, "5", 1),
+        ] {
+            assert_eq!(sessions(groups.clone(), share), expected, "{groups} {share}");
+        }
+    }
+
+    #[test]
     fn a_null_is_nothing() {
         let config = model(&json!({
             "max_batch_size": null, "input": null, "parameters": null, "default_model_filename": null,
@@ -354,6 +404,8 @@ mod tests {
         let mixed = json!([{"name": "auto_mixed_precision", "parameters": {}}]);
         let mixed = json!({"execution_accelerators": {"gpu_execution_accelerator": mixed}, "graph": null});
         assert_eq!(read(mixed), with(false, true));
+        let at_hand = json!({"execution_accelerators": {"gpu_execution_accelerator": [{"name": "gpu_io"}]}});
+        assert_eq!(read(at_hand), with(false, false));
     }
 
     #[test]
@@ -443,7 +495,7 @@ mod tests {
         let with = |controls: Value| {
             model(&json!({"input": [x(1)], "sequence_batching": {"control_input": controls}}))
         };
-        assert_eq!(with(json!([control("start"), control("end")])).unwrap().all_inputs().len(), 3);
+        assert_eq!(with(json!([control("start"), control("end")])).unwrap().controls.len(), 2);
         for controls in [json!([control("x")]), json!([control("start"), control("start")])] {
             assert!(with(controls).unwrap_err().message.contains("more than once"));
         }

@@ -1,6 +1,7 @@
 //! The batched outputs become each request's own: its rows of the outputs that it asked for.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use crate::few::Dims;
@@ -81,15 +82,16 @@ fn named(request: &Request, count: u32, model: &Model) -> Result<Selection> {
     Ok(wanted)
 }
 
-/// The outputs to compute for a batch, each once and in order. If nobody asks for an output of the model, only for
-/// times, all of them are computed: a time has to be the time of an inference.
+/// The outputs to compute for a batch, each once and in order: those that any of its requests asks for, and others where too many
+/// subsets were asked for before. If nobody asks for an output of the model, only for times, all of them are computed: a time has
+/// to be the time of an inference.
 pub fn to_compute<'m>(model: &'m Model, shares: &[Share]) -> Cow<'m, [usize]> {
     let all = Cow::Borrowed(&model.declared.outputs[..]);
     if shares.iter().any(|share| matches!(share.wanted, Wanted::All)) {
         return all;
     }
     let outputs = named_by_any(shares);
-    if outputs.is_empty() { all } else { Cow::Owned(outputs) }
+    if outputs.is_empty() { all } else { Cow::Owned(model.subsets.to_compute(outputs, &all)) }
 }
 
 #[cold]
@@ -104,6 +106,18 @@ fn named_by_any(shares: &[Share]) -> Vec<usize> {
     outputs.sort_unstable();
     outputs.dedup();
     outputs
+}
+
+/// Whether some of these want other outputs of the model than others.
+#[cold]
+#[inline(never)]
+pub fn want_different(shares: &[Share]) -> bool {
+    let named = |share: &Share| match &share.wanted {
+        Wanted::All => None,
+        Wanted::Some(selection) => Some(selection.outputs.iter().copied().collect::<BTreeSet<usize>>()),
+    };
+    let first = shares.first().and_then(named);
+    shares.iter().any(|share| named(share) != first)
 }
 
 /// What the session computed, and for which of its outputs.

@@ -17,7 +17,7 @@ fuzz_target!(|data: &[u8]| {
         assert!(!error.message.is_empty());
         assert!(error.message.len() <= WORDS + 6 * data.len(), "{}", error.message);
     };
-    let options = BackendOptions::from_json(&json).inspect_err(check).unwrap_or_default();
+    let options = BackendOptions::from_json("tensorflow", &json).inspect_err(check).unwrap_or_default();
     assert!(options.default_max_batch_size <= i32::MAX as u32);
     match ModelConfig::from_json(&json, &options) {
         Err(error) => check(&error),

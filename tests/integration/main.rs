@@ -12,6 +12,7 @@ mod answers;
 mod bad_input;
 mod buckets;
 mod compatibility;
+mod custom_op;
 mod discovery;
 mod drop_in;
 mod faults;

@@ -26,6 +26,7 @@ dimension (-1 in front) unless the description says otherwise.
                      the same with a queue, a staging area and a hash table in place of a variable, x FP32 [-1,16]; the
                      first run answers its own x. TensorFlow 1 format
     two_signatures   x FP32 [-1,4]: serving_default -> y = x + 1; double -> y = 2 x
+    unusual_names    x FP32 [-1,4]: second -> y = 3 x; first -> y = 2 x. No serving_default
     frozen_v1        x FP32 [-1,4] -> y FP32 [-1,2] = x W + 1, W = [[1,0],[0,1],[1,1],[2,-1]]; TensorFlow 1 format,
                      no functions, no variables
     any_shape        x FP64 [-1,-1,-1,-1] -> y = 2 x
@@ -61,10 +62,13 @@ dimension (-1 in front) unless the description says otherwise.
     sequence         x INT32 [-1,1], start INT32 [-1,1], end FP32 [-1,1], ready BOOL [-1,1], id UINT64 [-1,1] -> sum INT32 [-1,1]:
                      the sum of the x of a sequence so far, kept in a table by its id; told STRING [-1,1]: start, end and ready
     sequence_names   x INT32 [-1,1], id STRING [-1,1] -> told STRING [-1,1]: the id and x. No variables
+    slot             x INT32 [1], start INT32 [1] -> sum INT32 [1]: the x since the last start, kept in a variable. No batch
+                     dimension
     graph            x FP32 [-1,16] -> y = x + 1; parts FP32 [-1,8], the first half of x, and parts:1, the second; both,
                      x and `z`, a placeholder FP32 [-1,16] that y and parts do not need, added. A GraphDef
     graph_variables  x FP32 [-1,4] -> y = x v, with a reference variable v that the operation `init` makes 3. A GraphDef
     graph_open       x FP32 of any rank -> y = 2 x. A GraphDef
+    custom_op        x FP32 [-1,4] -> y = x + 1, by an operation of libcustom_op.so, which is beside it (custom_op.c)
     sparse           x FP32 sparse [-1,4] -> y FP32 [-1,4]. TensorFlow 1 format; must be refused
 """
 
@@ -73,6 +77,7 @@ import importlib.metadata
 import os
 import pathlib
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -284,6 +289,11 @@ def keeps_in_table(folder):
 def two_signatures(folder):
     functions = {"serving_default": lambda x: {"y": x + 1.0}, "double": lambda x: {"y": 2.0 * x}}
     save_signatures(folder, functions, {"x": ("float32", [None, 4])})
+
+
+def unusual_names(folder):
+    scaled = lambda factor: lambda x: {"y": x * factor}
+    save_signatures(folder, {"second": scaled(3.0), "first": scaled(2.0)}, {"x": (tf.float32, [None, 4])})
 
 
 def frozen_v1(folder):
@@ -543,6 +553,16 @@ def sequence_names(folder):
     save_function(folder, tell, x=("int32", [None, 1]), id=("string", [None, 1]))
 
 
+def slot(folder):
+    module = tf.Module()
+    module.sum = tf.Variable([0], dtype=tf.int32)
+
+    def add(x, start):
+        return {"sum": module.sum.assign(tf.where(start == 1, x, module.sum + x))}
+
+    save_signatures(folder, {"serving_default": add}, {"x": ("int32", [1]), "start": ("int32", [1])}, module)
+
+
 def graph(folder):
     def build():
         x = tf.compat.v1.placeholder(tf.float32, [None, 16], name="x")
@@ -568,17 +588,27 @@ def graph_open(folder):
     save_graph_def(folder, lambda: tf.multiply(tf.compat.v1.placeholder(tf.float32, name="x"), 2.0, name="y"))
 
 
+def custom_op(folder):
+    source = pathlib.Path(__file__).with_name("custom_op.c")
+    library = folder.parent / "libcustom_op.so"
+    framework = pathlib.Path(tf.sysconfig.get_lib()) / "libtensorflow_framework.so.2"
+    subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-o", library, source, framework], check=True)
+    plus_one = tf.load_op_library(str(library)).latency_test_plus_one
+    save_function(folder, lambda x: {"y": plus_one(x=x)}, x=(tf.float32, [None, 4]))
+
+
 MODELS = [add_one, all_types, mixed, no_batch, fixed, failing, text, slow, stateful, counts_runs, remembers,
-          keeps_in_queue, keeps_in_stage, keeps_in_table, two_signatures, frozen_v1, any_shape, any_bytes, passthrough,
+          keeps_in_queue, keeps_in_stage, keeps_in_table, two_signatures, unusual_names, frozen_v1, any_shape, any_bytes, passthrough,
           remembers_text, words, identity, unservable, finds, one_input_twice, with_text, scalar, scalars, no_zeros, weights, folds, cancels, embedding,
-          table, loop, picks, devices, endless, noise, sequence, sequence_names, graph, graph_variables, graph_open, sparse]
+          table, loop, picks, devices, endless, noise, sequence, sequence_names, slot, graph, graph_variables, graph_open, sparse, custom_op]
 
 
 def main():
     if len(sys.argv) != 2:
         sys.exit("usage: make_models.py FOLDER")
     folder = pathlib.Path(sys.argv[1])
-    source = hashlib.sha256(pathlib.Path(__file__).read_bytes()).hexdigest()
+    sources = sorted(pathlib.Path(__file__).parent.glob("*.[cp]*"))
+    source = hashlib.sha256(b"".join(file.read_bytes() for file in sources)).hexdigest()
     stamp = f"{source} tensorflow {importlib.metadata.version('tensorflow-cpu')}\n"
     try:
         if (folder / STAMP).read_text() == stamp:
