@@ -134,7 +134,8 @@ impl Origin {
         }
         Some(format!(
             "The operation '{op}' is unknown to this TensorFlow ({version}), which is no older than the one that wrote the \
-             SavedModel ({writer}). So the operation is from a custom op library, such as TensorFlow Text: {way}"
+             SavedModel ({writer}). So the operation is from a custom op library, such as TensorFlow Text: {way}, or export \
+             the model without it"
         ))
     }
 }

@@ -488,4 +488,7 @@ fn an_input_that_is_not_declared_is_told_where_nothing_is_completed() {
     for part in ["config.pbtxt", "'x'", "(shape [-1,16])", "expected dims [-1, 16], found [16]"] {
         assert!(message.contains(part), "'{part}' is missing in: {message}");
     }
+    let config = ModelConfig::new("only_latency", 8).input("x", "FP32", &[16]).latency_outputs();
+    let message = server.try_load(&config, SavedModel::Small("add_one")).expect_err("it has no output");
+    assert!(message.contains("declares no output of the model"), "{message}");
 }
