@@ -173,6 +173,7 @@ fn tensors_of_model(config: &ModelConfig) -> (Vec<String>, Vec<String>) {
     outputs.retain(|name| Measure::from_name(name).is_none());
     let mut inputs: Vec<String> = names(&config.inputs);
     inputs.extend(names(&config.controls));
+    inputs.extend(config.batch_inputs.iter().flat_map(|batch_input| batch_input.targets.iter().cloned()));
     (inputs, outputs)
 }
 

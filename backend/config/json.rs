@@ -42,9 +42,9 @@ pub struct ModelConfig {
     pub sequence_batching: Option<SequenceBatching>,
     pub ensemble_scheduling: Option<Value>,
     #[serde(deserialize_with = "nullable")]
-    pub batch_input: Vec<Value>,
+    pub batch_input: Vec<BatchInput>,
     #[serde(deserialize_with = "nullable")]
-    pub batch_output: Vec<Value>,
+    pub batch_output: Vec<BatchOutput>,
     #[serde(deserialize_with = "nullable")]
     pub optimization: Optimization,
     #[serde(deserialize_with = "nullable")]
@@ -76,6 +76,32 @@ pub struct Tensor {
 pub struct Reshape {
     #[serde(deserialize_with = "integers")]
     pub shape: Vec<i64>,
+}
+
+/// A `BatchInput`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct BatchInput {
+    #[serde(deserialize_with = "nullable")]
+    pub kind: String,
+    #[serde(deserialize_with = "nullable")]
+    pub target_name: Vec<String>,
+    #[serde(deserialize_with = "nullable")]
+    pub data_type: String,
+    #[serde(deserialize_with = "nullable")]
+    pub source_input: Vec<String>,
+}
+
+/// A `BatchOutput`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct BatchOutput {
+    #[serde(deserialize_with = "nullable")]
+    pub target_name: Vec<String>,
+    #[serde(deserialize_with = "nullable")]
+    pub kind: String,
+    #[serde(deserialize_with = "nullable")]
+    pub source_input: Vec<String>,
 }
 
 /// A `ModelSequenceBatching`.

@@ -7,10 +7,12 @@ use super::backend::BackendOptions;
 use super::batching::Batching;
 use super::json::{self, is_set};
 use super::parameters::Parameters;
+use super::ragged;
 use super::sequences;
 use super::setting::{Setting, is_inside};
 use super::values::{
-    BatchSizeBuckets, Format, Freeze, InlineExecution, Optimization, Step, TensorConfig, Threads,
+    BatchInput, BatchOutput, BatchSizeBuckets, Format, Freeze, InlineExecution, Optimization, Step,
+    TensorConfig, Threads,
 };
 use crate::triton::{Error, Result};
 
@@ -28,6 +30,10 @@ pub struct ModelConfig {
     pub controls: Vec<TensorConfig>,
     /// The outputs, the latency outputs among them.
     pub outputs: Vec<TensorConfig>,
+    /// The inputs that this backend makes itself, for ragged batches.
+    pub batch_inputs: Vec<BatchInput>,
+    /// Which of the outputs have the requests' parts one after the other.
+    pub batch_outputs: Vec<BatchOutput>,
     /// How the model is stored; nothing where `platform` does not say it.
     pub format: Option<Format>,
     /// The model's name within the version's folder, if it is not the usual one.
@@ -116,11 +122,16 @@ impl ModelConfig {
                 control.name
             )));
         }
+        let batch_inputs = ragged::batch_inputs(&config.batch_input, &[&inputs[..], &controls].concat())?;
+        let mut outputs = tensors("output", config.output, config.max_batch_size > 0)?;
+        let batch_outputs = ragged::batch_outputs(&config.batch_output, &mut outputs)?;
         Ok(Self {
             max_batch_size: config.max_batch_size.try_into().unwrap_or(0),
             inputs,
             controls,
-            outputs: tensors("output", config.output, config.max_batch_size > 0)?,
+            outputs,
+            batch_inputs,
+            batch_outputs,
             format: Format::from_platform(&config.platform),
             file_name: file_name(config.default_model_filename)?,
             init_ops_file: parameters.init_ops_file,
@@ -149,6 +160,13 @@ impl ModelConfig {
         })
     }
 
+    /// Whether requests of different shapes may share a batch, or it has more than their tensors.
+    pub fn is_ragged(&self) -> bool {
+        self.inputs.iter().any(|input| input.is_ragged)
+            || !self.batch_inputs.is_empty()
+            || !self.batch_outputs.is_empty()
+    }
+
     /// Such a parameter, with the one that may have been meant.
     pub fn nearest_parameter(unknown: &str) -> String {
         Parameters::nearest(unknown)
@@ -164,16 +182,6 @@ fn instances(group: &json::InstanceGroup) -> usize {
 /// Refuses the messages of a configuration that this backend does not honour: better than to ignore them.
 fn refuse_unsupported(config: &json::ModelConfig) -> Result<()> {
     let asked_for = [
-        (
-            !config.batch_input.is_empty(),
-            "'batch_input'",
-            "remove it: every input has to be a tensor of the SavedModel",
-        ),
-        (
-            !config.batch_output.is_empty(),
-            "'batch_output'",
-            "remove it: every output has its own batch dimension",
-        ),
         (
             is_set(config.ensemble_scheduling.as_ref()),
             "'ensemble_scheduling'",
@@ -269,7 +277,6 @@ fn tensors(kind: &str, declared: Vec<json::Tensor>, batching: bool) -> Result<Ve
 fn tensor_config(kind: &str, tensor: json::Tensor) -> Result<TensorConfig> {
     let name = tensor.name;
     for (is_set, option, advice) in [
-        (tensor.allow_ragged_batch, "allow_ragged_batch", "only requests of equal shapes share a batch"),
         (tensor.optional, "optional", "a model needs all of its inputs"),
         (tensor.is_shape_tensor, "is_shape_tensor", "that is a setting of TensorRT's"),
     ] {
@@ -278,7 +285,9 @@ fn tensor_config(kind: &str, tensor: json::Tensor) -> Result<TensorConfig> {
         }
     }
     let dims = tensor.reshape.map_or(tensor.dims, |reshape| reshape.shape);
-    Ok(TensorConfig { name, data_type: tensor.data_type, dims })
+    // Triton's outputs have no such field: `batch_output` names those that are ragged.
+    let is_ragged = kind == "input" && tensor.allow_ragged_batch;
+    Ok(TensorConfig { name, data_type: tensor.data_type, dims, is_ragged })
 }
 
 #[cfg(test)]
@@ -378,9 +387,7 @@ mod tests {
     fn what_is_not_honoured_is_refused() {
         for config in [
             json!({"sequence_batching": {"state": [{"input_name": "s"}]}}),
-            json!({"batch_input": [{"kind": "BATCH_ELEMENT_COUNT"}]}),
             json!({"model_transaction_policy": {"decoupled": true}}),
-            json!({"input": [{"name": "x", "allow_ragged_batch": true}]}),
             json!({"input": [{"name": "x", "optional": true}]}),
             json!({"optimization": {"execution_accelerators": {"gpu_execution_accelerator": [{"name": "tensorrt"}]}}}),
             json!({"optimization": {"execution_accelerators": {"cpu_execution_accelerator": [{"name": "openvino"}]}}}),
@@ -388,6 +395,33 @@ mod tests {
             let error = model(&config).unwrap_err().message;
             assert!(error.contains("this backend does not support"), "{error}");
         }
+    }
+
+    #[test]
+    fn ragged_tensors_are_marked() {
+        let tensor = |name: &str| json!({"name": name, "data_type": "TYPE_FP32", "dims": [-1]});
+        let mut ragged = tensor("x");
+        ragged["allow_ragged_batch"] = true.into();
+        let count = json!({
+            "kind": "BATCH_ELEMENT_COUNT", "target_name": ["n"], "data_type": "TYPE_INT32", "source_input": ["x"],
+        });
+        let parts = json!({"target_name": ["y"], "source_input": ["x"]});
+        let config = json!({
+            "max_batch_size": 8, "input": [ragged, tensor("z")], "output": [tensor("y"), tensor("x")],
+            "batch_input": [count], "batch_output": [parts],
+        });
+        let marked =
+            |tensors: &[TensorConfig]| tensors.iter().map(|tensor| tensor.is_ragged).collect::<Vec<_>>();
+        let read = model(&config).unwrap();
+        assert_eq!((marked(&read.inputs), marked(&read.outputs)), (vec![true, false], vec![true, false]));
+        assert_eq!((read.batch_inputs.len(), read.batch_outputs.len(), read.is_ragged()), (1, 1, true));
+        assert_eq!(read.all_inputs().len(), 2, "nobody sends what the backend makes");
+        for (field, value) in [("max_batch_size", json!(0)), ("batch_input", json!([{}]))] {
+            let mut wrong = config.clone();
+            wrong[field] = value;
+            assert_eq!(model(&wrong).unwrap_err().code, Code::InvalidArg);
+        }
+        assert!(!model(&json!({"max_batch_size": 8, "input": [tensor("x")]})).unwrap().is_ragged());
     }
 
     #[test]

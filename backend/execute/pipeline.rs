@@ -1,5 +1,6 @@
 //! What happens to the requests of one execution, from end to end.
 
+use super::batch_outputs::{Part, Parts};
 use super::gather::{Gathered, gather};
 use super::inline::InlineRows;
 use super::scatter::{self, Computed, Share};
@@ -201,13 +202,17 @@ fn answer_all<F: Fault>(
     requests: Few<Request>,
     shares: &[Share],
 ) -> (Few<Answered>, Option<Executed>) {
-    if let Err(error) = scatter::check(&executor.model, computed) {
-        return (fail_all(&executor.model, &error, requests), None);
-    }
+    let model = &executor.model;
+    let parts = scatter::check(model, computed)
+        .and_then(|()| Parts::of_batch(model, (computed.outputs, computed.tensors), &requests));
+    let parts = match parts {
+        Ok(parts) => parts,
+        Err(error) => return (fail_all(model, &error, requests), None),
+    };
     let mut answered: Few<Answered> = Few::with_capacity(requests.len());
     let mut last = None;
-    for (request, share) in requests.into_iter().zip(shares) {
-        let request = answer::<F>(executor, computed, times, request, share);
+    for (place, (request, share)) in requests.into_iter().zip(shares).enumerate() {
+        let request = answer::<F>(executor, computed, times, request, (share, parts.of_request(place)));
         last = request.stamps().copied().or(last);
         answered.push(request);
     }
@@ -265,7 +270,7 @@ fn answer<F: Fault>(
     computed: &Computed<'_>,
     times: &BatchTimes,
     request: Request,
-    share: &Share,
+    (share, parts): (&Share, &[Part]),
 ) -> Answered {
     let model = &executor.model;
     F::at(executor, Step::Scatter, std::slice::from_ref(&request));
@@ -273,7 +278,7 @@ fn answer<F: Fault>(
         Ok(response) => response,
         Err(answered) => return answered,
     };
-    let filled = scatter::write(model, computed, share, &response).and_then(|()| {
+    let filled = scatter::write(model, computed, share, parts, &response).and_then(|()| {
         let own_rows = model.batching.then_some(share.rows.len());
         timing::attach(times, &response, own_rows, share.wanted.measures(model), model.latency_parameters)
     });

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::ops::Range;
 
+use super::batch_outputs::{self, Part};
 use crate::few::Dims;
 use crate::model::{BatchSize, Measure, Model, Selection, TensorSpec};
 use crate::tensorflow::{Output, Tensor};
@@ -133,16 +134,18 @@ pub struct Computed<'a> {
 /// Holds what the session computed against the configuration.
 ///
 /// # Errors
-/// A shape that the configuration does not allow, or that has not a row for each row of the input, the copies included.
+/// A shape that the configuration does not allow, or that has not a row for each row of the input, the copies included. That of a
+/// ragged output may be any.
 pub fn check(model: &Model, computed: &Computed<'_>) -> Result<()> {
     for (&index, tensor) in computed.outputs.iter().zip(computed.tensors) {
         let Some(spec) = &model.outputs[index] else { continue };
         let found = tensor.dims();
         let skip = usize::from(model.batching);
         let fits = |(&expected, &dim): (&i64, &i64)| expected == -1 || expected == dim;
-        if found.len() != spec.dims.len() + skip
+        if (found.len() != spec.dims.len() + skip
             || (model.batching && found[0] != computed.size.padded as i64)
-            || !spec.dims.iter().zip(&found[skip..]).all(fits)
+            || !spec.dims.iter().zip(&found[skip..]).all(fits))
+            && !spec.is_ragged
         {
             return Err(other_shape(model, spec, computed.size, found));
         }
@@ -172,15 +175,27 @@ fn other_shape(model: &Model, spec: &TensorSpec, size: BatchSize, found: &[i64])
     ))
 }
 
-/// Writes the outputs that a request asked for into its response: its own rows of each.
+/// Writes the outputs that a request asked for into its response: its own rows of each, or its own `parts` of those that are
+/// ragged.
 ///
 /// # Errors
 /// The server or the client has no room for one of them, or only where it cannot be copied to.
-pub fn write(model: &Model, computed: &Computed<'_>, share: &Share, response: &Response) -> Result<()> {
+pub fn write(
+    model: &Model,
+    computed: &Computed<'_>,
+    share: &Share,
+    parts: &[Part],
+    response: &Response,
+) -> Result<()> {
     let Share { rows, wanted } = share;
     let is_whole = !model.batching || rows.len() == computed.size.padded;
     for (&index, tensor) in computed.outputs.iter().zip(computed.tensors) {
         let Some(spec) = model.outputs[index].as_ref().filter(|_| wanted.includes(index)) else { continue };
+        if spec.is_ragged {
+            let written = batch_outputs::write(spec, tensor, index, parts, response);
+            written.map_err(|error| at_output(model, spec, error))?;
+            continue;
+        }
         if spec.datatype == DataType::Bytes {
             let rows = if is_whole { None } else { Some((rows, computed.size.padded)) };
             write_strings(spec, tensor, rows, response).map_err(|error| at_output(model, spec, error))?;

@@ -5,6 +5,7 @@ use std::ffi::CString;
 use super::disagreements::{self, Side};
 use super::measure::{Measure, check_declaration};
 use super::padding;
+use super::ragged::{self, Ragged};
 use super::spec::{Selection, TensorSpec, describe, unservable};
 use super::subsets::Subsets;
 use crate::buckets::Buckets;
@@ -23,10 +24,12 @@ pub struct Model {
     pub max_batch_size: usize,
     /// The sizes that batches are filled up to.
     pub buckets: Buckets,
-    /// In the order of the session's inputs.
+    /// In the order of the session's inputs; those that the backend makes ([`Ragged::inputs`]) are not among them.
     pub inputs: Vec<TensorSpec>,
     /// In the order of the session's outputs; nothing for those that the configuration leaves out.
     pub outputs: Vec<Option<TensorSpec>>,
+    /// Where requests of different shapes share a batch, what that takes.
+    pub ragged: Option<Box<Ragged>>,
     /// Every output that the configuration declares.
     pub declared: Selection,
     /// Those that are computed without the others.
@@ -45,8 +48,10 @@ impl Model {
     pub fn new(name: String, config: &ModelConfig, session: Session, on_gpu: bool) -> Result<Self> {
         let batching = config.max_batch_size > 0;
         let of = session.endpoints_of;
+        ragged::check_batching(config)?;
+        let of_requests = ragged::of_requests(config, (of, &session.inputs))?;
         let side = Side { model: &name, of, batching };
-        let inputs = inputs(&config.inputs, &config.controls, (side, &session.inputs))?;
+        let inputs = inputs(&config.inputs, &config.controls, (side, &of_requests))?;
         let adaptive = config.batching != Batching::Triton;
         let available = Measure::available(adaptive);
         let (outputs, measures) = outputs(&config.outputs, (side, &session.outputs), available)?;
@@ -57,6 +62,7 @@ impl Model {
                 known.join(", ")
             )));
         }
+        let ragged = Ragged::new(config, (of, &session.inputs), &inputs, &outputs)?;
         let declared: Vec<usize> = (0..outputs.len()).filter(|&index| outputs[index].is_some()).collect();
         let buckets = padding::choose(&name, config, &session, &declared, on_gpu)?;
         if config.response_cache && (!measures.is_empty() || config.latency_parameters) {
@@ -73,6 +79,7 @@ impl Model {
             declared: Selection { outputs: declared, measures },
             subsets: Subsets::default(),
             outputs,
+            ragged,
             latency_parameters: if config.latency_parameters {
                 Measure::unasked(adaptive, !buckets.is_empty())
             } else {
@@ -187,8 +194,11 @@ fn agree(kind: &str, tensor: &TensorConfig, (side, endpoint): (Side<'_>, &Endpoi
     let Some(datatype) = datatype else {
         return Err(disagreements::other_type(kind, tensor, side, endpoint));
     };
+    if tensor.is_ragged && kind == "input" {
+        ragged::check_shape(side.model, endpoint)?;
+    }
     let is_scalar = !batching && endpoint.dims.as_ref().is_some_and(Vec::is_empty) && tensor.dims == [1];
-    if let Some(dims) = endpoint.dims.as_ref().filter(|_| !is_scalar) {
+    if let Some(dims) = endpoint.dims.as_ref().filter(|_| !is_scalar && !tensor.is_ragged) {
         let expected = match (batching, dims.split_first()) {
             (false, _) => dims.as_slice(),
             (true, Some((-1, rest))) => rest,
@@ -212,5 +222,6 @@ fn agree(kind: &str, tensor: &TensorConfig, (side, endpoint): (Side<'_>, &Endpoi
         dims: if is_scalar { Vec::new() } else { tensor.dims.clone() },
         is_scalar,
         is_control: false,
+        is_ragged: tensor.is_ragged,
     })
 }

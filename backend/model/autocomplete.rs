@@ -35,11 +35,14 @@ pub fn autocomplete(
     let Signature { model, .. } = signature;
     let declared_outputs: Vec<&TensorConfig> =
         config.outputs.iter().filter(|output| Measure::from_name(&output.name).is_none()).collect();
-    let made_by_server = |name: &str| config.controls.iter().any(|control| control.name == name);
+    let targets = || config.batch_inputs.iter().flat_map(|batch_input| &batch_input.targets);
+    let made_for_it = |name: &str| {
+        config.controls.iter().any(|control| control.name == name) || targets().any(|made| made == name)
+    };
     let missing_inputs: Vec<&Endpoint> = signature
         .inputs
         .iter()
-        .filter(|input| !declares(&config.inputs, &input.name) && !made_by_server(&input.name))
+        .filter(|input| !declares(&config.inputs, &input.name) && !made_for_it(&input.name))
         .collect();
     let missing_outputs = if declared_outputs.is_empty() { signature.outputs } else { &[] };
     let is_whole = ["input", "output"].iter().all(|field| tensors(json, field).iter().all(is_whole));
@@ -93,7 +96,7 @@ fn batches(config: &ModelConfig, outputs: &[&TensorConfig], signature: Signature
             size => Err(disagreements::cannot_batch(model, size, endpoint)),
         };
     }
-    if config.max_batch_size > 0 {
+    if config.max_batch_size > 0 || config.is_ragged() {
         return Ok(true);
     }
     let declared = config.inputs.iter().map(|input| (input, signature.inputs));
@@ -385,6 +388,23 @@ mod tests {
         let [inputs, outputs] = &ab_to_c();
         let completed = complete_by(&no_batches, [inputs, outputs], json!({})).unwrap().unwrap();
         assert_eq!((&completed["input"], completed.get("dynamic_batching")), (&whole()["input"], None));
+    }
+
+    #[test]
+    fn what_is_ragged_has_batches_and_inputs_of_the_backend_s_own() {
+        let inputs = [fp32("a", &[-1]), fp32("b", &[-1, 4]), fp32("count", &[-1])];
+        let outputs = [fp32("c", &[-1, 2])];
+        let ragged = json!({
+            "input": [{"name": "a", "dims": [-1], "allow_ragged_batch": true}],
+            "batch_input": [{
+                "kind": "BATCH_ELEMENT_COUNT", "target_name": ["count"], "data_type": "TYPE_FP32", "source_input": ["a"],
+            }],
+        });
+        let completed = complete([&inputs, &outputs], ragged).unwrap().unwrap();
+        assert_eq!(completed["max_batch_size"], 4);
+        let a = json!({"name": "a", "dims": [-1], "allow_ragged_batch": true, "data_type": "TYPE_FP32"});
+        assert_eq!(completed["input"], json!([a, tensor("b", &[4])]));
+        assert_eq!(completed["output"], json!([tensor("c", &[2])]));
     }
 
     #[test]

@@ -42,6 +42,14 @@ fn valid(config: &ModelConfig) {
             assert!(tensors[..index].iter().all(|other| other.name != *name));
         }
     }
+    assert!(config.max_batch_size > 0 || !config.is_ragged());
+    let targets = config.batch_inputs.iter().flat_map(|input| &input.targets);
+    let mut inputs: Vec<&String> =
+        config.inputs.iter().chain(&config.controls).map(|input| &input.name).chain(targets).collect();
+    let count = inputs.len();
+    inputs.sort_unstable();
+    inputs.dedup();
+    assert_eq!(inputs.len(), count);
     for count in [config.threads.intra, config.threads.inter].into_iter().flatten() {
         assert!(count <= 1024);
     }

@@ -180,7 +180,7 @@ fn other_settings() -> Vec<Case> {
             "add_one",
             8,
             |c| c.input_with("x", "FP32", &[16], "allow_ragged_batch: true").output("y", "FP32", &[16]),
-            &["'allow_ragged_batch'", "'x'"],
+            &["shape [-1]  for ragged input 'x', model provides [-1,16]", "allow_ragged_batch"],
         ),
         new(
             "optional_input",

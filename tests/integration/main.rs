@@ -24,6 +24,7 @@ mod load_errors;
 mod math_mode;
 mod memory;
 mod odd;
+mod ragged;
 mod read_only;
 mod sequences;
 mod settings;
