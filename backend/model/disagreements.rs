@@ -197,7 +197,7 @@ mod tests {
     }
 
     fn declared(name: &str, data_type: &str, dims: &[i64]) -> TensorConfig {
-        TensorConfig { name: name.into(), data_type: data_type.into(), dims: dims.to_vec() }
+        TensorConfig { name: name.into(), data_type: data_type.into(), dims: dims.to_vec(), is_ragged: false }
     }
 
     /// The words of the backend that Triton used to ship, and what follows them.
