@@ -246,7 +246,7 @@ $(FROZEN_INCEPTION): benches/latency/freeze_inception.py $(INCEPTION)
 	@$(VENV)/bin/python benches/latency/freeze_inception.py $(dir $(INCEPTION)) $(dir $@)
 	@touch $@
 
-$(TEST_MODELS): tests/models/make_models.py $(READY)
+$(TEST_MODELS): $(addprefix tests/models/,make_models.py saving.py graphs.py ragged.py sequences.py custom_op.c) $(READY)
 	@$(VENV)/bin/python tests/models/make_models.py target/test-models
 	@touch $@
 

@@ -85,7 +85,7 @@ impl Backend for TensorFlowBackend {
     fn start(handle: BackendHandle<'_>) -> Result<Self> {
         let name = handle.name()?;
         log::info!("backend '{name}': {}", STAMP.trim_matches('\0'));
-        let options = BackendOptions::from_json(&handle.config()?)?;
+        let options = BackendOptions::from_json(&name, &handle.config()?)?;
         math_mode::set(&name, options.math_mode);
         library::open(&name, options.tensorflow_dir.as_deref(), &handle.folder()?)?;
         let families = batching::Families::new()
@@ -98,7 +98,7 @@ impl Backend for TensorFlowBackend {
     }
 
     fn start_instance(model: &Arc<ServedModel>) -> Result<Instance> {
-        let executor = Arc::clone(&model.executor);
+        let executor = model.executor();
         let threads = match (&model.queue, model.overlap) {
             (Some(ModelQueue { queue, .. }), _) => {
                 Threads::Worker(Worker::start(Arc::clone(&executor), Arc::clone(queue))?)

@@ -59,6 +59,31 @@ pub fn init_ops(config: &ModelConfig, folder: &Path, version: &Path) -> Result<V
     ))
 }
 
+/// The libraries that `model_operations` names. A relative name is looked for in the folder of the version, in the model's,
+/// and in the server's working directory, as Triton's former backend did.
+///
+/// # Errors
+/// One is in none of these.
+pub fn op_libraries(config: &ModelConfig, folder: &Path, version: &Path) -> Result<Vec<PathBuf>> {
+    let find = |name: &String| {
+        let places = [version.join(name), folder.join(name), PathBuf::from(name)];
+        // Joined to a folder, an absolute path stays what it is.
+        let places = if Path::new(name).is_absolute() { &places[2..] } else { &places };
+        places.iter().find(|place| place.is_file()).and_then(|place| place.canonicalize().ok()).ok_or_else(|| {
+            let tried: Vec<String> = places.iter().map(|place| place.display().to_string()).collect();
+            Error::new(
+                Code::NotFound,
+                format!(
+                    "model_operations of config.pbtxt names the op library '{name}', which is not there: expected a file, \
+                     looked for {}. Put it into the model's folder or write its whole path",
+                    tried.join(", ")
+                ),
+            )
+        })
+    };
+    config.op_libraries.iter().map(find).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -108,6 +133,31 @@ mod tests {
         fs::write(version.join("frozen.pb"), "x").unwrap();
         let named = json!({"default_model_filename": "frozen.pb"});
         assert_eq!(found(named), (Format::GraphDef, "frozen.pb".into()));
+    }
+
+    #[test]
+    fn an_op_library_is_in_the_version_in_the_model_or_anywhere() {
+        let folder = Folder::new("op_library");
+        let version = folder.0.join("1");
+        let find = |name: &str| {
+            let named = json!({"model_operations": {"op_library_filename": [name]}});
+            op_libraries(&config(named), &folder.0, &version).map(|found| found[0].clone())
+        };
+        assert!(
+            op_libraries(&config(json!({"model_operations": null})), &folder.0, &version).unwrap().is_empty()
+        );
+        let error = find("ops.so").unwrap_err();
+        assert_eq!(error.code, Code::NotFound);
+        assert!(error.message.contains("names the op library 'ops.so', which is not there"), "{error}");
+        let (of_model, of_version) = (folder.0.join("ops.so"), version.join("ops.so"));
+        fs::write(&of_model, "x").unwrap();
+        assert_eq!(find("ops.so").unwrap(), of_model.canonicalize().unwrap());
+        fs::write(&of_version, "x").unwrap();
+        assert_eq!(find("ops.so").unwrap(), of_version.canonicalize().unwrap());
+        assert_eq!(find(of_model.to_str().unwrap()).unwrap(), of_model.canonicalize().unwrap());
+        for missing in ["", ".", "/", "/nowhere/ops.so", "ops.so/x"] {
+            assert!(find(missing).is_err(), "{missing:?}");
+        }
     }
 
     #[test]

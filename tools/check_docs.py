@@ -193,10 +193,8 @@ def check_names():
     table = re.search(r"const (?:MODEL_)?PARAMETERS: \[[^=]*= \[(.*?)^\];", config, re.DOTALL | re.MULTILINE)
     parameters = names(re.findall(r'^    \(?(?:"([^"]+)"|([A-Z_]+)),', table[1] if table else "", re.MULTILINE))
     parameters.discard("test_panic")  # for the project's own tests
-    # `"name" => self.... = ...` in what reads --backend-config.
-    reader = re.search(r"^impl BackendOptions \{(.*?)^\}", config, re.DOTALL | re.MULTILINE)
-    options = names(re.findall(r'^\s+(?:"([a-z0-9-]+)"|([A-Z_]+)) => (?:\{\s+)?(?:self|options)\.\w+ = ',
-                               reader[1] if reader else "", re.MULTILINE))
+    known = re.search(r"^const OPTIONS: \[[^=]*= \[(.*?)\];", config, re.DOTALL | re.MULTILINE)
+    options = names(re.findall(r'(?:"([a-z0-9-]+)"|([A-Z_]+)),', known[1] if known else ""))
     outputs = set(re.findall(r'=> c"(\w+)"', sources("**/*.rs")))
     metrics = set(re.findall(r'c"(tensorflow_latency_\w+)"', sources("**/*.rs")))
 

@@ -6,7 +6,8 @@ use std::collections::{BTreeSet, VecDeque};
 
 use crate::few::{Dims, Few};
 
-/// The sizes, behind the batch dimension, of a request's inputs; empty where the model has no sizes open.
+/// The sizes, behind the batch dimension, of a request's inputs; empty where the model has no sizes open, or only those of ragged
+/// inputs.
 pub type Shape = Dims<i64>;
 
 /// Places of requests that have left stay in the line as long as there are no more of them than of others, and so many.

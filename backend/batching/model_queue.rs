@@ -191,7 +191,8 @@ pub fn describe(model: &Model, request: Request) -> Arrival<Request> {
     let mut shape = Shape::new();
     if model.batching {
         for (index, spec) in model.inputs.iter().enumerate() {
-            let open = spec.dims.contains(&-1);
+            // Requests that differ in a ragged input can share a batch.
+            let open = spec.dims.contains(&-1) && !spec.is_ragged;
             if index > 0 && !open {
                 continue;
             }

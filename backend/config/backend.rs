@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::json;
-use super::setting::Setting;
+use super::setting::{Setting, nearest};
 use super::values::{GpuMemory, LATENCY_PARAMETERS, MathMode};
 use crate::triton::{Error, Result};
 
@@ -14,11 +14,40 @@ use crate::triton::{Error, Result};
 /// Servers as old as 2.7.0 have no such option, and pass none on.
 const DEFAULT_MAX_BATCH_SIZE: u32 = 4;
 
+/// The names under which servers look for the TensorFlow backend that Triton used to ship. Those before 23.04 make one of the
+/// last two of the first.
+const FORMER_NAMES: [&str; 3] = ["tensorflow", "tensorflow1", "tensorflow2"];
+
+/// The options there are.
+const OPTIONS: [&str; 8] = [
+    TENSORFLOW_DIR,
+    LATENCY_OUTPUTS,
+    LATENCY_PARAMETERS,
+    DEFAULT_MAX_BATCH_SIZE_OPTION,
+    FPMATH_MODE,
+    GPU_MEMORY_FRACTION,
+    ALLOW_SOFT_PLACEMENT,
+    TENSORFLOW_VERSION,
+];
+const TENSORFLOW_DIR: &str = "tensorflow-dir";
+const LATENCY_OUTPUTS: &str = "latency-outputs";
+const DEFAULT_MAX_BATCH_SIZE_OPTION: &str = "default-max-batch-size";
+const FPMATH_MODE: &str = "fpmath-mode";
+const GPU_MEMORY_FRACTION: &str = "gpu-memory-fraction";
+const ALLOW_SOFT_PLACEMENT: &str = "allow-soft-placement";
+const TENSORFLOW_VERSION: &str = "version";
+/// What the server passes to every backend.
+const OF_SERVER: [&str; 3] = ["auto-complete-config", "backend-directory", "min-compute-capability"];
+
 /// The options of this backend.
 #[derive(Debug, PartialEq)]
 pub struct BackendOptions {
     /// Where TensorFlow's library is (`tensorflow-dir`).
     pub tensorflow_dir: Option<PathBuf>,
+    /// The backend is in the place of Triton's former TensorFlow backend, and completes configurations as that did.
+    pub is_drop_in: bool,
+    /// Completed configurations have the latency outputs (`latency-outputs`).
+    pub latency_outputs: bool,
     /// Latency values as response parameters, for models that do not say (`latency-parameters`).
     pub latency_parameters: bool,
     /// The `max_batch_size` of a model that leaves it to the backend (the server's own option
@@ -28,50 +57,67 @@ pub struct BackendOptions {
     pub math_mode: Option<MathMode>,
     /// How TensorFlow takes the memory of GPUs (`gpu-memory-fraction`).
     pub gpu_memory: GpuMemory,
+    /// Operations without a kernel for the device that the model names are computed on another one (`allow-soft-placement`).
+    pub soft_placement: bool,
 }
 
 impl Default for BackendOptions {
     fn default() -> Self {
         Self {
             tensorflow_dir: None,
+            is_drop_in: false,
+            latency_outputs: true,
             latency_parameters: false,
             default_max_batch_size: DEFAULT_MAX_BATCH_SIZE,
             math_mode: None,
             gpu_memory: GpuMemory::default(),
+            soft_placement: true,
         }
     }
 }
 
 impl BackendOptions {
-    /// Reads the server's JSON of the backend's configuration.
+    /// Reads the server's JSON of the configuration of the backend, which has this name.
     ///
     /// # Errors
     /// A value that its option does not take.
-    pub fn from_json(config: &Value) -> Result<Self> {
+    pub fn from_json(name: &str, config: &Value) -> Result<Self> {
         let json::BackendConfig { cmdline } = json::BackendConfig::deserialize(config)
             .map_err(|e| Error::internal(format!("the server's JSON of the backend's options: {e}")))?;
-        let mut options = Self::default();
-        for (name, value) in &cmdline {
+        let is_drop_in = FORMER_NAMES.contains(&name);
+        let mut options = Self { is_drop_in, latency_outputs: !is_drop_in, ..Self::default() };
+        for (option, value) in &cmdline {
             let value = value.as_str().unwrap_or_default();
-            options.set(&Setting { place: "--backend-config", name, value })?;
+            options.set(name, &Setting { place: "--backend-config", name: option, value })?;
         }
         Ok(options)
     }
 
-    fn set(&mut self, option: &Setting<'_>) -> Result<()> {
+    fn set(&mut self, backend: &str, option: &Setting<'_>) -> Result<()> {
         match option.name {
-            "tensorflow-dir" => self.tensorflow_dir = Some(PathBuf::from(option.value)),
+            TENSORFLOW_DIR => self.tensorflow_dir = Some(PathBuf::from(option.value)),
+            LATENCY_OUTPUTS => self.latency_outputs = option.boolean()?,
             LATENCY_PARAMETERS => self.latency_parameters = option.boolean()?,
-            "default-max-batch-size" => self.default_max_batch_size = option.count()?,
-            "fpmath-mode" => {
+            DEFAULT_MAX_BATCH_SIZE_OPTION => self.default_max_batch_size = option.count()?,
+            FPMATH_MODE => {
                 self.math_mode = Some(match option.value.to_ascii_lowercase().as_str() {
                     "strict" => MathMode::Strict,
                     "bf16" => MathMode::Bf16,
                     _ => return Err(option.wrong("strict or bf16")),
                 });
             }
-            "gpu-memory-fraction" => self.gpu_memory = gpu_memory(option)?,
-            _ => {} // the server passes options of its own here, too
+            GPU_MEMORY_FRACTION => self.gpu_memory = gpu_memory(option)?,
+            ALLOW_SOFT_PLACEMENT => self.soft_placement = option.boolean()?,
+            TENSORFLOW_VERSION => {
+                if option.value != "2" {
+                    return Err(option.wrong("2, since this backend needs TensorFlow 2.4 or newer"));
+                }
+            }
+            name if OF_SERVER.contains(&name) => {}
+            unknown => log::warn!(
+                "backend '{backend}': unknown option of --backend-config, ignored: {}",
+                nearest(unknown, &OPTIONS)
+            ),
         }
         Ok(())
     }
@@ -93,12 +139,24 @@ mod tests {
     use super::*;
 
     fn read(name: &str, value: &str) -> Result<BackendOptions> {
-        BackendOptions::from_json(&json!({ "cmdline": { name: value } }))
+        BackendOptions::from_json("tensorflow_latency", &json!({ "cmdline": { name: value } }))
     }
 
     #[test]
     fn an_option_is_only_what_somebody_asked_for() {
-        assert_eq!(BackendOptions::from_json(&json!({})).unwrap(), BackendOptions::default());
+        let unset = |name| BackendOptions::from_json(name, &json!({})).unwrap();
+        assert_eq!(unset("tensorflow_latency"), BackendOptions::default());
+        for name in FORMER_NAMES {
+            let expected =
+                BackendOptions { is_drop_in: true, latency_outputs: false, ..BackendOptions::default() };
+            assert_eq!(unset(name), expected);
+        }
+        let outputs = json!({"cmdline": {"latency-outputs": "true", "auto-complete-config": "true"}});
+        assert!(BackendOptions::from_json("tensorflow", &outputs).unwrap().latency_outputs);
+        assert!(!read("allow-soft-placement", "false").unwrap().soft_placement);
+        for ignored in [("version", "2"), ("fpmath_mode", "bf16"), ("mine", "")] {
+            assert_eq!(read(ignored.0, ignored.1).unwrap(), BackendOptions::default());
+        }
         let options = read("tensorflow-dir", "/x").unwrap();
         let expected = BackendOptions { tensorflow_dir: Some("/x".into()), ..BackendOptions::default() };
         assert_eq!(options, expected);
@@ -131,6 +189,9 @@ mod tests {
             ("default-max-batch-size", "-1", "expected a whole number, 0 or more, found '-1'"),
             ("fpmath-mode", "", "expected strict or bf16, found ''"),
             ("fpmath-mode", "fp16", "expected strict or bf16, found 'fp16'"),
+            ("latency-outputs", "", "expected true or false, found ''"),
+            ("allow-soft-placement", "maybe", "expected true or false, found 'maybe'"),
+            ("version", "1", "expected 2, since this backend needs TensorFlow 2.4 or newer, found '1'"),
             ("gpu-memory-fraction", "1.5", "expected a number from 0"),
             ("gpu-memory-fraction", "-0.1", "expected a number from 0"),
             ("gpu-memory-fraction", "NaN", "expected a number from 0"),

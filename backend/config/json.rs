@@ -33,6 +33,8 @@ pub struct ModelConfig {
     #[serde(deserialize_with = "nullable")]
     pub default_model_filename: String,
     #[serde(deserialize_with = "nullable")]
+    pub cc_model_filenames: BTreeMap<String, Value>,
+    #[serde(deserialize_with = "nullable")]
     pub response_cache: ResponseCache,
     #[serde(deserialize_with = "nullable")]
     pub model_transaction_policy: TransactionPolicy,
@@ -40,11 +42,13 @@ pub struct ModelConfig {
     pub sequence_batching: Option<SequenceBatching>,
     pub ensemble_scheduling: Option<Value>,
     #[serde(deserialize_with = "nullable")]
-    pub batch_input: Vec<Value>,
+    pub batch_input: Vec<BatchInput>,
     #[serde(deserialize_with = "nullable")]
-    pub batch_output: Vec<Value>,
+    pub batch_output: Vec<BatchOutput>,
     #[serde(deserialize_with = "nullable")]
     pub optimization: Optimization,
+    #[serde(deserialize_with = "nullable")]
+    pub model_operations: Operations,
 }
 
 /// A `ModelInput` or `ModelOutput`.
@@ -72,6 +76,32 @@ pub struct Tensor {
 pub struct Reshape {
     #[serde(deserialize_with = "integers")]
     pub shape: Vec<i64>,
+}
+
+/// A `BatchInput`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct BatchInput {
+    #[serde(deserialize_with = "nullable")]
+    pub kind: String,
+    #[serde(deserialize_with = "nullable")]
+    pub target_name: Vec<String>,
+    #[serde(deserialize_with = "nullable")]
+    pub data_type: String,
+    #[serde(deserialize_with = "nullable")]
+    pub source_input: Vec<String>,
+}
+
+/// A `BatchOutput`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct BatchOutput {
+    #[serde(deserialize_with = "nullable")]
+    pub target_name: Vec<String>,
+    #[serde(deserialize_with = "nullable")]
+    pub kind: String,
+    #[serde(deserialize_with = "nullable")]
+    pub source_input: Vec<String>,
 }
 
 /// A `ModelSequenceBatching`.
@@ -118,6 +148,8 @@ pub struct Control {
 pub struct InstanceGroup {
     #[serde(deserialize_with = "nullable")]
     pub kind: String,
+    #[serde(deserialize_with = "integer")]
+    pub count: i64,
     #[serde(deserialize_with = "integers")]
     pub gpus: Vec<i64>,
 }
@@ -164,6 +196,14 @@ pub struct Accelerator {
 pub struct Parameter {
     #[serde(deserialize_with = "nullable")]
     pub string_value: String,
+}
+
+/// A `ModelOperations`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Operations {
+    #[serde(deserialize_with = "nullable")]
+    pub op_library_filename: Vec<String>,
 }
 
 /// A `ModelResponseCache`.

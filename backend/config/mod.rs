@@ -9,6 +9,7 @@ mod batching;
 mod json;
 mod model;
 mod parameters;
+mod ragged;
 mod sequences;
 mod setting;
 mod values;
@@ -17,6 +18,6 @@ pub use backend::BackendOptions;
 pub use batching::{Adaptive, Batching, Target};
 pub use model::{MAX_RANK, ModelConfig};
 pub use values::{
-    BATCH_SIZE_BUCKETS, BatchSizeBuckets, Format, Freeze, GpuMemory, InlineExecution, MathMode, Optimization,
-    Step, TensorConfig, Threads,
+    BATCH_SIZE_BUCKETS, BatchInputKind, BatchSizeBuckets, Format, Freeze, GpuMemory, InlineExecution,
+    MathMode, Optimization, Step, TensorConfig, Threads,
 };

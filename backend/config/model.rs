@@ -7,10 +7,12 @@ use super::backend::BackendOptions;
 use super::batching::Batching;
 use super::json::{self, is_set};
 use super::parameters::Parameters;
+use super::ragged;
 use super::sequences;
 use super::setting::{Setting, is_inside};
 use super::values::{
-    BatchSizeBuckets, Format, Freeze, InlineExecution, Optimization, Step, TensorConfig, Threads,
+    BatchInput, BatchOutput, BatchSizeBuckets, Format, Freeze, InlineExecution, Optimization, Step,
+    TensorConfig, Threads,
 };
 use crate::triton::{Error, Result};
 
@@ -28,16 +30,25 @@ pub struct ModelConfig {
     pub controls: Vec<TensorConfig>,
     /// The outputs, the latency outputs among them.
     pub outputs: Vec<TensorConfig>,
+    /// The inputs that this backend makes itself, for ragged batches.
+    pub batch_inputs: Vec<BatchInput>,
+    /// Which of the outputs have the requests' parts one after the other.
+    pub batch_outputs: Vec<BatchOutput>,
     /// How the model is stored; nothing where `platform` does not say it.
     pub format: Option<Format>,
     /// The model's name within the version's folder, if it is not the usual one.
     pub file_name: Option<String>,
     /// `TF_INIT_OPS_FILE`: the file that lists what is run once, in the version's folder or the model's.
     pub init_ops_file: Option<String>,
+    /// The libraries with operations that are not TensorFlow's own.
+    pub op_libraries: Vec<String>,
     /// `TF_GRAPH_TAG`: which of the SavedModel's graphs.
     pub graph_tag: String,
-    /// `TF_SIGNATURE_DEF`: which of its signatures.
-    pub signature: String,
+    /// `TF_SIGNATURE_DEF`: which of its signatures; nothing where that is left to the SavedModel.
+    pub signature: Option<String>,
+    /// For a model of sequences that keeps their state: how many sessions it has, so that no more instances than it says share
+    /// one (`MAX_SESSION_SHARE_COUNT`).
+    pub sequence_sessions: usize,
     /// The thread counts.
     pub threads: Threads,
     /// Whether operations run inline.
@@ -77,6 +88,11 @@ impl ModelConfig {
         let config = json::ModelConfig::deserialize(config)
             .map_err(|e| Error::internal(format!("the server's JSON of the model's configuration: {e}")))?;
         refuse_unsupported(&config)?;
+        if !config.cc_model_filenames.is_empty() {
+            log::warn!(
+                "cc_model_filenames of config.pbtxt has no effect: default_model_filename names the model's file"
+            );
+        }
         let mut parameters = Parameters::default();
         for (name, json::Parameter { string_value }) in &config.parameters {
             parameters.set(&Setting {
@@ -93,6 +109,7 @@ impl ModelConfig {
         let controls = config.sequence_batching.as_ref().map_or(Ok(Vec::new()), sequences::controls)?;
         let of_gpus = config.instance_group.iter().filter(|group| group.kind == "KIND_GPU");
         let gpus = of_gpus.flat_map(|group| group.gpus.iter().copied()).collect();
+        let instances = config.instance_group.iter().map(instances).sum::<usize>();
         let is_cpu = |group: &json::InstanceGroup| group.kind == "KIND_CPU";
         let inputs = tensors("input", config.input, config.max_batch_size > 0)?;
         let earlier = |index: usize| inputs.iter().chain(&controls[..index]);
@@ -105,19 +122,30 @@ impl ModelConfig {
                 control.name
             )));
         }
+        let batch_inputs = ragged::batch_inputs(&config.batch_input, &[&inputs[..], &controls].concat())?;
+        let mut outputs = tensors("output", config.output, config.max_batch_size > 0)?;
+        let batch_outputs = ragged::batch_outputs(&config.batch_output, &mut outputs)?;
         Ok(Self {
             max_batch_size: config.max_batch_size.try_into().unwrap_or(0),
             inputs,
             controls,
-            outputs: tensors("output", config.output, config.max_batch_size > 0)?,
+            outputs,
+            batch_inputs,
+            batch_outputs,
             format: Format::from_platform(&config.platform),
             file_name: file_name(config.default_model_filename)?,
             init_ops_file: parameters.init_ops_file,
+            op_libraries: config.model_operations.op_library_filename,
             batching: parameters.batching.read(batcher)?,
             server_batches: batcher.is_some(),
             batch_size_buckets: parameters.batch_size_buckets,
             graph_tag: parameters.graph_tag,
             signature: parameters.signature,
+            sequence_sessions: if config.sequence_batching.is_some() {
+                instances.div_ceil(parameters.session_share_count).max(1)
+            } else {
+                1
+            },
             threads: parameters.threads,
             inline: parameters.inline,
             freeze: parameters.freeze,
@@ -132,30 +160,28 @@ impl ModelConfig {
         })
     }
 
-    /// The inputs, those of the server's own making among them.
-    pub fn all_inputs(&self) -> Vec<TensorConfig> {
-        [&self.inputs[..], &self.controls].concat()
+    /// Whether requests of different shapes may share a batch, or it has more than their tensors.
+    pub fn is_ragged(&self) -> bool {
+        self.inputs.iter().any(|input| input.is_ragged)
+            || !self.batch_inputs.is_empty()
+            || !self.batch_outputs.is_empty()
     }
 
-    /// The parameters there are, for somebody who mistyped one.
-    pub fn known_parameters() -> String {
-        Parameters::known()
+    /// Such a parameter, with the one that may have been meant.
+    pub fn nearest_parameter(unknown: &str) -> String {
+        Parameters::nearest(unknown)
     }
+}
+
+/// So many instances a group has: its count on each of its GPUs.
+fn instances(group: &json::InstanceGroup) -> usize {
+    let places = if group.kind == "KIND_GPU" { group.gpus.len().max(1) } else { 1 };
+    places.saturating_mul(usize::try_from(group.count).unwrap_or(0).max(1))
 }
 
 /// Refuses the messages of a configuration that this backend does not honour: better than to ignore them.
 fn refuse_unsupported(config: &json::ModelConfig) -> Result<()> {
     let asked_for = [
-        (
-            !config.batch_input.is_empty(),
-            "'batch_input'",
-            "remove it: every input has to be a tensor of the SavedModel",
-        ),
-        (
-            !config.batch_output.is_empty(),
-            "'batch_output'",
-            "remove it: every output has its own batch dimension",
-        ),
         (
             is_set(config.ensemble_scheduling.as_ref()),
             "'ensemble_scheduling'",
@@ -187,6 +213,10 @@ fn optimization(asked: &json::Optimization) -> Result<Optimization> {
     for json::Accelerator { name } in gpu_execution_accelerator {
         match name.as_str() {
             "auto_mixed_precision" => auto_mixed_precision = true,
+            "gpu_io" => log::warn!(
+                "the gpu_execution_accelerator gpu_io has no effect: inputs go to the GPU through page-locked memory, and \
+                 outputs come back the same way"
+            ),
             other => {
                 return Err(unsupported(
                     &format!("the gpu_execution_accelerator '{other}'"),
@@ -247,7 +277,6 @@ fn tensors(kind: &str, declared: Vec<json::Tensor>, batching: bool) -> Result<Ve
 fn tensor_config(kind: &str, tensor: json::Tensor) -> Result<TensorConfig> {
     let name = tensor.name;
     for (is_set, option, advice) in [
-        (tensor.allow_ragged_batch, "allow_ragged_batch", "only requests of equal shapes share a batch"),
         (tensor.optional, "optional", "a model needs all of its inputs"),
         (tensor.is_shape_tensor, "is_shape_tensor", "that is a setting of TensorRT's"),
     ] {
@@ -256,7 +285,9 @@ fn tensor_config(kind: &str, tensor: json::Tensor) -> Result<TensorConfig> {
         }
     }
     let dims = tensor.reshape.map_or(tensor.dims, |reshape| reshape.shape);
-    Ok(TensorConfig { name, data_type: tensor.data_type, dims })
+    // Triton's outputs have no such field: `batch_output` names those that are ragged.
+    let is_ragged = kind == "input" && tensor.allow_ragged_batch;
+    Ok(TensorConfig { name, data_type: tensor.data_type, dims, is_ragged })
 }
 
 #[cfg(test)]
@@ -308,6 +339,34 @@ mod tests {
     }
 
     #[test]
+    fn instances_with_sequences_have_sessions_of_their_own() {
+        let sessions = |groups: Value, share: &str| {
+            let parameters = json!({"MAX_SESSION_SHARE_COUNT": {"string_value": share}});
+            let of = |sequences: Value| {
+                model(&json!({
+                    "sequence_batching": sequences, "instance_group": groups, "parameters": parameters,
+                }))
+                .unwrap()
+                .sequence_sessions
+            };
+            assert_eq!(of(Value::Null), 1);
+            of(json!({}))
+        };
+        let five =
+            json!([{"kind": "KIND_CPU", "count": 3}, {"kind": "KIND_GPU", "count": 1, "gpus": [0, 1]}]);
+        for (groups, share, expected) in [
+            (json!([]), "1", 1),
+            (json!([{"kind": "KIND_CPU"}]), "1", 1),
+            (json!([{"kind": "KIND_GPU", "count": "2"}]), "1", 2),
+            (five.clone(), "1", 5),
+            (five.clone(), "2", 3),
+            (five, "5", 1),
+        ] {
+            assert_eq!(sessions(groups.clone(), share), expected, "{groups} {share}");
+        }
+    }
+
+    #[test]
     fn a_null_is_nothing() {
         let config = model(&json!({
             "max_batch_size": null, "input": null, "parameters": null, "default_model_filename": null,
@@ -328,9 +387,7 @@ mod tests {
     fn what_is_not_honoured_is_refused() {
         for config in [
             json!({"sequence_batching": {"state": [{"input_name": "s"}]}}),
-            json!({"batch_input": [{"kind": "BATCH_ELEMENT_COUNT"}]}),
             json!({"model_transaction_policy": {"decoupled": true}}),
-            json!({"input": [{"name": "x", "allow_ragged_batch": true}]}),
             json!({"input": [{"name": "x", "optional": true}]}),
             json!({"optimization": {"execution_accelerators": {"gpu_execution_accelerator": [{"name": "tensorrt"}]}}}),
             json!({"optimization": {"execution_accelerators": {"cpu_execution_accelerator": [{"name": "openvino"}]}}}),
@@ -338,6 +395,31 @@ mod tests {
             let error = model(&config).unwrap_err().message;
             assert!(error.contains("this backend does not support"), "{error}");
         }
+    }
+
+    #[test]
+    fn ragged_tensors_are_marked() {
+        let tensor = |name: &str| json!({"name": name, "data_type": "TYPE_FP32", "dims": [-1]});
+        let mut ragged = tensor("x");
+        ragged["allow_ragged_batch"] = true.into();
+        let count = json!({
+            "kind": "BATCH_ELEMENT_COUNT", "target_name": ["n"], "data_type": "TYPE_INT32", "source_input": ["x"],
+        });
+        let parts = json!({"target_name": ["y"], "source_input": ["x"]});
+        let config = json!({
+            "max_batch_size": 8, "input": [ragged, tensor("z")], "output": [tensor("y"), tensor("x")],
+            "batch_input": [count], "batch_output": [parts],
+        });
+        let marked =
+            |tensors: &[TensorConfig]| tensors.iter().map(|tensor| tensor.is_ragged).collect::<Vec<_>>();
+        let read = model(&config).unwrap();
+        assert_eq!((marked(&read.inputs), marked(&read.outputs)), (vec![true, false], vec![true, false]));
+        assert_eq!((read.batch_inputs.len(), read.batch_outputs.len(), read.is_ragged()), (1, 1, true));
+        assert_eq!(read.inputs.len(), 2, "nobody sends what the backend makes");
+        assert!(!model(&json!({"max_batch_size": 8, "input": [tensor("x")]})).unwrap().is_ragged());
+        let mut wrong = config;
+        wrong["batch_input"] = json!([{}]);
+        assert_eq!(model(&wrong).unwrap_err().code, Code::InvalidArg);
     }
 
     #[test]
@@ -354,6 +436,8 @@ mod tests {
         let mixed = json!([{"name": "auto_mixed_precision", "parameters": {}}]);
         let mixed = json!({"execution_accelerators": {"gpu_execution_accelerator": mixed}, "graph": null});
         assert_eq!(read(mixed), with(false, true));
+        let at_hand = json!({"execution_accelerators": {"gpu_execution_accelerator": [{"name": "gpu_io"}]}});
+        assert_eq!(read(at_hand), with(false, false));
     }
 
     #[test]
@@ -443,7 +527,7 @@ mod tests {
         let with = |controls: Value| {
             model(&json!({"input": [x(1)], "sequence_batching": {"control_input": controls}}))
         };
-        assert_eq!(with(json!([control("start"), control("end")])).unwrap().all_inputs().len(), 3);
+        assert_eq!(with(json!([control("start"), control("end")])).unwrap().controls.len(), 2);
         for controls in [json!([control("x")]), json!([control("start"), control("start")])] {
             assert!(with(controls).unwrap_err().message.contains("more than once"));
         }

@@ -1,7 +1,7 @@
 //! The model parameters of config.pbtxt that this backend knows.
 
 use super::batching::BatchingParameters;
-use super::setting::{Setting, is_inside};
+use super::setting::{Setting, is_inside, nearest};
 use super::values::{
     BATCH_SIZE_BUCKETS, BatchSizeBuckets, Freeze, INIT_OPS_FILE, InlineExecution, LATENCY_PARAMETERS, Step,
     Threads,
@@ -15,7 +15,8 @@ pub struct Parameters {
     pub batching: BatchingParameters,
     pub batch_size_buckets: BatchSizeBuckets,
     pub graph_tag: String,
-    pub signature: String,
+    pub signature: Option<String>,
+    pub session_share_count: usize,
     pub threads: Threads,
     pub inline: InlineExecution,
     pub freeze: Freeze,
@@ -33,7 +34,8 @@ impl Default for Parameters {
             batching: BatchingParameters::default(),
             batch_size_buckets: BatchSizeBuckets::default(),
             graph_tag: "serve".into(),
-            signature: "serving_default".into(),
+            signature: None,
+            session_share_count: 1,
             threads: Threads::default(),
             inline: InlineExecution::default(),
             freeze: Freeze::default(),
@@ -67,11 +69,14 @@ const PARAMETERS: [(&str, Set); 16] = [
         Ok(())
     }),
     ("TF_GRAPH_TAG", |to, setting| {
-        to.graph_tag = setting.value.into();
+        // Nothing is the default, as without the parameter.
+        if !setting.value.is_empty() {
+            to.graph_tag = setting.value.into();
+        }
         Ok(())
     }),
     ("TF_SIGNATURE_DEF", |to, setting| {
-        to.signature = setting.value.into();
+        to.signature = Some(setting.value.into()).filter(|name: &String| !name.is_empty());
         Ok(())
     }),
     (INIT_OPS_FILE, |to, setting| {
@@ -87,8 +92,13 @@ const PARAMETERS: [(&str, Set); 16] = [
         setting.thread_count().map(|count| to.threads.inter = Some(count))
     }),
     ("TF_USE_PER_SESSION_THREADS", |to, setting| setting.boolean().map(|own| to.threads.per_session = own)),
-    // Without effect: all instances of a model share a session here.
-    ("MAX_SESSION_SHARE_COUNT", |_, setting| setting.count().map(drop)),
+    ("MAX_SESSION_SHARE_COUNT", |to, setting| {
+        to.session_share_count = match setting.count()? {
+            0 => return Err(setting.wrong("a positive number")),
+            count => count as usize,
+        };
+        Ok(())
+    }),
     ("TF_RUN_IN_CALLING_THREAD", |to, setting| {
         to.inline = match setting.auto_or_boolean()? {
             None => InlineExecution::Measured,
@@ -139,9 +149,9 @@ impl Parameters {
         Ok(())
     }
 
-    /// The names of the parameters there are, for somebody who mistyped one.
-    pub fn known() -> String {
-        PARAMETERS.map(|(name, _)| name).join(", ")
+    /// A name that is none of a parameter, with the one that may have been meant.
+    pub fn nearest(unknown: &str) -> String {
+        nearest(unknown, &PARAMETERS.map(|(name, _)| name))
     }
 }
 
@@ -176,11 +186,21 @@ mod tests {
             ("TF_INIT_OPS_FILE", "../ops.json", "expected a file's name inside the model's folder"),
             ("TF_INIT_OPS_FILE", "", "expected a file's name"),
             ("MAX_SESSION_SHARE_COUNT", "many", "expected a whole number"),
+            ("MAX_SESSION_SHARE_COUNT", "0", "expected a positive number, found '0'"),
             ("test_panic", "never", "expected execute, gather or scatter"),
         ] {
             let error = read(name, value).unwrap_err().message;
             assert!(error.contains(&format!("'{name}'")) && error.contains(expected), "{error}");
         }
+    }
+
+    #[test]
+    fn an_empty_name_is_the_default() {
+        let named = |name: &str, value: &str| read(name, value).unwrap();
+        assert_eq!(named("TF_GRAPH_TAG", "").graph_tag, "serve");
+        assert_eq!(named("TF_GRAPH_TAG", "serve,gpu").graph_tag, "serve,gpu");
+        assert_eq!(named("TF_SIGNATURE_DEF", "").signature, None);
+        assert_eq!(named("TF_SIGNATURE_DEF", "double").signature.as_deref(), Some("double"));
     }
 
     #[test]
@@ -242,6 +262,7 @@ mod tests {
         names.sort_unstable();
         assert!(names.windows(2).all(|pair| pair[0] != pair[1]), "{names:?}");
         assert_eq!(read("mine", "x").unwrap().unknown, ["mine"]);
-        assert!([TEST_PANIC, TEST_GPU].iter().all(|name| !Parameters::known().contains(name)));
+        assert!([TEST_PANIC, TEST_GPU].iter().all(|name| !Parameters::nearest("x").contains(name)));
+        assert_eq!(Parameters::nearest("TF_FREEZ"), "'TF_FREEZ' (did you mean 'TF_FREEZE'?)");
     }
 }

@@ -57,7 +57,7 @@ fn control(input: &ControlInput) -> Result<TensorConfig> {
             control.kind
         )));
     }
-    Ok(TensorConfig { name: name.clone(), data_type: data_type.into(), dims: vec![1] })
+    Ok(TensorConfig { name: name.clone(), data_type: data_type.into(), dims: vec![1], is_ragged: false })
 }
 
 #[cfg(test)]
@@ -84,7 +84,12 @@ mod tests {
             (json!({"kind": "CONTROL_SEQUENCE_CORRID", "data_type": "TYPE_UINT64"}), "TYPE_UINT64"),
             (json!({"kind": "CONTROL_SEQUENCE_CORRID", "data_type": "TYPE_STRING"}), "TYPE_STRING"),
         ] {
-            let expected = TensorConfig { name: "c".into(), data_type: data_type.into(), dims: vec![1] };
+            let expected = TensorConfig {
+                name: "c".into(),
+                data_type: data_type.into(),
+                dims: vec![1],
+                is_ragged: false,
+            };
             assert_eq!(read(input(control)).unwrap(), [expected]);
         }
         assert_eq!(read(json!({})).unwrap(), []);

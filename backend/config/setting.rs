@@ -9,10 +9,25 @@ use crate::triton::{Error, Result};
 /// has no more (`pid_max` of Linux is 32,768 unless it is set). Machines with more CPUs have as many by default.
 const MOST_THREADS: u32 = 1024;
 
+/// How alike a name and what was written for it are at least, from 0 to 1.
+const ALIKE: f64 = 0.9;
+
 /// Whether a name leads nowhere but into the folder that it is in.
 pub fn is_inside(name: &str) -> bool {
     let leads_out = |part| !matches!(part, Component::Normal(_) | Component::CurDir);
     !name.is_empty() && !name.contains('\0') && !Path::new(name).components().any(leads_out)
+}
+
+/// A name that nobody knows, with those that are known: the one that may have been meant, or else all of them.
+pub fn nearest(unknown: &str, known: &[&str]) -> String {
+    // Other separators and other case are slips, too.
+    let plain = |name: &str| name.to_ascii_lowercase().replace(['-', '_', '.'], "");
+    let alike = |name: &str| strsim::jaro_winkler(&plain(unknown), &plain(name));
+    let best = known.iter().copied().max_by(|a, b| alike(a).total_cmp(&alike(b)));
+    match best.filter(|best| alike(best) > ALIKE) {
+        Some(best) => format!("'{unknown}' (did you mean '{best}'?)"),
+        None => format!("'{unknown}' (known: {})", known.join(", ")),
+    }
 }
 
 /// A setting by its name, with the text that it was given.
@@ -87,6 +102,27 @@ impl Setting<'_> {
 mod tests {
     use super::*;
     use crate::triton::Code;
+
+    #[test]
+    fn a_name_that_was_mistyped_is_found() {
+        let known = ["tensorflow-dir", "gpu-memory-fraction", "TF_NUM_INTRA_THREADS", "TF_NUM_INTER_THREADS"];
+        for (unknown, meant) in [
+            ("tensorflow_dir", "tensorflow-dir"),
+            ("tensorflow-dri", "tensorflow-dir"),
+            ("tensorflow", "tensorflow-dir"),
+            ("GPU-memory-fractoin", "gpu-memory-fraction"),
+            ("TF_NUM_INTRA_THREAD", "TF_NUM_INTRA_THREADS"),
+            ("tf-num-inter-threads", "TF_NUM_INTER_THREADS"),
+        ] {
+            assert_eq!(nearest(unknown, &known), format!("'{unknown}' (did you mean '{meant}'?)"));
+        }
+        for unknown in ["", "mine", "threads", "fraction"] {
+            assert_eq!(
+                nearest(unknown, &known[..2]),
+                format!("'{unknown}' (known: {}, {})", known[0], known[1])
+            );
+        }
+    }
 
     #[test]
     fn a_pool_has_threads_up_to_the_bound() {

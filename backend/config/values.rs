@@ -81,7 +81,7 @@ impl Format {
 }
 
 /// A tensor as config.pbtxt declares it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TensorConfig {
     /// The name.
     pub name: String,
@@ -89,6 +89,77 @@ pub struct TensorConfig {
     pub data_type: String,
     /// The shape that the model sees (`reshape` applied), without the batch dimension; -1 is any size.
     pub dims: Vec<i64>,
+    /// `allow_ragged_batch` of an input, `batch_output` of an output: a request of any other shape may be in the same batch, and
+    /// the model has the elements of all of them one after the other. The dims are those of a request.
+    pub is_ragged: bool,
+}
+
+/// A `batch_input`: inputs of the model that the backend makes for each batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BatchInput {
+    /// What they are.
+    pub kind: BatchInputKind,
+    /// Their names; they are all the same.
+    pub targets: Vec<String>,
+    /// Their type, `TYPE_INT32` or `TYPE_FP32`.
+    pub data_type: String,
+    /// The input from whose shapes they are made.
+    pub source: String,
+}
+
+/// What a `batch_input` is made of. Element counts are those of whole requests, all of their rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BatchInputKind {
+    /// `[requests]`: how many elements each request has.
+    ElementCount,
+    /// `[requests]`: how many elements it has together with those before it.
+    AccumulatedElementCount,
+    /// `[requests + 1]`: the same behind a 0.
+    AccumulatedElementCountWithZero,
+    /// Only a shape, `[the largest element count]`; the values mean nothing.
+    MaxElementCountAsShape,
+    /// `[rows, rank]`: the shape of each row.
+    ItemShape,
+    /// `[rows * rank]`: the same in one dimension.
+    ItemShapeFlatten,
+}
+
+impl BatchInputKind {
+    /// All of them, in the order of Triton's numbers.
+    pub const ALL: &[Self] = &[
+        Self::ElementCount,
+        Self::AccumulatedElementCount,
+        Self::AccumulatedElementCountWithZero,
+        Self::MaxElementCountAsShape,
+        Self::ItemShape,
+        Self::ItemShapeFlatten,
+    ];
+
+    /// Triton's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::ElementCount => "BATCH_ELEMENT_COUNT",
+            Self::AccumulatedElementCount => "BATCH_ACCUMULATED_ELEMENT_COUNT",
+            Self::AccumulatedElementCountWithZero => "BATCH_ACCUMULATED_ELEMENT_COUNT_WITH_ZERO",
+            Self::MaxElementCountAsShape => "BATCH_MAX_ELEMENT_COUNT_AS_SHAPE",
+            Self::ItemShape => "BATCH_ITEM_SHAPE",
+            Self::ItemShapeFlatten => "BATCH_ITEM_SHAPE_FLATTEN",
+        }
+    }
+
+    /// The kind that Triton calls by this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|kind| kind.name() == name)
+    }
+}
+
+/// A `batch_output`: outputs of the model that have the requests' parts one after the other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BatchOutput {
+    /// Their names.
+    pub targets: Vec<String>,
+    /// The input of which a part has the sizes that its declaration leaves open.
+    pub source: String,
 }
 
 /// `TF_FREEZE`: whether variables become constants at load, where that can be done, and whether the answers are compared with

@@ -12,6 +12,7 @@ use std::iter;
 
 use smallvec::SmallVec;
 
+use super::batch_inputs;
 use super::scatter::{Share, Wanted};
 use crate::few::{Dims, Few};
 use crate::model::{BatchSize, Model, TensorSpec};
@@ -121,10 +122,14 @@ fn add<'r>(model: &Model, request: &'r Request, total: usize, parts: &mut Parts<
             return Err(other_rows(model, spec, rows, part.shape[0]));
         }
         // The server batches only requests of equal shapes; this one differs all the same.
-        if let Some(first) = earlier.get(index).filter(|first| first.shape[1..] != part.shape[1..]) {
+        let other = |first: &&Part<'_>| first.shape[1..] != part.shape[1..] && !spec.is_ragged;
+        if let Some(first) = earlier.get(index).filter(other) {
             return Err(other_shape(model, spec, first.shape, part.shape));
         }
-        if total > 0 && byte_size(spec.datatype, &batch_shape(part.shape, total + rows as usize)).is_none() {
+        if total > 0
+            && byte_size(spec.datatype, &batch_shape(part.shape, total + rows as usize)).is_none()
+            && !spec.is_ragged
+        {
             return Err(at_input(model, spec, too_large(part.shape)));
         }
     }
@@ -190,13 +195,18 @@ fn tensors(
             && model.session.keeps_nothing()
             // Asked here because most buffers are not aligned, and `borrow` is out of line.
             && first.first.as_ptr().addr().is_multiple_of(ALIGNMENT)
+            && !spec.is_ragged
             && let Some(tensor) = borrow(spec.datatype, first)
         {
             tensors.push(Box::new(tensor));
             continue;
         }
         let of_all;
-        let shape = if alone {
+        let shape = if spec.is_ragged {
+            let parts = parts[index..].iter().step_by(count);
+            of_all = flat_shape(parts).map_err(|error| at_input(model, spec, error))?;
+            &of_all
+        } else if alone {
             first.shape
         } else {
             of_all = batch_shape(first.shape, size.padded);
@@ -227,6 +237,10 @@ fn tensors(
             blank.repeat_last(blank.byte_size() / size.padded);
         }
         tensors.push(blank.finish()?);
+    }
+    if let Some(ragged) = model.ragged.as_ref().filter(|_| !parts.is_empty()) {
+        let shapes = |source: usize| parts[source..].iter().step_by(count).map(|part| part.shape);
+        batch_inputs::add(model, &ragged.inputs, pool, shapes, &mut tensors, failed)?;
     }
     Ok(tensors)
 }
@@ -310,6 +324,19 @@ fn fill_at_once<'p, 'r: 'p>(
 ) -> bool {
     let buffers = parts.flat_map(|part| iter::once(&part.first).chain(&part.others));
     pool.fill(blank, buffers.map(InputBuffer::bytes))
+}
+
+/// The shape of the batch's tensor of a ragged input: all elements of all requests.
+#[cold]
+#[inline(never)]
+fn flat_shape<'p, 'r: 'p>(parts: impl Iterator<Item = &'p Part<'r>>) -> Result<Dims<i64>> {
+    let mut elements: i64 = 0;
+    for part in parts {
+        // An empty one may be of any rank and size.
+        let own = if part.shape.contains(&0) { 0 } else { part.shape.iter().product() };
+        elements = elements.checked_add(own).ok_or_else(|| too_large(part.shape))?;
+    }
+    Ok(Dims::from_slice(&[elements]))
 }
 
 fn batch_shape(shape: &[i64], total: usize) -> Dims<i64> {

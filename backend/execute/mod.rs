@@ -3,8 +3,10 @@
 //! [`pipeline`] has it on one screen: [`gather`] makes one tensor of the requests' buffers for each input, the session
 //! runs, [`scatter`] writes each request's rows of the outputs into its response, [`timing`] takes the request's end
 //! and attaches its times. [`inline`] says in whose threads the session runs, [`overlap`] lets a batch be gathered while
-//! the one before is computed.
+//! the one before is computed. [`batch_inputs`] and [`batch_outputs`] are for batches of requests that differ in shape.
 
+mod batch_inputs;
+mod batch_outputs;
 mod gather;
 mod inline;
 mod overlap;

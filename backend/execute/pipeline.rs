@@ -1,5 +1,6 @@
 //! What happens to the requests of one execution, from end to end.
 
+use super::batch_outputs::{Part, Parts};
 use super::gather::{Gathered, gather};
 use super::inline::InlineRows;
 use super::scatter::{self, Computed, Share};
@@ -7,7 +8,7 @@ use super::timing::{self, BatchTimes};
 use crate::config::Step;
 use crate::few::Few;
 use crate::model::Model;
-use crate::tensorflow::TensorPool;
+use crate::tensorflow::{Tensor, TensorPool};
 use crate::triton::Error;
 use crate::triton::clock::now_ns;
 use crate::triton::request::{Answered, Request};
@@ -145,7 +146,7 @@ fn run_and_answer<F: Fault>(
     executor: &Executor,
     exec_start: u64,
     requests: Few<Request>,
-    gathered: Gathered,
+    mut gathered: Gathered,
 ) -> Option<Executed> {
     let Executor { model, pool, .. } = executor;
     let size = gathered.size;
@@ -159,12 +160,16 @@ fn run_and_answer<F: Fault>(
     let compute_end = now_ns();
 
     let times = BatchTimes { exec_start, compute_start, compute_end, size };
-    let (answered, executed) = match &result {
-        Ok(tensors) => {
+    let (answered, executed) = match (&result, &gathered.tensors) {
+        (Ok(tensors), _) => {
             let computed = Computed { outputs: &outputs, tensors, size };
             answer_all::<F>(executor, &computed, &times, requests, &gathered.shares)
         }
-        Err(error) => (fail_all(model, error, requests), None),
+        // What failed may be an output that only some of them want.
+        (Err(_), Ok(inputs)) if scatter::want_different(&gathered.shares) && !model.session.may_act() => {
+            answer_apart::<F>(executor, inputs, &times, requests, std::mem::take(&mut gathered.shares))
+        }
+        (Err(error), _) => (fail_all(model, error, requests), None),
     };
     // The outputs go first: one may be an input. Then a lent buffer goes back to its request.
     drop(result);
@@ -197,20 +202,58 @@ fn answer_all<F: Fault>(
     requests: Few<Request>,
     shares: &[Share],
 ) -> (Few<Answered>, Option<Executed>) {
-    if let Err(error) = scatter::check(&executor.model, computed) {
-        return (fail_all(&executor.model, &error, requests), None);
-    }
+    let model = &executor.model;
+    let parts = scatter::check(model, computed)
+        .and_then(|()| Parts::of_batch(model, (computed.outputs, computed.tensors), &requests));
+    let parts = match parts {
+        Ok(parts) => parts,
+        Err(error) => return (fail_all(model, &error, requests), None),
+    };
     let mut answered: Few<Answered> = Few::with_capacity(requests.len());
     let mut last = None;
-    for (request, share) in requests.into_iter().zip(shares) {
-        let request = answer::<F>(executor, computed, times, request, share);
+    for (place, (request, share)) in requests.into_iter().zip(shares).enumerate() {
+        let request = answer::<F>(executor, computed, times, request, (share, parts.of_request(place)));
         last = request.stamps().copied().or(last);
         answered.push(request);
     }
     let last = last.unwrap_or_else(|| times.end(times.exec_start));
-    let rows = computed.size.executed;
+    let rows = shares.iter().map(|share| share.rows.len()).sum();
     Answered::report_execution(&answered, rows, &last);
     (answered, Some(Executed { rows, ns: last.request_end - times.exec_start }))
+}
+
+/// Computes a batch again, once for all requests that want the same outputs, so that only those fail that want what fails.
+#[cold]
+#[inline(never)]
+fn answer_apart<F: Fault>(
+    executor: &Executor,
+    inputs: &[Box<Tensor>],
+    times: &BatchTimes,
+    requests: Few<Request>,
+    shares: Few<Share>,
+) -> (Few<Answered>, Option<Executed>) {
+    let model = &executor.model;
+    let mut others: Vec<(Request, Share)> = requests.into_iter().zip(shares).collect();
+    let (mut answered, mut executed) = (Few::new(), None);
+    while let Some((_, first)) = others.first() {
+        let outputs = scatter::to_compute(model, std::slice::from_ref(first)).into_owned();
+        let wants_these = |share: &Share| *scatter::to_compute(model, std::slice::from_ref(share)) == outputs;
+        let (these, rest): (Vec<_>, Vec<_>) = others.into_iter().partition(|(_, share)| wants_these(share));
+        others = rest;
+        let (requests, shares): (Few<Request>, Few<Share>) = these.into_iter().unzip();
+        let result = model.session.run(inputs, &outputs, executor.inline.run_options(times.size.padded));
+        match &result {
+            Ok(tensors) => {
+                let times = BatchTimes { compute_end: now_ns(), ..*times };
+                let computed = Computed { outputs: &outputs, tensors, size: times.size };
+                let (these, done) = answer_all::<F>(executor, &computed, &times, requests, &shares);
+                answered.extend(these);
+                executed = done.or(executed);
+            }
+            Err(error) => answered.extend(fail_all(model, error, requests)),
+        }
+    }
+    (answered, executed)
 }
 
 /// Answers all requests of a batch with the same error.
@@ -227,7 +270,7 @@ fn answer<F: Fault>(
     computed: &Computed<'_>,
     times: &BatchTimes,
     request: Request,
-    share: &Share,
+    (share, parts): (&Share, &[Part]),
 ) -> Answered {
     let model = &executor.model;
     F::at(executor, Step::Scatter, std::slice::from_ref(&request));
@@ -235,7 +278,7 @@ fn answer<F: Fault>(
         Ok(response) => response,
         Err(answered) => return answered,
     };
-    let filled = scatter::write(model, computed, share, &response).and_then(|()| {
+    let filled = scatter::write(model, computed, share, parts, &response).and_then(|()| {
         let own_rows = model.batching.then_some(share.rows.len());
         timing::attach(times, &response, own_rows, share.wanted.measures(model), model.latency_parameters)
     });

@@ -1,8 +1,10 @@
 //! The batched outputs become each request's own: its rows of the outputs that it asked for.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::ops::Range;
 
+use super::batch_outputs::{self, Part};
 use crate::few::Dims;
 use crate::model::{BatchSize, Measure, Model, Selection, TensorSpec};
 use crate::tensorflow::{Output, Tensor};
@@ -81,15 +83,16 @@ fn named(request: &Request, count: u32, model: &Model) -> Result<Selection> {
     Ok(wanted)
 }
 
-/// The outputs to compute for a batch, each once and in order. If nobody asks for an output of the model, only for
-/// times, all of them are computed: a time has to be the time of an inference.
+/// The outputs to compute for a batch, each once and in order: those that any of its requests asks for, and others where too many
+/// subsets were asked for before. If nobody asks for an output of the model, only for times, all of them are computed: a time has
+/// to be the time of an inference.
 pub fn to_compute<'m>(model: &'m Model, shares: &[Share]) -> Cow<'m, [usize]> {
     let all = Cow::Borrowed(&model.declared.outputs[..]);
     if shares.iter().any(|share| matches!(share.wanted, Wanted::All)) {
         return all;
     }
     let outputs = named_by_any(shares);
-    if outputs.is_empty() { all } else { Cow::Owned(outputs) }
+    if outputs.is_empty() { all } else { Cow::Owned(model.subsets.to_compute(outputs, &all)) }
 }
 
 #[cold]
@@ -106,6 +109,18 @@ fn named_by_any(shares: &[Share]) -> Vec<usize> {
     outputs
 }
 
+/// Whether some of these want other outputs of the model than others.
+#[cold]
+#[inline(never)]
+pub fn want_different(shares: &[Share]) -> bool {
+    let named = |share: &Share| match &share.wanted {
+        Wanted::All => None,
+        Wanted::Some(selection) => Some(selection.outputs.iter().copied().collect::<BTreeSet<usize>>()),
+    };
+    let first = shares.first().and_then(named);
+    shares.iter().any(|share| named(share) != first)
+}
+
 /// What the session computed, and for which of its outputs.
 pub struct Computed<'a> {
     /// As [`to_compute`] chose them.
@@ -119,16 +134,18 @@ pub struct Computed<'a> {
 /// Holds what the session computed against the configuration.
 ///
 /// # Errors
-/// A shape that the configuration does not allow, or that has not a row for each row of the input, the copies included.
+/// A shape that the configuration does not allow, or that has not a row for each row of the input, the copies included. That of a
+/// ragged output may be any.
 pub fn check(model: &Model, computed: &Computed<'_>) -> Result<()> {
     for (&index, tensor) in computed.outputs.iter().zip(computed.tensors) {
         let Some(spec) = &model.outputs[index] else { continue };
         let found = tensor.dims();
         let skip = usize::from(model.batching);
         let fits = |(&expected, &dim): (&i64, &i64)| expected == -1 || expected == dim;
-        if found.len() != spec.dims.len() + skip
+        if (found.len() != spec.dims.len() + skip
             || (model.batching && found[0] != computed.size.padded as i64)
-            || !spec.dims.iter().zip(&found[skip..]).all(fits)
+            || !spec.dims.iter().zip(&found[skip..]).all(fits))
+            && !spec.is_ragged
         {
             return Err(other_shape(model, spec, computed.size, found));
         }
@@ -158,15 +175,27 @@ fn other_shape(model: &Model, spec: &TensorSpec, size: BatchSize, found: &[i64])
     ))
 }
 
-/// Writes the outputs that a request asked for into its response: its own rows of each.
+/// Writes the outputs that a request asked for into its response: its own rows of each, or its own `parts` of those that are
+/// ragged.
 ///
 /// # Errors
 /// The server or the client has no room for one of them, or only where it cannot be copied to.
-pub fn write(model: &Model, computed: &Computed<'_>, share: &Share, response: &Response) -> Result<()> {
+pub fn write(
+    model: &Model,
+    computed: &Computed<'_>,
+    share: &Share,
+    parts: &[Part],
+    response: &Response,
+) -> Result<()> {
     let Share { rows, wanted } = share;
     let is_whole = !model.batching || rows.len() == computed.size.padded;
     for (&index, tensor) in computed.outputs.iter().zip(computed.tensors) {
         let Some(spec) = model.outputs[index].as_ref().filter(|_| wanted.includes(index)) else { continue };
+        if spec.is_ragged {
+            let written = batch_outputs::write(spec, tensor, index, parts, response);
+            written.map_err(|error| at_output(model, spec, error))?;
+            continue;
+        }
         if spec.datatype == DataType::Bytes {
             let rows = if is_whole { None } else { Some((rows, computed.size.padded)) };
             write_strings(spec, tensor, rows, response).map_err(|error| at_output(model, spec, error))?;

@@ -2,9 +2,12 @@
 
 use std::ffi::CString;
 
+use super::disagreements::{self, Side};
 use super::measure::{Measure, check_declaration};
 use super::padding;
+use super::ragged::{self, Ragged};
 use super::spec::{Selection, TensorSpec, describe, unservable};
+use super::subsets::Subsets;
 use crate::buckets::Buckets;
 use crate::config::{Batching, ModelConfig, TensorConfig};
 use crate::tensorflow::{Endpoint, Session};
@@ -21,12 +24,16 @@ pub struct Model {
     pub max_batch_size: usize,
     /// The sizes that batches are filled up to.
     pub buckets: Buckets,
-    /// In the order of the session's inputs.
+    /// In the order of the session's inputs; those that the backend makes ([`Ragged::inputs`]) are not among them.
     pub inputs: Vec<TensorSpec>,
     /// In the order of the session's outputs; nothing for those that the configuration leaves out.
     pub outputs: Vec<Option<TensorSpec>>,
+    /// Where requests of different shapes share a batch, what that takes.
+    pub ragged: Option<Box<Ragged>>,
     /// Every output that the configuration declares.
     pub declared: Selection,
+    /// Those that are computed without the others.
+    pub subsets: Subsets,
     /// The latency values that go into the response's parameters.
     pub latency_parameters: &'static [Measure],
     /// The SavedModel's session.
@@ -41,16 +48,13 @@ impl Model {
     pub fn new(name: String, config: &ModelConfig, session: Session, on_gpu: bool) -> Result<Self> {
         let batching = config.max_batch_size > 0;
         let of = session.endpoints_of;
-        let mut inputs = inputs(&config.all_inputs(), (of, &session.inputs), batching)?;
-        for control in &config.controls {
-            inputs
-                .iter_mut()
-                .filter(|spec| spec.name == control.name)
-                .for_each(|spec| spec.is_control = true);
-        }
+        ragged::check_batching(config)?;
+        let of_requests = ragged::of_requests(config, (of, &session.inputs))?;
+        let side = Side { model: &name, of, batching };
+        let inputs = inputs(&config.inputs, &config.controls, (side, &of_requests))?;
         let adaptive = config.batching != Batching::Triton;
         let available = Measure::available(adaptive);
-        let (outputs, measures) = outputs(&config.outputs, (of, &session.outputs), batching, available)?;
+        let (outputs, measures) = outputs(&config.outputs, (side, &session.outputs), available)?;
         if outputs.iter().all(Option::is_none) {
             let known: Vec<_> = session.outputs.iter().map(named).collect();
             return Err(Error::invalid(format!(
@@ -58,6 +62,7 @@ impl Model {
                 known.join(", ")
             )));
         }
+        let ragged = Ragged::new(config, (of, &session.inputs), &inputs, &outputs)?;
         let declared: Vec<usize> = (0..outputs.len()).filter(|&index| outputs[index].is_some()).collect();
         let buckets = padding::choose(&name, config, &session, &declared, on_gpu)?;
         if config.response_cache && (!measures.is_empty() || config.latency_parameters) {
@@ -72,7 +77,9 @@ impl Model {
             max_batch_size: config.max_batch_size.max(1) as usize,
             inputs,
             declared: Selection { outputs: declared, measures },
+            subsets: Subsets::default(),
             outputs,
+            ragged,
             latency_parameters: if config.latency_parameters {
                 Measure::unasked(adaptive, !buckets.is_empty())
             } else {
@@ -84,14 +91,21 @@ impl Model {
     }
 }
 
-/// Every input of the signature has to be declared, and no other.
+/// Every input of the signature has to be declared, and no other. The last ones declared are `controls`.
 fn inputs(
     declared: &[TensorConfig],
-    (of, signature): (&str, &[Endpoint]),
-    batching: bool,
+    controls: &[TensorConfig],
+    (side, signature): (Side<'_>, &[Endpoint]),
 ) -> Result<Vec<TensorSpec>> {
-    if let Some(unknown) = declared.iter().find(|tensor| find(signature, &tensor.name).is_none()) {
-        return Err(unknown_name("input", &unknown.name, (of, signature)));
+    for tensor in declared.iter().chain(controls) {
+        if find(signature, &tensor.name).is_none() {
+            let is_control = controls.iter().any(|control| control.name == tensor.name);
+            return Err(if is_control {
+                disagreements::unknown_control(&tensor.name, side, signature)
+            } else {
+                disagreements::unknown("input", &tensor.name, side, signature)
+            });
+        }
     }
     // Declaring such an input would not help, so these come first, and all at once.
     let reasons: Vec<_> = signature
@@ -104,17 +118,20 @@ fn inputs(
     if !reasons.is_empty() {
         return Err(Error::unsupported(reasons.join("; ")));
     }
+    let named =
+        |tensors: &[TensorConfig], name: &str| tensors.iter().find(|tensor| tensor.name == name).cloned();
     signature
         .iter()
         .map(|endpoint| {
-            let tensor = declared.iter().find(|tensor| tensor.name == endpoint.name).ok_or_else(|| {
-                Error::invalid(format!(
-                    "config.pbtxt has no input '{}', which the {of} needs ({})",
-                    endpoint.name,
-                    describe(endpoint)
-                ))
+            if let Some(control) = named(controls, &endpoint.name) {
+                let spec = agree("input", &control, (side, endpoint))
+                    .map_err(|error| disagreements::of_control(&control.name, side.model, error))?;
+                return Ok(TensorSpec { is_control: true, ..spec });
+            }
+            let tensor = named(declared, &endpoint.name).ok_or_else(|| {
+                disagreements::missing(declared.len() + controls.len(), endpoint, side, signature.len())
             })?;
-            agree("input", tensor, (of, endpoint), batching)
+            agree("input", &tensor, (side, endpoint))
         })
         .collect()
 }
@@ -123,8 +140,7 @@ fn inputs(
 /// Returns the first with the specification of each, and the declared ones of the second.
 fn outputs(
     declared: &[TensorConfig],
-    (of, signature): (&str, &[Endpoint]),
-    batching: bool,
+    (side, signature): (Side<'_>, &[Endpoint]),
     available: &[Measure],
 ) -> Result<(Vec<Option<TensorSpec>>, Vec<Measure>)> {
     let mut specs: Vec<Option<TensorSpec>> = signature.iter().map(|_| None).collect();
@@ -150,9 +166,9 @@ fn outputs(
                 )));
             }
             (None, Some(index)) => {
-                specs[index] = Some(agree("output", tensor, (of, &signature[index]), batching)?);
+                specs[index] = Some(agree("output", tensor, (side, &signature[index]))?);
             }
-            (None, None) => return Err(unknown_name("output", name, (of, signature))),
+            (None, None) => return Err(disagreements::unknown("output", name, side, signature)),
         }
     }
     Ok((specs, measures))
@@ -162,63 +178,41 @@ fn find(signature: &[Endpoint], name: &str) -> Option<usize> {
     signature.iter().position(|endpoint| endpoint.name == name)
 }
 
-fn unknown_name(kind: &str, name: &str, (of, signature): (&str, &[Endpoint])) -> Error {
-    let known: Vec<_> = signature.iter().map(named).collect();
-    Error::invalid(format!(
-        "config.pbtxt declares {kind} '{name}', which the {of} does not have; it has: {}",
-        known.join(", ")
-    ))
-}
-
 fn named(endpoint: &Endpoint) -> String {
     format!("'{}' ({})", endpoint.name, describe(endpoint))
 }
 
 /// Holds a declared tensor against the signature's of the same name.
-fn agree(
-    kind: &str,
-    tensor: &TensorConfig,
-    (of, endpoint): (&str, &Endpoint),
-    batching: bool,
-) -> Result<TensorSpec> {
+fn agree(kind: &str, tensor: &TensorConfig, (side, endpoint): (Side<'_>, &Endpoint)) -> Result<TensorSpec> {
     let name = &tensor.name;
-    let disagree = |expected: String, found: String| {
-        Error::invalid(format!(
-            "{kind} '{name}' of config.pbtxt disagrees with the {of} ({}): expected {expected}, found {found}",
-            describe(endpoint)
-        ))
-    };
+    let batching = side.batching;
     if let Some(reason) = unservable(endpoint) {
         return Err(Error::unsupported(format!("{kind} '{name}' of the model cannot be served: {reason}")));
     }
     let datatype =
         endpoint.datatype.filter(|datatype| DataType::from_config(&tensor.data_type) == Some(*datatype));
     let Some(datatype) = datatype else {
-        let expected = endpoint.datatype.map(|datatype| format!("data_type TYPE_{}", datatype.config_name()));
-        return Err(disagree(expected.unwrap_or_default(), tensor.data_type.clone()));
+        return Err(disagreements::other_type(kind, tensor, side, endpoint));
     };
+    if tensor.is_ragged && kind == "input" {
+        ragged::check_shape(side.model, endpoint)?;
+    }
     let is_scalar = !batching && endpoint.dims.as_ref().is_some_and(Vec::is_empty) && tensor.dims == [1];
-    if let Some(dims) = endpoint.dims.as_ref().filter(|_| !is_scalar) {
+    if let Some(dims) = endpoint.dims.as_ref().filter(|_| !is_scalar && !tensor.is_ragged) {
         let expected = match (batching, dims.split_first()) {
             (false, _) => dims.as_slice(),
             (true, Some((-1, rest))) => rest,
-            (true, _) => {
-                return Err(disagree(
-                    "max_batch_size: 0, because its first dimension is not a batch of any size".into(),
-                    "a max_batch_size above 0".into(),
-                ));
-            }
+            (true, _) => return Err(disagreements::no_batch_dimension(kind, tensor, side, endpoint, dims)),
         };
         let fits = |(&model, &config): (&i64, &i64)| model == -1 || model == config;
         if expected.len() != tensor.dims.len() || !expected.iter().zip(&tensor.dims).all(fits) {
-            if expected.is_empty() && !batching {
-                return Err(disagree(
-                    "dims [1], which stand for a scalar".into(),
-                    format!("{:?}", tensor.dims),
-                ));
-            }
             let batch = if batching { " (the batch dimension is left out)" } else { "" };
-            return Err(disagree(format!("dims {expected:?}{batch}"), format!("{:?}", tensor.dims)));
+            let expected = if expected.is_empty() && !batching {
+                "dims [1], which stand for a scalar".into()
+            } else {
+                format!("dims {expected:?}{batch}")
+            };
+            return Err(disagreements::other_dims(kind, tensor, side, endpoint, expected));
         }
     }
     Ok(TensorSpec {
@@ -228,5 +222,6 @@ fn agree(
         dims: if is_scalar { Vec::new() } else { tensor.dims.clone() },
         is_scalar,
         is_control: false,
+        is_ragged: tensor.is_ragged,
     })
 }

@@ -33,7 +33,8 @@ pub fn choose(
         max_batch_size: config.max_batch_size,
         mixed: config.server_batches || config.batching != Batching::Triton,
         on_gpu,
-        obstacle: effects(session.objection.as_ref())
+        obstacle: ragged(config)
+            .or_else(|| effects(session.objection.as_ref()))
             .or_else(|| without_rows(declared.iter().map(|&index| &session.outputs[index]))),
     };
     Ok(decide(&config.batch_size_buckets, facts)?.unwrap_or_else(|reason| {
@@ -89,6 +90,13 @@ fn decide(setting: &BatchSizeBuckets, facts: Facts) -> Result<std::result::Resul
             Ok(reason.map_or_else(|| Ok(Buckets::new(doubling(most), most)), Err))
         }
     }
+}
+
+/// A batch of requests of different shapes has no row that could be copied.
+fn ragged(config: &ModelConfig) -> Option<String> {
+    config.is_ragged().then(|| {
+        "requests of different shapes share its batches, by allow_ragged_batch, batch_input or batch_output".into()
+    })
 }
 
 /// What a run does besides computing rows. A loop may depend on the rows, but copies of a row end when that one does.

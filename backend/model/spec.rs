@@ -21,6 +21,9 @@ pub struct TensorSpec {
     pub is_scalar: bool,
     /// The server makes it, not a client. A correlation id that is a text is then in a buffer of a fixed size.
     pub is_control: bool,
+    /// The tensor of a batch has the elements of its requests one after the other, whatever their shapes; the dims are those of
+    /// a request. Of an output see [`Ragged::outputs`](super::ragged::Ragged::outputs).
+    pub is_ragged: bool,
 }
 
 impl TensorSpec {

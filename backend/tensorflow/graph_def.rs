@@ -21,6 +21,8 @@ use crate::triton::{Code, Error, Result};
 /// An operation that has no value unless it is fed.
 const PLACEHOLDER: &str = "Placeholder";
 
+const INPUT: &str = "input";
+
 /// What config.pbtxt says of the graph. A tensor is `operation`, or `operation:index` for another one than its first result.
 #[derive(Clone, Copy, Debug)]
 pub struct Named<'a> {
@@ -49,7 +51,7 @@ pub fn load(file: &Path, named: Named<'_>, config: &ConfigProto) -> Result<Loade
         if named.inputs.is_empty() || named.outputs.is_empty() {
             return Err(undeclared(&graph));
         }
-        let inputs = endpoints(&graph, "input", named.inputs)?;
+        let inputs = endpoints(&graph, INPUT, named.inputs)?;
         let outputs = endpoints(&graph, "output", named.outputs)?;
         one_name_each(&inputs)?;
         feeds_all(&graph, &inputs, &outputs)?;
@@ -64,19 +66,35 @@ pub fn load(file: &Path, named: Named<'_>, config: &ConfigProto) -> Result<Loade
 
 fn endpoints(graph: &Graph, kind: &str, names: &[String]) -> Result<Vec<Endpoint>> {
     let endpoint = |name: &String| {
-        endpoint(graph, name).map_err(|e| e.context(format!("{kind} '{name}' of config.pbtxt")))
+        endpoint(graph, kind, name).map_err(|e| e.context(format!("{kind} '{name}' of config.pbtxt")))
     };
     let mut endpoints: Vec<Endpoint> = names.iter().map(endpoint).collect::<Result<_>>()?;
     endpoints.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(endpoints)
 }
 
-fn endpoint(graph: &Graph, name: &str) -> Result<Endpoint> {
+fn endpoint(graph: &Graph, kind: &str, name: &str) -> Result<Endpoint> {
     let place = parse(name);
     let number = graph.type_of(&place).map_err(|e| {
-        let inputs = list(graph.operations().filter(|operation| operation.op_type() == PLACEHOLDER));
-        let advice = format!("; expected a tensor of the graph, whose placeholders are: {inputs}");
-        Error::new(e.code, e.message + &advice)
+        let placeholders = || graph.operations().filter(|operation| operation.op_type() == PLACEHOLDER);
+        let reason = format!(
+            "{}; expected a tensor of the graph, whose placeholders are: {}",
+            e.message,
+            list(placeholders())
+        );
+        if kind != INPUT {
+            return Error::new(e.code, reason);
+        }
+        let mut allowed: Vec<String> = placeholders().map(|operation| operation.name().into_owned()).collect();
+        allowed.sort_unstable();
+        // Triton's former TensorFlow backend began so.
+        Error::whole(
+            Code::InvalidArg,
+            format!(
+                "unexpected inference input '{name}', allowed inputs are: {}. The input '{name}' of config.pbtxt: {reason}",
+                allowed.join(", ")
+            ),
+        )
     })?;
     let number = types::of_values(number);
     let dims = graph.dims_of(&place)?;

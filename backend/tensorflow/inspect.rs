@@ -33,6 +33,10 @@ const HARMLESS: [&str; 13] = [
     "VariableV2",
 ];
 
+/// Operations that read lookup tables, or name one. Whoever runs a model may do so, whoever takes its graph elsewhere may not: a
+/// table has its entries in the session that has initialised it.
+const TABLES: [&str; 4] = ["HashTableV2", "LookupTableFindV2", "LookupTableSizeV2", "MutableHashTableV2"];
+
 /// Operations that begin a loop. Where its end depends on the inputs, it may not end on zeros, and TensorFlow cannot be
 /// trusted to stop such a run in time: that needs a thread of its pool, which other runs may occupy.
 const LOOPS: [&str; 4] = ["Enter", "RefEnter", "StatelessWhile", "While"];
@@ -59,7 +63,7 @@ pub enum Objection {
 /// Why the operations behind `outputs` should not run at load; nothing when they may. `inputs` are fed, so what is behind
 /// those does not run.
 pub fn objection(graph: &Graph, inputs: &[Endpoint], outputs: &[Endpoint]) -> Option<Objection> {
-    let Found { count, endless } = match inspect(graph, inputs, outputs) {
+    let Found { count, endless, .. } = match inspect(graph, inputs, outputs) {
         Ok(found) => found,
         Err(reason) => return Some(Objection::Acts(reason)),
     };
@@ -73,11 +77,11 @@ pub fn objection(graph: &Graph, inputs: &[Endpoint], outputs: &[Endpoint]) -> Op
 /// How many operations there are behind `outputs`, those of functions included. `inputs` are fed.
 ///
 /// # Errors
-/// One of them may have side effects, keep something from one run to the next other than by reading variables, or never end;
-/// which, or why that is not known.
+/// One of them may have side effects, keep something from one run to the next other than by reading variables, or never end, or
+/// they need a lookup table; which, or why that is not known.
 pub fn count(graph: &Graph, inputs: &[Endpoint], outputs: &[Endpoint]) -> Result<usize, String> {
-    let Found { count, endless } = inspect(graph, inputs, outputs)?;
-    endless.map_or(Ok(count), Err)
+    let Found { count, endless, table } = inspect(graph, inputs, outputs)?;
+    endless.or(table).map_or(Ok(count), Err)
 }
 
 /// What is behind `outputs`.
@@ -86,6 +90,8 @@ struct Found {
     count: usize,
     /// Why a run on zeros may never end.
     endless: Option<String>,
+    /// What needs a lookup table.
+    table: Option<String>,
 }
 
 /// # Errors
@@ -99,6 +105,7 @@ fn inspect(graph: &Graph, inputs: &[Endpoint], outputs: &[Endpoint]) -> Result<F
         called: Vec::new(),
         count: 0,
         endless: None,
+        table: None,
     };
     let mut seen: HashSet<String> = inputs.iter().map(|input| input.place.0.clone()).collect();
     let mut open: Vec<Operation<'_>> =
@@ -117,7 +124,7 @@ fn inspect(graph: &Graph, inputs: &[Endpoint], outputs: &[Endpoint]) -> Result<F
         }
         inspection.function(&function)?;
     }
-    Ok(Found { count: inspection.count, endless: inspection.endless })
+    Ok(Found { count: inspection.count, endless: inspection.endless, table: inspection.table })
 }
 
 /// What is known of a kind of operation.
@@ -144,6 +151,7 @@ struct Inspection<'g> {
     called: Vec<String>,
     count: usize,
     endless: Option<String>,
+    table: Option<String>,
 }
 
 type Verdict = Result<(), String>;
@@ -208,6 +216,9 @@ impl Inspection<'_> {
                 kind
             }
         };
+        if TABLES.contains(&name) {
+            self.table.get_or_insert_with(|| format!("the operation {name} needs a lookup table"));
+        }
         let Some(risk) = kind.risk else { return Ok(kind) };
         if self.library()?.contains_key(name) {
             return Ok(kind);
@@ -240,7 +251,7 @@ fn kind(name: &str, definition: &[u8]) -> Option<Kind> {
         .iter()
         .map(|attribute| AttrDef::decode(&attribute[..]).ok())
         .collect::<Option<_>>()?;
-    let harmless = HARMLESS.contains(&name);
+    let harmless = HARMLESS.contains(&name) || TABLES.contains(&name);
     let suspicious = SUSPICIOUS.iter().any(|part| name.contains(part))
         || definition.input_arg.iter().any(|input| input.is_ref);
     let stateful =
@@ -278,6 +289,8 @@ mod tests {
         assert_eq!(kind("StatelessWhile", CALLS).and_then(|kind| kind.risk), Some(Risk::Endless), "a loop");
         assert_eq!(changes("Unbatch", NAMES_STATE), Some(true), "its object outlives a run");
         assert_eq!(changes("VarHandleOp", NAMES_STATE), Some(false), "on the list");
+        assert_eq!(changes("HashTableV2", NAMES_STATE), Some(false), "it is only read");
+        assert_eq!(changes("LookupTableInsertV2", READS), Some(true));
         assert_eq!(kind("PartitionedCall", CALLS).map(|kind| kind.functions), Some(vec!["f".to_string()]));
     }
 

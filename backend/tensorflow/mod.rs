@@ -3,6 +3,7 @@
 //! | file | what it has |
 //! |---|---|
 //! | [`library`] | finds TensorFlow's library and opens it, once |
+//! | [`op_library`] | adds custom operations to it |
 //! | [`math_mode`], [`process`] | what applies to the whole process |
 //! | [`session`] | a SavedModel that is ready to run: what the rest of the backend uses |
 //! | [`saved_model`], [`origin`] | loads a SavedModel, and explains why one cannot be loaded |
@@ -33,6 +34,7 @@ mod inspect;
 pub mod library;
 pub mod math_mode;
 mod memory;
+pub mod op_library;
 mod operation;
 mod origin;
 mod outline;

@@ -124,14 +124,18 @@ impl Origin {
             return Some(too_new);
         }
         let op = between(message, "Op type not registered '", "'")?;
+        let way = format!(
+            "name that library in config.pbtxt, built for TensorFlow {version}: model_operations {{ op_library_filename: [ \
+             \"/FOLDER/LIBRARY.so\" ] }}"
+        );
         // An operation whose name has a namespace is not one of TensorFlow's own.
         if self.is_newer() && !op.contains('>') {
-            return Some(format!("{too_new}. If that does not help, '{op}' is from a custom op library"));
+            return Some(format!("{too_new}. If '{op}' is from a custom op library, {way}"));
         }
         Some(format!(
             "The operation '{op}' is unknown to this TensorFlow ({version}), which is no older than the one that wrote the \
-             SavedModel ({writer}). So the operation is from a custom op library, such as TensorFlow Text, and this \
-             backend cannot load those yet. Export the model without it and do its work in the client"
+             SavedModel ({writer}). So the operation is from a custom op library, such as TensorFlow Text: {way}, or export \
+             the model without it"
         ))
     }
 }

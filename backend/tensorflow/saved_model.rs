@@ -37,7 +37,7 @@ pub fn split(tags: &str) -> Vec<&str> {
 ///
 /// # Errors
 /// TensorFlow cannot load it; or there is no such graph or signature; or the signature does not fit the graph.
-pub fn load(folder: &Path, tags: &str, signature: &str, config: &ConfigProto) -> Result<Loaded> {
+pub fn load(folder: &Path, tags: &str, signature: Option<&str>, config: &ConfigProto) -> Result<Loaded> {
     let split = split(tags);
     let time = files::load_time(folder);
     let (session, meta_graph) = RawSession::load(folder, &split, config, time).map_err(|failure| {
@@ -80,6 +80,9 @@ fn check_variables(folder: &Path, graph: &Graph) -> Result<()> {
     }
 }
 
+/// The signature that exporters give a model for serving.
+const USUAL_SIGNATURE: &str = "serving_default";
+
 /// Two inputs of a signature may be one tensor of the graph, but that can be fed only once.
 pub fn one_name_each(inputs: &[Endpoint]) -> Result<()> {
     let mut names = HashMap::new();
@@ -95,20 +98,33 @@ pub fn one_name_each(inputs: &[Endpoint]) -> Result<()> {
     Ok(())
 }
 
-fn find_signature<'m>(meta_graph: &'m MetaGraphDef, name: &str) -> Result<&'m SignatureDef> {
+/// The signature of this name. Without one it is the usual one or, where there is none, the first by name.
+fn find_signature<'m>(meta_graph: &'m MetaGraphDef, name: Option<&str>) -> Result<&'m SignatureDef> {
     let signatures = &meta_graph.signature_def;
-    signatures.get(name).ok_or_else(|| {
-        // Names with two underscores are TensorFlow's own, such as __saved_model_init_op.
-        let names: Vec<&str> =
-            signatures.keys().map(String::as_str).filter(|name| !name.starts_with("__")).collect();
-        Error::new(
+    if let Some(signature) = signatures.get(name.unwrap_or(USUAL_SIGNATURE)) {
+        return Ok(signature);
+    }
+    // Names with two underscores are TensorFlow's own, such as __saved_model_init_op.
+    let names: Vec<&str> =
+        signatures.keys().map(String::as_str).filter(|name| !name.starts_with("__")).collect();
+    match (name, names.first()) {
+        (None, Some(first)) => {
+            log::warn!(
+                "a SavedModel has no signature '{USUAL_SIGNATURE}', so '{first}' is served, of {}; the parameter \
+                 TF_SIGNATURE_DEF chooses another",
+                names.join(", ")
+            );
+            Ok(&signatures[*first])
+        }
+        (name, _) => Err(Error::new(
             Code::NotFound,
             format!(
-                "has no signature '{name}'; it has: {}. Choose one with the parameter TF_SIGNATURE_DEF",
-                names.join(", ")
+                "expected '{}' signature, which is not there; it has: {}. Choose one with the parameter TF_SIGNATURE_DEF",
+                name.unwrap_or(USUAL_SIGNATURE),
+                if names.is_empty() { "none".into() } else { names.join(", ") }
             ),
-        )
-    })
+        )),
+    }
 }
 
 fn endpoints(graph: &Graph, kind: &str, infos: &BTreeMap<String, TensorInfo>) -> Result<Vec<Endpoint>> {

@@ -43,6 +43,8 @@ pub struct Options<'a> {
     pub optimization: Optimization,
     /// Compute FP32 in BF16 where the CPU can.
     pub bf16: bool,
+    /// Compute what has no kernel for its device on another one.
+    pub soft_placement: bool,
     /// Whether to turn variables into constants where that can be done.
     pub freeze: Freeze,
 }
@@ -54,8 +56,8 @@ pub enum File<'a> {
     SavedModel {
         /// Which of its graphs: its tags, separated by commas.
         graph_tag: &'a str,
-        /// Which of its signatures.
-        signature: &'a str,
+        /// Which of its signatures, if not the usual one.
+        signature: Option<&'a str>,
     },
     /// A frozen graph.
     GraphDef(Named<'a>),
@@ -136,7 +138,8 @@ impl Session {
         }
         let devices = if options.cpu_only { Devices::Cpu } else { Devices::Any(options.gpu_memory) };
         let threads = settings::choose(options.threads);
-        let config = settings::session_config(threads, devices, options.bf16, options.optimization);
+        let mut config = settings::session_config(threads, devices, options.bf16, options.optimization);
+        config.allow_soft_placement = options.soft_placement;
         let on_gpu = !options.cpu_only && has_gpu(&config)?;
         if options.optimization.xla && !on_gpu {
             settings::let_xla_compile_for_cpus();
@@ -227,6 +230,11 @@ impl Session {
     /// fed. Operations that are not known, and loops, count as if they could.
     pub fn keeps_nothing(&self) -> bool {
         !matches!(self.objection, Some(Objection::Acts(_) | Objection::Endless(_)))
+    }
+
+    /// Whether a run may do more than to compute its outputs, as far as is known.
+    pub fn may_act(&self) -> bool {
+        matches!(self.objection, Some(Objection::Acts(_)))
     }
 
     /// Runs the model once: `inputs` in the order of [`Self::inputs`], `wanted` as indices into

@@ -292,12 +292,13 @@ fn test_model(name: &str) -> PathBuf {
 fn options(tags: &'static str) -> Options<'static> {
     Options {
         model: "test",
-        file: File::SavedModel { graph_tag: tags, signature: "serving_default" },
+        file: File::SavedModel { graph_tag: tags, signature: None },
         threads: Threads::default(),
         cpu_only: true,
         gpu_memory: GpuMemory::default(),
         optimization: Optimization::default(),
         bf16: false,
+        soft_placement: true,
         freeze: Freeze::Auto,
     }
 }
@@ -372,8 +373,7 @@ fn a_model_on_several_devices_is_frozen() {
         allow_soft_placement: true,
         ..ConfigProto::default()
     };
-    let load =
-        |config| saved_model::load(&folder, "serve", "serving_default", config).expect("the model loads");
+    let load = |config| saved_model::load(&folder, "serve", None, config).expect("the model loads");
     let as_it_is = load(&config);
     let bytes: Vec<u8> = (0..3 * 16).flat_map(|at| (at as f32 / 16.0 - 1.0).to_ne_bytes()).collect();
     let input = filled(DataType::Fp32, &[3, 16], &[&bytes]).expect("a tensor");

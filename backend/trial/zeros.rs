@@ -8,8 +8,14 @@ use crate::triton::{Error, Result};
 /// A tensor of zeros for each of the model's inputs (or of empty strings), with so many rows and of at most `most_bytes` each.
 ///
 /// # Errors
-/// The configuration leaves a dimension open, or an input would be larger.
+/// The configuration leaves a dimension open, or an input would be larger; or the model has ragged batches, of which zeros are
+/// none: the lengths would not be those of what they belong to.
 pub fn zeros(model: &Model, rows: usize, most_bytes: usize) -> Result<Vec<Tensor>> {
+    if model.ragged.is_some() {
+        return Err(Error::unsupported(
+            "requests of different shapes share its batches, and how their shapes differ is not known",
+        ));
+    }
     model
         .inputs
         .iter()

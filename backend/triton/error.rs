@@ -64,12 +64,19 @@ pub struct Error {
     pub code: Code,
     /// Names the thing, what was expected, what came, and what to do.
     pub message: String,
+    /// The message begins with whose error it is.
+    is_whole: bool,
 }
 
 impl Error {
     /// An error of the given kind.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { code, message: message.into() }
+        Self { code, message: message.into(), is_whole: false }
+    }
+
+    /// An error that [`Self::context`] leaves as it is: its message begins with words that somebody looks for there.
+    pub fn whole(code: Code, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), is_whole: true }
     }
 
     /// The backend or TensorFlow failed.
@@ -89,7 +96,7 @@ impl Error {
 
     /// The same error, its message opened with where it happened.
     pub fn context(self, place: impl fmt::Display) -> Self {
-        Self { code: self.code, message: format!("{place}: {}", self.message) }
+        if self.is_whole { self } else { Self::new(self.code, format!("{place}: {}", self.message)) }
     }
 
     /// A C error that the receiver has to delete. Null only when the server makes none and has none of the spare ones
@@ -167,7 +174,7 @@ fn take(raw: *mut TRITONSERVER_Error) -> Error {
         let code = Code::from_raw(api().TRITONSERVER_ErrorCode(raw));
         let message = string(api().TRITONSERVER_ErrorMessage(raw));
         api().TRITONSERVER_ErrorDelete(raw);
-        Error { code, message }
+        Error::new(code, message)
     }
 }
 

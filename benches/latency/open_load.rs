@@ -32,7 +32,7 @@ pub fn poisson(random: &mut Random, per_second: f64, span: std::ops::Range<Durat
     }
 }
 
-/// Sends a request at each of these times. `send` gives the time in the server, or why it was refused.
+/// Sends a request at each of these times, as many at once as a load may need. `send` gives the time in the server, or why it was refused.
 ///
 /// # Panics
 ///

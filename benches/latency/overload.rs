@@ -1,6 +1,9 @@
 //! Ten minutes of more than Inception-v3 can do, with adaptive batching and a target: what is let in is in time, what is
 //! not is refused at once, the processor does useful work, and all is as before when the load falls.
 //!
+//! A refusal takes as long as the server and its client need to speak on a machine whose cores all compute, so requests that the
+//! server answers by itself (is it live?) are sent and measured beside it, by the same kind of client.
+//!
 //! The capacity is measured before and after, in batches of the size that the load was answered in: a target bounds the
 //! batches that can follow one another, and so what can be done. What could be done with the largest ones is told too.
 
@@ -26,6 +29,8 @@ const LEAST_GOODPUT: f64 = 0.97;
 const MOST_LATE: f64 = 0.01;
 /// For 999 of 1000 refusals, as their clients see it.
 const SLOWEST_REFUSAL_MS: f64 = 5.0;
+/// About as many as are refused.
+const PROBES_PER_SECOND: f64 = 10.0;
 
 pub fn measure(results: &mut Results) {
     let span = Duration::from_secs(results.rounds(20, 600) as u64);
@@ -55,9 +60,22 @@ pub fn measure(results: &mut Results) {
     let body =
         region.request_with(("input", &[1, 299, 299, 3]), "predictions", &["queue_ns", "request_latency_ns"]);
     let executions = || client.statistics("adaptive").execution_count;
-    let sent = send(&due, || {
-        let answer = client.infer_body("adaptive", None, &body)?;
-        Ok(Duration::from_nanos(QueueTimes::of_outputs(&answer).request_latency as u64))
+    let mut of_server = Vec::new();
+    let probes = poisson(&mut random, PROBES_PER_SECOND, begin + SETTLED..end);
+    let sent = std::thread::scope(|scope| {
+        let probes = scope.spawn(|| {
+            send(&probes, || {
+                let (status, text) = client.get("/v2/health/live").expect("the server answers");
+                assert_eq!(status, 200, "{text}");
+                Ok(Duration::ZERO)
+            })
+        });
+        let sent = send(&due, || {
+            let answer = client.infer_body("adaptive", None, &body)?;
+            Ok(Duration::from_nanos(QueueTimes::of_outputs(&answer).request_latency as u64))
+        });
+        of_server = probes.join().expect("the server is live");
+        sent
     });
     let (answered, executions) = (sent.iter().filter(|sent| sent.latency.is_some()).count(), executions());
     let usual_size = ((answered as f64 / executions as f64).round() as usize).clamp(1, LARGE_BATCH);
@@ -79,11 +97,14 @@ pub fn measure(results: &mut Results) {
         "  refused               {:>8.2} %, 99.9 % of them within {refusal_ms:.2} ms",
         refused(over) * 100.0
     );
+    let of_server_ms = quantile(of_server.iter(), 0.999);
+    println!("  the server by itself            99.9 % of its answers within {of_server_ms:.2} ms");
     println!("  late                  {:>8.2} % of the others", late(over, TARGET) * 100.0);
     results.keep("overload, answered in time, images/s", goodput);
     results.at_least(LEAST_GOODPUT, "overload, goodput to the capacity", goodput / after[0]);
     results.keep("overload, goodput to the capacity with the largest batches", goodput / after[1]);
     results.at_most(SLOWEST_REFUSAL_MS, "overload, refusals, p99.9, ms", refusal_ms);
+    results.keep("overload, the server's own answers, p99.9, ms", of_server_ms);
     results.at_most(MOST_LATE, "overload, late", late(over, TARGET));
     for (name, part) in
         [("before", part(SETTLED, begin)), ("one target after", part(end + TARGET, end + USUAL_SPAN))]

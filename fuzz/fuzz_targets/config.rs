@@ -17,7 +17,7 @@ fuzz_target!(|data: &[u8]| {
         assert!(!error.message.is_empty());
         assert!(error.message.len() <= WORDS + 6 * data.len(), "{}", error.message);
     };
-    let options = BackendOptions::from_json(&json).inspect_err(check).unwrap_or_default();
+    let options = BackendOptions::from_json("tensorflow", &json).inspect_err(check).unwrap_or_default();
     assert!(options.default_max_batch_size <= i32::MAX as u32);
     match ModelConfig::from_json(&json, &options) {
         Err(error) => check(&error),
@@ -42,6 +42,14 @@ fn valid(config: &ModelConfig) {
             assert!(tensors[..index].iter().all(|other| other.name != *name));
         }
     }
+    assert!(config.max_batch_size > 0 || !config.is_ragged());
+    let targets = config.batch_inputs.iter().flat_map(|input| &input.targets);
+    let mut inputs: Vec<&String> =
+        config.inputs.iter().chain(&config.controls).map(|input| &input.name).chain(targets).collect();
+    let count = inputs.len();
+    inputs.sort_unstable();
+    inputs.dedup();
+    assert_eq!(inputs.len(), count);
     for count in [config.threads.intra, config.threads.inter].into_iter().flatten() {
         assert!(count <= 1024);
     }

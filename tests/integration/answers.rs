@@ -164,6 +164,69 @@ fn only_requested_outputs_are_computed_and_returned() {
     assert_eq!(answer.outputs.len(), 3 + 6, "a request that names no outputs gets all: {:?}", answer.names());
 }
 
+/// In one batch, too: of three requests one asks for an output that cannot be computed of its row.
+#[test]
+fn an_output_that_fails_fails_only_those_who_asked_for_it() {
+    let server = shared_server();
+    let model = "mixed_partly_failing";
+    let config = mixed_config(model).latency_outputs().dynamic_batching_preferring(20_000_000, 3);
+    server.load(&config, SavedModel::Small("mixed"));
+    let before = server.client().statistics(model);
+    let asked: [&[&str]; 3] = [&["sum", "executed_batch_size"], &["guarded"], &["outer", "sum"]];
+    let answers = in_parallel(3, 3, |number| {
+        let a = if number == 1 { f32::NAN } else { number as f32 };
+        let request = mixed_request(&[a, 1.0, 2.0, 3.0], &[1, 2, 3, 4, 5, 6]).asking_for(asked[number]);
+        server.client().infer(model, &request)
+    });
+    for number in [0, 2] {
+        let answer = answers[number].as_ref().expect("it did not ask for what fails");
+        assert_eq!(answer.output("sum").as_f32(), [number as f32 + 27.0]);
+    }
+    if requests_wait_for_others("that a batch is computed in parts where an output fails") {
+        let executed = answers[0].as_ref().expect("as above").output("executed_batch_size").as_i64();
+        assert_eq!(executed, [3], "the three were one batch");
+    }
+    let refusal = answers[1].as_ref().expect_err("`guarded` refuses NaN");
+    assert!(refusal.message.contains("guarded refuses"), "{refusal:?}");
+    let after = server.client().statistics_of(model, before.success.count + 2);
+    assert_eq!(after.success.count, before.success.count + 2);
+}
+
+/// TensorFlow keeps a graph for each list of outputs that it is asked for. Whoever asks, it is not asked for any number of lists.
+#[test]
+fn any_subset_of_outputs_is_answered() {
+    let server = shared_server();
+    let model = "graph_in_parts";
+    let whole = ["both", "x", "y", "z"];
+    let config = ModelConfig::new(model, 4).input("x", "FP32", &[16]).input("z", "FP32", &[16]);
+    let config = whole.iter().fold(config, |config, name| config.output(name, "FP32", &[16]));
+    let config = config.output("parts", "FP32", &[8]).output("parts:1", "FP32", &[8]);
+    server.load(&config, SavedModel::Graph("graph"));
+    let x: Vec<f32> = (0..16).map(|i| i as f32).collect();
+    let inputs = || ["x", "z"].map(|name| Tensor::fp32(name, &[1, 16], &x)).to_vec();
+    let add = |value: f32| x.iter().map(|x| x + value).collect::<Vec<f32>>();
+    let twice: Vec<f32> = x.iter().map(|x| 2.0 * x).collect();
+    let all = [
+        ("both", twice),
+        ("parts", x[..8].to_vec()),
+        ("parts:1", x[8..].to_vec()),
+        ("x", x.clone()),
+        ("y", add(1.0)),
+        ("z", x.clone()),
+    ];
+    for bits in 1..1_usize << all.len() {
+        let wanted: Vec<&(&str, Vec<f32>)> =
+            all.iter().enumerate().filter(|(index, _)| bits & (1 << index) != 0).map(|(_, of)| of).collect();
+        let names: Vec<&str> = wanted.iter().map(|(name, _)| *name).collect();
+        let request = InferRequest::new(inputs()).asking_for(&names);
+        let answer = server.client().infer(model, &request).expect("the request is good");
+        assert_eq!(answer.names(), names);
+        for (name, values) in wanted {
+            assert_eq!(answer.output(name).as_f32(), *values, "{name} of {names:?}");
+        }
+    }
+}
+
 #[test]
 fn merged_requests_may_ask_for_different_outputs() {
     let server = shared_server();
@@ -354,6 +417,28 @@ fn the_signature_can_be_chosen() {
         let answer = server.client().infer(name, &request).expect("the request is good");
         assert_eq!(answer.output("y").as_f32(), expected, "{name}");
     }
+}
+
+/// As the former backend did it; that took any, this one takes the first.
+#[test]
+fn a_signature_is_found_where_none_has_the_usual_name() {
+    let server = shared_server();
+    let config = |name: &str| ModelConfig::new(name, 8).input("x", "FP32", &[4]).output("y", "FP32", &[4]);
+    let request = InferRequest::new(vec![Tensor::fp32("x", &[1, 4], &[1.0, 2.0, 3.0, -4.0])]);
+    for (name, signature, expected) in [
+        ("unusual_first", None, [2.0, 4.0, 6.0, -8.0]),
+        ("unusual_empty", Some(""), [2.0, 4.0, 6.0, -8.0]),
+        ("unusual_second", Some("second"), [3.0, 6.0, 9.0, -12.0]),
+    ] {
+        let config = signature.iter().fold(config(name), |c, name| c.parameter("TF_SIGNATURE_DEF", name));
+        server.load(&config, SavedModel::Small("unusual_names"));
+        let answer = server.client().infer(name, &request).expect("the request is good");
+        assert_eq!(answer.output("y").as_f32(), expected, "{name}");
+    }
+    assert!(server.log().contains("so 'first' is served, of first, second"));
+    let named = config("unusual_named").parameter("TF_SIGNATURE_DEF", "serving_default");
+    let message = server.try_load(&named, SavedModel::Small("unusual_names")).expect_err("it is not there");
+    assert!(message.contains("'serving_default'") && message.contains("first, second"), "{message}");
 }
 
 #[test]

@@ -114,7 +114,7 @@ fn looking_up_rows_of_a_variable_answers_the_same() {
 fn what_cannot_be_frozen_is_served_as_it_is_and_the_log_says_why() {
     let server = shared_server();
     for (name, input, x, expected, reason) in [
-        ("table", "INT32", 2.0, 40.0, "the operation HashTableV2 may have side effects"),
+        ("table", "INT32", 2.0, 40.0, "needs a lookup table"),
         ("loop", "FP32", 2.0, 3.5, "While may never end"),
         ("picks", "FP32", 2.0, 6.0, "takes a variable"),
         // Its loop never ends on zeros.

@@ -97,7 +97,11 @@ fn what_the_graph_has_not_is_refused() {
     );
     refused(
         &ModelConfig::new("graph_no_input", 8).input("input", "FP32", &[16]).output("y", "FP32", &[16]),
-        &["input 'input' of config.pbtxt", "placeholders are: 'x', 'z'"],
+        &[
+            "unexpected inference input 'input', allowed inputs are: x, z",
+            "input 'input' of config.pbtxt",
+            "placeholders are: 'x', 'z'",
+        ],
     );
     refused(
         &x("graph_needs_more").output("both", "FP32", &[16]),

@@ -43,13 +43,6 @@ fn disagreeing() -> Vec<Case> {
             &["config.pbtxt", "'z'", "'x'", "[-1, 16]"],
         ),
         add_one("one_input_more", |c| c.input("z", "FP32", &[1]), &["config.pbtxt", "'z'", "'x'"]),
-        new(
-            "missing_input",
-            "mixed",
-            8,
-            |c| c.input("a", "FP32", &[4]).output("sum", "FP32", &[1]),
-            &["config.pbtxt", "'b'", "INT32", "[-1, 2, 3]"],
-        ),
         add_one(
             "unknown_output",
             |c| c.output("z", "FP32", &[16]),
@@ -104,13 +97,6 @@ fn disagreeing() -> Vec<Case> {
             8,
             |c| c.input("x", "FP32", &[3]).output("y", "FP32", &[2]),
             &["'x'", "max_batch_size", "[2, 3]"],
-        ),
-        new(
-            "no_batching_with_batch_dimension_left_out",
-            "add_one",
-            0,
-            |c| c.input("x", "FP32", &[16]).output("y", "FP32", &[16]),
-            &["config.pbtxt", "'x'", "[-1, 16]", "[16]"],
         ),
         new(
             "strings",
@@ -194,7 +180,7 @@ fn other_settings() -> Vec<Case> {
             "add_one",
             8,
             |c| c.input_with("x", "FP32", &[16], "allow_ragged_batch: true").output("y", "FP32", &[16]),
-            &["'allow_ragged_batch'", "'x'"],
+            &["shape [-1]  for ragged input 'x', model provides [-1,16]", "allow_ragged_batch"],
         ),
         new(
             "optional_input",
@@ -478,4 +464,31 @@ fn without_a_tensorflow_library_the_message_says_what_to_do_and_other_models_loa
     crate::discovery::link_tensorflow(&folder, "libtensorflow_cc.so.2");
     server.client().load("brings_its_own").expect("the backend has TensorFlow beside it");
     assert_serves(&server, "brings_its_own");
+}
+
+/// Where configurations are completed, an input that is left out is added.
+#[test]
+fn an_input_that_is_not_declared_is_told_where_nothing_is_completed() {
+    const STRICT: &str = "--disable-auto-complete-config";
+    let options =
+        if executable().has_option(STRICT) { Options::new().argument(STRICT) } else { Options::new() };
+    let server = Server::start(options);
+    let config = ModelConfig::new("missing_input", 8).input("a", "FP32", &[4]).output("sum", "FP32", &[1]);
+    let message = server.try_load(&config, SavedModel::Small("mixed")).expect_err("b is not declared");
+    for part in [
+        "unable to load model 'missing_input', configuration expects 1 inputs, model provides 2",
+        "config.pbtxt has no input 'b'",
+        "INT32 [-1, 2, 3]",
+    ] {
+        assert!(message.contains(part), "'{part}' is missing in: {message}");
+    }
+    // Nor is the batch dimension, which is left out here.
+    let config = ModelConfig::new("no_batches", 0).input("x", "FP32", &[16]).output("y", "FP32", &[16]);
+    let message = server.try_load(&config, SavedModel::Small("add_one")).expect_err("dims are incomplete");
+    for part in ["config.pbtxt", "'x'", "(shape [-1,16])", "expected dims [-1, 16], found [16]"] {
+        assert!(message.contains(part), "'{part}' is missing in: {message}");
+    }
+    let config = ModelConfig::new("only_latency", 8).input("x", "FP32", &[16]).latency_outputs();
+    let message = server.try_load(&config, SavedModel::Small("add_one")).expect_err("it has no output");
+    assert!(message.contains("declares no output of the model"), "{message}");
 }

@@ -94,11 +94,6 @@ fn signatures_that_cannot_be_served_are_refused_with_the_reason() {
     let config = |name: &str| ModelConfig::new(name, 8).input("x", "FP32", &[4]).output("y", "FP32", &[4]);
     let cases =
         [
-            (
-                ModelConfig::new("only_latency", 8).input("x", "FP32", &[16]).latency_outputs(),
-                "add_one",
-                "declares no output of the model",
-            ),
             (config("sparse_input"), "sparse", "'x' of the signature: a sparse or composite tensor"),
             (
                 ModelConfig::new("one_input_twice", 8)

@@ -105,7 +105,62 @@ fn inputs_that_the_server_makes_have_to_be_the_models() {
     );
     let without =
         ModelConfig::new("sequence_without", 4).input("x", "INT32", &[1]).output("sum", "INT32", &[1]);
-    refused(&without.sequences("direct { }"), &["no input", "'end'"]);
+    let without = without.sequences("direct { }");
+    if executable().has_option("--disable-auto-complete-config") {
+        // Completed, they are inputs like others.
+        server.load(&without, SavedModel::Small("sequence"));
+        let x = InferRequest::new(vec![Tensor::int32("x", &[1, 1], &[1])]).of_sequence(json!(1), true, true);
+        server.client().infer("sequence_without", &x).expect_err("the other inputs are missing");
+    } else {
+        refused(&without, &["no input", "'end'"]);
+    }
+}
+
+/// Each instance has a slot of its own, and the model keeps a sum for each slot in a variable: one for each instance.
+#[test]
+fn instances_keep_their_sequences_apart() {
+    let server = shared_server();
+    let config = |name: &str, instances: u32, share: Option<&str>| {
+        let config = ModelConfig::new(name, 0).input("x", "INT32", &[1]).output("sum", "INT32", &[1]);
+        let controls = "control_input [ { name: \"start\" control [ { kind: CONTROL_SEQUENCE_START int32_false_true: [ 0, 1 ] } \
+                        ] } ]";
+        let config = config.instances(instances).sequences(&format!("direct {{ }} {controls}"));
+        share.iter().fold(config, |config, share| config.parameter("MAX_SESSION_SHARE_COUNT", share))
+    };
+    let add = |model: &str, id: u64, x: i32, start: bool, end: bool| {
+        let request =
+            InferRequest::new(vec![Tensor::int32("x", &[1], &[x])]).of_sequence(json!(id), start, end);
+        let answer = server.client().infer(model, &request).expect("the request is good");
+        let bytes = &answer.output("sum").bytes;
+        i32::from_le_bytes(bytes[..].try_into().expect("one INT32"))
+    };
+    for (model, instances, share, sessions) in [
+        ("slots_three", 3, None, 3),
+        ("slots_apart", 3, Some("1"), 3),
+        ("slots_in_pairs", 4, Some("2"), 2),
+        ("slots_one", 1, None, 1),
+    ] {
+        server.load(&config(model, instances, share), SavedModel::Small("slot"));
+        let told = format!("model '{model}': {sessions} sessions");
+        assert_eq!(server.log().contains(&told), sessions > 1, "{told}");
+        if share == Some("2") {
+            // Who asks for instances to share a session has their sequences mixed.
+            assert_eq!(add(model, 1, 5, true, true), 5);
+            continue;
+        }
+        for round in 0..3 {
+            let ids: Vec<u64> = (1..=u64::from(instances)).map(|id| round * 10 + id).collect();
+            for &id in &ids {
+                assert_eq!(add(model, id, id as i32, true, false), id as i32, "{model}");
+            }
+            for &id in &ids {
+                assert_eq!(add(model, id, 100, false, false), id as i32 + 100, "{model}");
+            }
+            for &id in ids.iter().rev() {
+                assert_eq!(add(model, id, 1000, false, true), id as i32 + 1100, "{model}");
+            }
+        }
+    }
 }
 
 #[test]

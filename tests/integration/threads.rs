@@ -97,6 +97,20 @@ fn a_model_that_changes_something_is_not_run_at_load() {
     assert_eq!(answer.output("runs").as_f32(), [1.0], "the first request's run is the first one");
 }
 
+/// Looking something up changes nothing, so models of text are tried, too.
+#[test]
+fn a_model_with_a_lookup_table_is_run_at_load() {
+    let server = shared_server();
+    let model = "calling_table";
+    let config = ModelConfig::new(model, 8).input("x", "INT32", &[1]).output("y", "FP32", &[1]);
+    server.load(&config, SavedModel::Small("table"));
+    let line = logged_choice(&server, model);
+    assert!(line.contains("medians measured at load"), "{line}");
+    let request = InferRequest::new(vec![Tensor::int32("x", &[2, 1], &[2, 2])]);
+    let answer = server.client().infer(model, &request).expect("the request is good");
+    assert_eq!(answer.output("y").as_f32(), [40.0, 40.0]);
+}
+
 /// Printing does.
 #[test]
 fn an_operation_that_may_change_something_is_enough() {

@@ -2,8 +2,8 @@
 
     python tests/models/make_models.py target/test-models
 
-makes FOLDER/NAME/model.savedmodel for each model below; the tests write the config.pbtxt. A folder made by this same
-script and TensorFlow is left as it is. Everything is deterministic. Signature `serving_default` and a dynamic batch
+makes FOLDER/NAME/model.savedmodel for each model below; the tests write the config.pbtxt. A folder made by these same
+scripts and TensorFlow is left as it is. Everything is deterministic. Signature `serving_default` and a dynamic batch
 dimension (-1 in front) unless the description says otherwise.
 
     add_one          x FP32 [-1,16] -> y = x + 1
@@ -26,6 +26,7 @@ dimension (-1 in front) unless the description says otherwise.
                      the same with a queue, a staging area and a hash table in place of a variable, x FP32 [-1,16]; the
                      first run answers its own x. TensorFlow 1 format
     two_signatures   x FP32 [-1,4]: serving_default -> y = x + 1; double -> y = 2 x
+    unusual_names    x FP32 [-1,4]: second -> y = 3 x; first -> y = 2 x. No serving_default
     frozen_v1        x FP32 [-1,4] -> y FP32 [-1,2] = x W + 1, W = [[1,0],[0,1],[1,1],[2,-1]]; TensorFlow 1 format,
                      no functions, no variables
     any_shape        x FP64 [-1,-1,-1,-1] -> y = 2 x
@@ -61,10 +62,24 @@ dimension (-1 in front) unless the description says otherwise.
     sequence         x INT32 [-1,1], start INT32 [-1,1], end FP32 [-1,1], ready BOOL [-1,1], id UINT64 [-1,1] -> sum INT32 [-1,1]:
                      the sum of the x of a sequence so far, kept in a table by its id; told STRING [-1,1]: start, end and ready
     sequence_names   x INT32 [-1,1], id STRING [-1,1] -> told STRING [-1,1]: the id and x. No variables
+    slot             x INT32 [1], start INT32 [1] -> sum INT32 [1]: the x since the last start, kept in a variable. No batch
+                     dimension
     graph            x FP32 [-1,16] -> y = x + 1; parts FP32 [-1,8], the first half of x, and parts:1, the second; both,
                      x and `z`, a placeholder FP32 [-1,16] that y and parts do not need, added. A GraphDef
     graph_variables  x FP32 [-1,4] -> y = x v, with a reference variable v that the operation `init` makes 3. A GraphDef
     graph_open       x FP32 of any rank -> y = 2 x. A GraphDef
+    custom_op        x FP32 [-1,4] -> y = x + 1, by an operation of libcustom_op.so, which is beside it (custom_op.c)
+    ragged           x INT32 [-1], row FP32 [-1,1], and for a batch_input of each kind: count and count_again INT32 [-1], ends INT32
+                     [-1], offsets FP32 [-1] (with zero), widest INT32 [-1], shapes INT32 [-1,-1], flat INT32 [-1] -> for each row
+                     all of what was fed, INT32 [-1,-1]: elements (x), counts, counts_again, all_ends, all_offsets (FP32), all_flat;
+                     all_widest INT32 [-1,2], its size and the sum of its values; request_sums, the sums of x between the offsets;
+                     row_sum INT32 [-1,1], the row's own, by shapes; shape = shapes; next = row + 1
+    ragged_shapes    x FP32 [-1], shapes INT32 [-1,2] -> shape = shapes
+    ragged_parts     x FP32 [-1] -> product FP32 [-1] = 2 x, where 2 is a variable; pairs FP32 [-1,2], x and -x; short FP32 [-1], x
+                     without its last element
+    ragged_text      x STRING [-1], row STRING [-1,1], offsets INT32 [-1] -> upper STRING [-1], x in upper case; words STRING
+                     [-1,-1] and all_offsets INT32 [-1,-1], all of x and of offsets for each row
+    ragged_graph     x INT32 [-1], count FP32 of any rank -> double = 2 x; length INT32 [-1,1] = count. A GraphDef
     sparse           x FP32 sparse [-1,4] -> y FP32 [-1,4]. TensorFlow 1 format; must be refused
 """
 
@@ -73,6 +88,7 @@ import importlib.metadata
 import os
 import pathlib
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -83,44 +99,8 @@ TYPES = {
     "FP64": "float64",
 }
 STAMP = "made_from"
-
-
-def save_function(folder, function, **inputs):
-    """Saves `function` as serving_default, TensorFlow 2 style; inputs maps a name to (type, shape)."""
-    save_signatures(folder, {"serving_default": function}, inputs)
-
-
-def save_signatures(folder, functions, inputs, module=None):
-    module = module or tf.Module()
-    # Positional, since the arguments of a signature are named by their specs.
-    specs = [tf.TensorSpec(shape, kind, name=name) for name, (kind, shape) in inputs.items()]
-    signatures = {name: tf.function(function).get_concrete_function(*specs) for name, function in functions.items()}
-    tf.saved_model.save(module, str(folder), signatures=signatures)
-
-
-def save_graph(folder, build):
-    """Saves what `build` puts into a graph, TensorFlow 1 style: its nodes stay at the top level."""
-    graph = tf.Graph()
-    with graph.as_default():
-        inputs, outputs = build()
-        info = tf.compat.v1.saved_model.build_tensor_info
-        signature = tf.compat.v1.saved_model.build_signature_def(
-            inputs={name: info(tensor) for name, tensor in inputs.items()},
-            outputs={name: info(tensor) for name, tensor in outputs.items()},
-            method_name="tensorflow/serving/predict",
-        )
-        with tf.compat.v1.Session(graph=graph) as session:
-            builder = tf.compat.v1.saved_model.Builder(str(folder))
-            builder.add_meta_graph_and_variables(session, ["serve"], {"serving_default": signature})
-            builder.save()
-
-
-def save_graph_def(folder, build):
-    """Saves what `build` puts into a graph beside where a SavedModel would be, as model.graphdef."""
-    graph = tf.Graph()
-    with graph.as_default():
-        build()
-    (folder.parent / "model.graphdef").write_bytes(graph.as_graph_def().SerializeToString(deterministic=True))
+# The scripts that say what the models are.
+SCRIPTS = ["make_models.py", "saving.py", "graphs.py", "ragged.py", "sequences.py", "custom_op.c"]
 
 
 def add_one(folder):
@@ -284,6 +264,11 @@ def keeps_in_table(folder):
 def two_signatures(folder):
     functions = {"serving_default": lambda x: {"y": x + 1.0}, "double": lambda x: {"y": 2.0 * x}}
     save_signatures(folder, functions, {"x": ("float32", [None, 4])})
+
+
+def unusual_names(folder):
+    scaled = lambda factor: lambda x: {"y": x * factor}
+    save_signatures(folder, {"second": scaled(3.0), "first": scaled(2.0)}, {"x": (tf.float32, [None, 4])})
 
 
 def frozen_v1(folder):
@@ -520,65 +505,27 @@ def noise(folder):
     save_function(folder, lambda x: {"y": x + tf.random.uniform(tf.shape(x))}, x=(tf.float32, [None, 4]))
 
 
-def sequence(folder):
-    module = tf.Module()
-    module.sums = tf.lookup.experimental.MutableHashTable(tf.int64, tf.int32, default_value=0)
-
-    def add(x, start, end, ready, id):
-        key = tf.cast(id, tf.int64)
-        before = tf.where(start == 1, 0, module.sums.lookup(key))
-        total = before + x
-        # What is not ready stands for no request.
-        module.sums.insert(tf.where(ready, key, -1), total)
-        told = tf.strings.join([tf.strings.as_string(start), tf.strings.as_string(tf.cast(end, tf.int32)),
-                                tf.strings.as_string(tf.cast(ready, tf.int32))])
-        return {"sum": total, "told": told}
-
-    inputs = {"x": "int32", "start": "int32", "end": "float32", "ready": "bool", "id": "uint64"}
-    save_signatures(folder, {"serving_default": add}, {name: (kind, [None, 1]) for name, kind in inputs.items()}, module)
-
-
-def sequence_names(folder):
-    tell = lambda x, id: {"told": tf.strings.join([id, tf.strings.as_string(x)], separator=" ")}
-    save_function(folder, tell, x=("int32", [None, 1]), id=("string", [None, 1]))
-
-
-def graph(folder):
-    def build():
-        x = tf.compat.v1.placeholder(tf.float32, [None, 16], name="x")
-        z = tf.compat.v1.placeholder(tf.float32, [None, 16], name="z")
-        tf.add(x, 1.0, name="y")
-        tf.add(x, z, name="both")
-        tf.split(x, 2, axis=1, name="parts")
-
-    save_graph_def(folder, build)
-
-
-def graph_variables(folder):
-    def build():
-        x = tf.compat.v1.placeholder(tf.float32, [None, 4], name="x")
-        v = tf.compat.v1.get_variable("v", initializer=3.0, use_resource=False)
-        tf.multiply(x, v, name="y")
-        tf.compat.v1.global_variables_initializer()
-
-    save_graph_def(folder, build)
-
-
-def graph_open(folder):
-    save_graph_def(folder, lambda: tf.multiply(tf.compat.v1.placeholder(tf.float32, name="x"), 2.0, name="y"))
+def custom_op(folder):
+    source = pathlib.Path(__file__).with_name("custom_op.c")
+    library = folder.parent / "libcustom_op.so"
+    framework = pathlib.Path(tf.sysconfig.get_lib()) / "libtensorflow_framework.so.2"
+    subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-o", library, source, framework], check=True)
+    plus_one = tf.load_op_library(str(library)).latency_test_plus_one
+    save_function(folder, lambda x: {"y": plus_one(x=x)}, x=(tf.float32, [None, 4]))
 
 
 MODELS = [add_one, all_types, mixed, no_batch, fixed, failing, text, slow, stateful, counts_runs, remembers,
-          keeps_in_queue, keeps_in_stage, keeps_in_table, two_signatures, frozen_v1, any_shape, any_bytes, passthrough,
+          keeps_in_queue, keeps_in_stage, keeps_in_table, two_signatures, unusual_names, frozen_v1, any_shape, any_bytes, passthrough,
           remembers_text, words, identity, unservable, finds, one_input_twice, with_text, scalar, scalars, no_zeros, weights, folds, cancels, embedding,
-          table, loop, picks, devices, endless, noise, sequence, sequence_names, graph, graph_variables, graph_open, sparse]
+          table, loop, picks, devices, endless, noise, sparse, custom_op]
 
 
 def main():
     if len(sys.argv) != 2:
         sys.exit("usage: make_models.py FOLDER")
     folder = pathlib.Path(sys.argv[1])
-    source = hashlib.sha256(pathlib.Path(__file__).read_bytes()).hexdigest()
+    scripts = [(pathlib.Path(__file__).parent / name).read_bytes() for name in SCRIPTS]
+    source = hashlib.sha256(b"".join(scripts)).hexdigest()
     stamp = f"{source} tensorflow {importlib.metadata.version('tensorflow-cpu')}\n"
     try:
         if (folder / STAMP).read_text() == stamp:
@@ -587,7 +534,7 @@ def main():
     except OSError:
         pass
 
-    print(f"Making {len(MODELS)} small test models, about 10 seconds: {folder}", flush=True)
+    print(f"Making the small test models, about 10 seconds: {folder}", flush=True)
     started = time.monotonic()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
@@ -596,12 +543,15 @@ def main():
     scratch = pathlib.Path(tempfile.mkdtemp(prefix=".making-", dir=folder.parent))
     os.environ["KERAS_HOME"] = str(scratch / "keras")  # TensorFlow imports Keras, which would make ~/.keras
     try:
-        global tf
+        global tf, save_function, save_graph, save_signatures
         import tensorflow as tf
+
+        import graphs, ragged, sequences
+        from saving import save_function, save_graph, save_signatures
 
         tf.get_logger().setLevel("ERROR")  # the TensorFlow 1 builder announces its deprecation
         made = scratch / "models"
-        for model in MODELS:
+        for model in MODELS + graphs.MODELS + ragged.MODELS + sequences.MODELS:
             (made / model.__name__).mkdir(parents=True)
             model(made / model.__name__ / "model.savedmodel")
         (made / STAMP).write_text(stamp)

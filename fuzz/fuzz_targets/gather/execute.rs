@@ -1,5 +1,7 @@
-//! The file under test, and what it takes from its neighbour.
+//! The files under test, and what they take from their neighbour.
 
+#[path = "../../../backend/execute/batch_inputs.rs"]
+pub mod batch_inputs;
 #[path = "../../../backend/execute/gather.rs"]
 pub mod gather;
 

@@ -6,6 +6,9 @@
 #[allow(dead_code)]
 #[path = "../../../backend/buckets.rs"]
 mod buckets;
+mod config {
+    pub use tensorflow_latency_fuzz::config::BatchInputKind;
+}
 mod execute;
 #[path = "../../../backend/few.rs"]
 mod few;
@@ -17,8 +20,9 @@ use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 
 use buckets::{Buckets, doubling};
+use config::BatchInputKind;
 use execute::gather::gather;
-use model::{Model, Session, TensorSpec};
+use model::{BatchInput, Model, Ragged, Session, TensorSpec};
 use tensorflow::{TensorPool, byte_size};
 use triton::DataType;
 use triton::request::{Input, Request};
@@ -31,12 +35,23 @@ struct Batch {
     bucket: Option<u8>,
     specs: Vec<Spec>,
     requests: Vec<Wish>,
+    /// Inputs that the backend makes.
+    made: Vec<Made>,
+}
+
+#[derive(Debug, Arbitrary)]
+struct Made {
+    kind: u8,
+    is_float: bool,
+    place: u8,
+    source: u8,
 }
 
 #[derive(Debug, Arbitrary)]
 struct Spec {
     datatype: u8,
     dims: Vec<Dim>,
+    is_ragged: bool,
 }
 
 #[derive(Debug, Arbitrary)]
@@ -85,6 +100,9 @@ impl Dim {
 /// Data that is made for a request. What is larger has none, and so another size than its shape says.
 const MOST_BYTES: usize = 1 << 14;
 
+/// What the backend makes for more rows takes memory of their number, though the rows may be empty.
+const MOST_ROWS: usize = 1 << 10;
+
 fn datatype(number: u8) -> DataType {
     DataType::ALL[usize::from(number) % DataType::ALL.len()]
 }
@@ -101,14 +119,39 @@ fuzz_target!(|batch: Batch| {
                 // Without a batch dimension, what has no dimensions is a scalar; with a few it is one that is told as [1].
                 is_scalar: !batch.batching && dims.is_empty() && spec.datatype & 1 == 0,
                 is_control: false,
+                is_ragged: batch.batching && spec.is_ragged,
                 dims,
             }
         })
         .collect();
+    let made = batch.made.iter().take(3).filter(|_| batch.batching && !inputs.is_empty());
+    let mut made: Vec<BatchInput> = made
+        .map(|made| BatchInput {
+            name: "made".into(),
+            kind: BatchInputKind::ALL[usize::from(made.kind) % BatchInputKind::ALL.len()],
+            datatype: if made.is_float { DataType::Fp32 } else { DataType::Int32 },
+            place: usize::from(made.place) % (inputs.len() + 1),
+            source: usize::from(made.source) % inputs.len(),
+        })
+        .collect();
+    made.sort_by_key(|made| made.place);
+    // Each is an input of its own.
+    made.iter_mut().enumerate().for_each(|(index, made)| made.place += index);
+    let is_ragged = !made.is_empty() || inputs.iter().any(|spec| spec.is_ragged);
     let session = Session { keeps_nothing: batch.keeps_nothing, on_gpu: false };
-    let largest = batch.bucket.filter(|_| batch.batching).map(|size| usize::from(size % 16) + 1);
+    let largest =
+        batch.bucket.filter(|_| batch.batching && !is_ragged).map(|size| usize::from(size % 16) + 1);
     let buckets = largest.map_or_else(Buckets::default, |size| Buckets::new(doubling(size), size));
-    let model = Model { name: "m".into(), batching: batch.batching, inputs, session, buckets };
+    let ragged = is_ragged.then(|| Box::new(Ragged { inputs: made }));
+    let model = Model {
+        name: "m".into(),
+        batching: batch.batching,
+        max_batch_size: MOST_ROWS,
+        ragged,
+        inputs,
+        session,
+        buckets,
+    };
     // Without a batch dimension the pipeline gathers for one request at a time.
     let most = if model.batching { 8 } else { 1 };
     let requests: Vec<Request> = batch.requests.iter().take(most).map(|wish| request(&model, wish)).collect();
@@ -128,12 +171,16 @@ fuzz_target!(|batch: Batch| {
             None => refused.push(index),
         }
     }
-    // Of those that fit together, each whose data cannot be copied leaves, or has not as many strings as its shape says.
+    // Of those that fit together, each whose data cannot be copied leaves, or has not as many strings as its shape says, or sizes
+    // that the model cannot be told.
     total = 0;
     for (index, request, rows) in fitting {
         let has_data = |input: &Input| input.buffers.iter().any(|buffer| !buffer.is_empty());
         let is_lost = |input: &Input| input.unreadable && has_data(input) || !is_strings_if_it_has_to(input);
-        if request.inputs.iter().take(model.inputs.len()).any(is_lost) {
+        let is_too_large = |made: &BatchInput| !can_be_told(made, &request.inputs[made.source].shape);
+        if request.inputs.iter().take(model.inputs.len()).any(is_lost)
+            || made_for(&model).iter().any(is_too_large)
+        {
             refused.push(index);
         } else {
             assert_eq!(gathered.shares[taken.len()].rows, total..total + rows);
@@ -157,10 +204,22 @@ fuzz_target!(|batch: Batch| {
         assert!(gathered.tensors.is_err());
         return;
     }
-    let tensors = gathered.tensors.expect("there is memory for all of them");
+    let mut tensors = gathered.tensors.expect("there is memory for all of them");
     if taken.is_empty() {
         assert!(tensors.is_empty());
         return;
+    }
+    for made in made_for(&model).iter().rev() {
+        let tensor = tensors.remove(made.place);
+        let shapes: Vec<&[i64]> =
+            taken.iter().map(|request| &request.inputs[made.source].shape[..]).collect();
+        let (dims, values) = told(made.kind, &shapes);
+        let bytes = |value: &i64| match made.datatype {
+            DataType::Fp32 => (*value as f32).to_ne_bytes(),
+            _ => (*value as i32).to_ne_bytes(),
+        };
+        assert_eq!((tensor.datatype, &tensor.dims), (made.datatype, &dims));
+        assert_eq!(tensor.bytes, values.iter().flat_map(bytes).collect::<Vec<u8>>());
     }
     assert_eq!(tensors.len(), model.inputs.len());
     for (index, (tensor, spec)) in tensors.iter().zip(&model.inputs).enumerate() {
@@ -180,7 +239,11 @@ fuzz_target!(|batch: Batch| {
         if spec.datatype != DataType::Bytes {
             assert_eq!(byte_size(spec.datatype, &tensor.dims), Some(bytes.len()));
         }
-        if model.batching {
+        if spec.is_ragged {
+            let count = |request: &&Request| elements(&request.inputs[index].shape);
+            assert_eq!(tensor.dims, [taken.iter().map(count).sum::<i64>()]);
+            assert!(!tensor.lent);
+        } else if model.batching {
             assert_eq!(tensor.dims[0], padded as i64);
         }
         let may_lend = model.session.keeps_nothing && taken.len() == 1 && padded == total;
@@ -259,7 +322,7 @@ fn rows(model: &Model, request: &Request, first: Option<&Request>, total: usize)
             if *rows.get_or_insert(own) != own {
                 return None;
             }
-            if let Some(first) = first {
+            if let Some(first) = first.filter(|_| !spec.is_ragged) {
                 let whole = total.checked_add(own).and_then(|total| i64::try_from(total).ok())?;
                 let shape: Vec<i64> = [&[whole], &input.shape[1..]].concat();
                 let of_first = &first.inputs[index].shape[1..];
@@ -270,6 +333,45 @@ fn rows(model: &Model, request: &Request, first: Option<&Request>, total: usize)
         }
     }
     (!request.odd_output).then_some(rows.unwrap_or(1))
+}
+
+/// What the backend makes for this model.
+fn made_for(model: &Model) -> &[BatchInput] {
+    model.ragged.as_ref().map_or(&[], |ragged| &ragged.inputs)
+}
+
+fn elements(shape: &[i64]) -> i64 {
+    if shape.contains(&0) { 0 } else { shape.iter().product() }
+}
+
+/// Whether a batch input can tell of a request of this shape. Requests that have data have few elements.
+fn can_be_told(made: &BatchInput, shape: &[i64]) -> bool {
+    if !matches!(made.kind, BatchInputKind::ItemShape | BatchInputKind::ItemShapeFlatten) {
+        return true;
+    }
+    let fits = |&dim: &i64| made.datatype == DataType::Fp32 || dim <= i64::from(i32::MAX);
+    shape[0] <= MOST_ROWS as i64 && (shape[0] == 0 || shape[1..].iter().all(fits))
+}
+
+/// The shape of a batch input and its values.
+fn told(kind: BatchInputKind, shapes: &[&[i64]]) -> (Vec<i64>, Vec<i64>) {
+    let counts: Vec<i64> = shapes.iter().map(|shape| elements(shape)).collect();
+    let ends = (1..=counts.len()).map(|count| counts[..count].iter().sum());
+    let items: Vec<i64> = shapes.iter().flat_map(|shape| shape[1..].repeat(shape[0] as usize)).collect();
+    let in_one = |values: Vec<i64>| (vec![values.len() as i64], values);
+    match kind {
+        BatchInputKind::ElementCount => in_one(counts),
+        BatchInputKind::AccumulatedElementCount => in_one(ends.collect()),
+        BatchInputKind::AccumulatedElementCountWithZero => in_one(std::iter::once(0).chain(ends).collect()),
+        BatchInputKind::MaxElementCountAsShape => {
+            in_one(vec![0; *counts.iter().max().unwrap_or(&0) as usize])
+        }
+        BatchInputKind::ItemShape => {
+            let rows = shapes.iter().map(|shape| shape[0]).sum();
+            (vec![rows, shapes[0].len() as i64 - 1], items)
+        }
+        BatchInputKind::ItemShapeFlatten => in_one(items),
+    }
 }
 
 /// Whether the data is as many strings as the shape says, if it is to be strings.

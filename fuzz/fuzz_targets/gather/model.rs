@@ -3,11 +3,14 @@
 use std::ffi::CString;
 
 use crate::buckets::Buckets;
+use crate::config::BatchInputKind;
 use crate::triton::DataType;
 
 pub struct Model {
     pub name: String,
     pub batching: bool,
+    pub max_batch_size: usize,
+    pub ragged: Option<Box<Ragged>>,
     pub inputs: Vec<TensorSpec>,
     pub session: Session,
     pub buckets: Buckets,
@@ -32,6 +35,19 @@ pub struct TensorSpec {
     pub dims: Vec<i64>,
     pub is_scalar: bool,
     pub is_control: bool,
+    pub is_ragged: bool,
+}
+
+pub struct Ragged {
+    pub inputs: Vec<BatchInput>,
+}
+
+pub struct BatchInput {
+    pub name: String,
+    pub kind: BatchInputKind,
+    pub datatype: DataType,
+    pub place: usize,
+    pub source: usize,
 }
 
 impl TensorSpec {

@@ -28,6 +28,11 @@ impl Tensor {
         Ok(Self { datatype, dims: dims.to_vec(), bytes: memory.0, lent: true })
     }
 
+    pub fn zeroed(datatype: DataType, dims: &[i64]) -> Result<Self> {
+        let size = byte_size(datatype, dims).ok_or_else(|| Error::invalid("there is no such tensor"))?;
+        Ok(Self { datatype, dims: dims.to_vec(), bytes: vec![0; size], lent: false })
+    }
+
     /// Its bytes are what a response would have.
     pub fn of_strings(dims: &[i64], strings: Strings) -> Result<Self> {
         assert_eq!(byte_size(DataType::Bytes, dims), Some(strings.len()), "as many strings as elements");
@@ -54,13 +59,40 @@ impl TensorPool {
     }
 }
 
+/// What is copied into a tensor.
+pub trait Source {
+    fn len(&self) -> usize;
+    fn append_to(&self, bytes: &mut Vec<u8>) -> Result<()>;
+}
+
+impl Source for InputBuffer<'_> {
+    fn len(&self) -> usize {
+        InputBuffer::len(self)
+    }
+
+    fn append_to(&self, bytes: &mut Vec<u8>) -> Result<()> {
+        InputBuffer::append_to(self, bytes)
+    }
+}
+
+impl Source for [u8] {
+    fn len(&self) -> usize {
+        <[u8]>::len(self)
+    }
+
+    fn append_to(&self, bytes: &mut Vec<u8>) -> Result<()> {
+        bytes.extend(self);
+        Ok(())
+    }
+}
+
 pub struct Blank {
     tensor: Tensor,
     size: usize,
 }
 
 impl Blank {
-    pub fn append(&mut self, source: &InputBuffer<'_>) -> Result<()> {
+    pub fn append<S: Source + ?Sized>(&mut self, source: &S) -> Result<()> {
         assert!(
             self.tensor.bytes.len() + source.len() <= self.size,
             "a tensor has room for what is copied to it"

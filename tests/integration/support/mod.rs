@@ -19,7 +19,7 @@ mod tensor;
 pub use capabilities::{capabilities, requests_wait_for_others};
 pub use config::{LATENCY_OUTPUTS, ModelConfig, PADDED_OUTPUT, QUEUE_OUTPUTS};
 pub use environment::environment;
-pub use executable::completes_configurations;
+pub use executable::{completes_configurations, executable};
 pub use http::{Answer, Client, InferRequest, JSON_LENGTH_HEADER, OutputRequest, Refusal, Statistics};
 pub use latency::{Latency, QueueTimes, monotonic_ns};
 pub use load::{Random, eventually, in_one_of_three, in_parallel};

@@ -24,6 +24,7 @@ const UNSET: [&str; 4] =
 /// How the server is to be started.
 pub struct Options {
     backend_config: Vec<(String, String)>,
+    arguments: Vec<String>,
     environment: Vec<(String, String)>,
     backend_in_directory: bool,
     tensorflow_option: bool,
@@ -41,6 +42,7 @@ impl Options {
     pub fn new() -> Self {
         Self {
             backend_config: Vec::new(),
+            arguments: Vec::new(),
             environment: Vec::new(),
             backend_in_directory: true,
             tensorflow_option: true,
@@ -56,6 +58,12 @@ impl Options {
     /// An option of the backend, as in `--backend-config=tensorflow_latency,KEY=VALUE`.
     pub fn backend_config(mut self, key: &str, value: &str) -> Self {
         self.backend_config.push((key.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// An argument as it stands.
+    pub fn argument(mut self, argument: &str) -> Self {
+        self.arguments.push(argument.to_owned());
         self
     }
 
@@ -364,6 +372,7 @@ fn prepare(folder: &Path, options: &Options) -> Vec<String> {
             .chain(given)
             .map(|(key, value)| format!("--backend-config=tensorflow_latency,{key}={value}")),
     );
+    arguments.extend_from_slice(&options.arguments);
     arguments
 }
 
