@@ -1,7 +1,7 @@
 //! The inputs that the backend makes for a ragged batch (`batch_input`): how many elements its requests have, or their shapes.
 
 use crate::config::BatchInputKind;
-use crate::few::{Dims, Few};
+use crate::few::Dims;
 use crate::model::{BatchInput, Model};
 use crate::tensorflow::{Tensor, TensorPool};
 use crate::triton::{DataType, Error, Result};
@@ -17,39 +17,31 @@ struct Values {
 /// Why there are no values, and the place in the batch of the request that is at fault.
 type Fault = (usize, Error);
 
-/// Adds the inputs that the backend makes to those of the requests, each at its place. `shapes` are those that the requests have
-/// for one of the model's inputs.
+/// The tensor of an input that the backend makes; `shapes` are those that the requests have for its source.
 ///
 /// # Errors
 /// There is no memory; or `failed` has the place in the batch of a request with which there is no such input.
-#[cold]
-#[inline(never)]
-pub fn add<'s, S: Iterator<Item = &'s [i64]> + Clone>(
+pub fn tensor<'s>(
     model: &Model,
-    batch_inputs: &[BatchInput],
+    input: &BatchInput,
     pool: &TensorPool,
-    shapes: impl Fn(usize) -> S,
-    tensors: &mut Few<Box<Tensor>>,
+    shapes: impl Iterator<Item = &'s [i64]> + Clone,
     failed: &mut Option<usize>,
-) -> Result<()> {
-    for input in batch_inputs {
-        let in_context =
-            |error: Error| error.context(format!("model '{}', input '{}'", model.name, input.name));
-        let values = values(input.kind, input.datatype, shapes(input.source), model.max_batch_size);
-        let Values { shape, bytes } = values.map_err(|(place, error)| {
-            *failed = Some(place);
-            in_context(error)
-        })?;
-        let tensor = match bytes {
-            None => Tensor::zeroed(input.datatype, &shape).map(Box::new),
-            Some(bytes) => pool.take(input.datatype, &shape).and_then(|mut blank| {
-                blank.append(&bytes[..])?;
-                blank.finish()
-            }),
-        };
-        tensors.insert(input.place, tensor.map_err(in_context)?);
-    }
-    Ok(())
+) -> Result<Box<Tensor>> {
+    let in_context = |error: Error| error.context(format!("model '{}', input '{}'", model.name, input.name));
+    let values = values(input.kind, input.datatype, shapes, model.max_batch_size);
+    let Values { shape, bytes } = values.map_err(|(place, error)| {
+        *failed = Some(place);
+        in_context(error)
+    })?;
+    let tensor = match bytes {
+        None => Tensor::zeroed(input.datatype, &shape).map(Box::new),
+        Some(bytes) => pool.take(input.datatype, &shape).and_then(|mut blank| {
+            blank.append(&bytes[..])?;
+            blank.finish()
+        }),
+    };
+    tensor.map_err(in_context)
 }
 
 /// The values of a batch input, made from the shapes of the requests, their batch dimensions included.

@@ -39,22 +39,17 @@ impl Parts {
         computed: (&[usize], &[Output<'_>]),
         requests: &[Request],
     ) -> Result<Self> {
-        match &model.ragged {
-            Some(ragged) if !ragged.outputs.is_empty() => {
-                Self::divide(model, &ragged.outputs, computed, requests)
-            }
-            _ => Ok(Self::default()),
-        }
+        if model.is_ragged { Self::divide(model, computed, requests) } else { Ok(Self::default()) }
     }
 
     #[cold]
     #[inline(never)]
     fn divide(
         model: &Model,
-        batch_outputs: &[(usize, usize)],
         (outputs, tensors): (&[usize], &[Output<'_>]),
         requests: &[Request],
     ) -> Result<Self> {
+        let batch_outputs = model.ragged.as_ref().map_or(&[][..], |ragged| &ragged.outputs);
         let mut of_outputs = Vec::new();
         for (index, tensor) in outputs.iter().zip(tensors) {
             let batch_output = batch_outputs.iter().find(|(output, _)| output == index);

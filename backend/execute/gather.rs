@@ -2,8 +2,9 @@
 //!
 //! They are copied into it once. A batch of one request whose input is a single, aligned buffer needs no copy: the
 //! tensor borrows the request's memory ([`borrow`]). A batch that is smaller than its bucket is filled up with copies of its
-//! last row. From the memory of a GPU buffers are copied by its driver, which may fail, and strings may turn out to be none:
-//! that request leaves the batch, and the others are copied anew.
+//! last row. The tensor of a ragged input has the elements of all requests, whatever their shapes. From the memory of a GPU
+//! buffers are copied by its driver, which may fail, and strings may turn out to be none: that request leaves the batch, and
+//! the others are copied anew.
 //!
 //! One walk checks each input and notes its buffers in a flat list. What makes the messages of bad requests is kept out
 //! of line: TensorFlow's run leaves little of this code in the processor's caches, so its size is what it costs.
@@ -51,14 +52,33 @@ impl Part<'_> {
 type Parts<'r> = SmallVec<[Part<'r>; 2]>;
 
 /// Gathers the inputs. A request that does not fit gets an error, and the others their batch.
+#[inline(always)]
 pub fn gather(model: &Model, pool: &TensorPool, requests: &[Request]) -> Gathered {
+    // Two functions, so that nothing about ragged batches is in the one that most models use.
+    if model.is_ragged { gather_ragged(model, pool, requests) } else { gather_alike(model, pool, requests) }
+}
+
+#[cold]
+#[inline(never)]
+fn gather_ragged(model: &Model, pool: &TensorPool, requests: &[Request]) -> Gathered {
+    gather_batch::<true>(model, pool, requests)
+}
+
+#[inline(never)]
+fn gather_alike(model: &Model, pool: &TensorPool, requests: &[Request]) -> Gathered {
+    gather_batch::<false>(model, pool, requests)
+}
+
+/// Gathers the inputs of requests that may be `RAGGED`.
+#[inline(always)]
+fn gather_batch<const RAGGED: bool>(model: &Model, pool: &TensorPool, requests: &[Request]) -> Gathered {
     let mut parts = Parts::new();
     let mut shares = Few::new();
     let mut refused = Vec::new();
     let mut total_rows = 0;
     for (index, request) in requests.iter().enumerate() {
         let start = parts.len();
-        let rows = add(model, request, total_rows, &mut parts);
+        let rows = add::<RAGGED>(model, request, total_rows, &mut parts);
         match rows.and_then(|rows| Ok((rows, Wanted::by(request, model)?))) {
             Ok((rows, wanted)) => {
                 shares.push(Share { rows: total_rows..total_rows + rows, wanted });
@@ -72,10 +92,14 @@ pub fn gather(model: &Model, pool: &TensorPool, requests: &[Request]) -> Gathere
     }
     let mut failed = None;
     let size = batch_size(model, total_rows);
-    let mut gathered =
-        Gathered { tensors: tensors(model, pool, &parts, size, &mut failed), shares, refused, size };
+    let mut gathered = Gathered {
+        tensors: tensors::<RAGGED>(model, pool, &parts, size, &mut failed),
+        shares,
+        refused,
+        size,
+    };
     if failed.is_some() {
-        gather_anew(model, pool, &mut parts, &mut gathered, failed);
+        gather_anew::<RAGGED>(model, pool, &mut parts, &mut gathered, failed);
     }
     gathered
 }
@@ -84,7 +108,7 @@ pub fn gather(model: &Model, pool: &TensorPool, requests: &[Request]) -> Gathere
 /// on.
 #[cold]
 #[inline(never)]
-fn gather_anew(
+fn gather_anew<const RAGGED: bool>(
     model: &Model,
     pool: &TensorPool,
     parts: &mut Parts<'_>,
@@ -97,7 +121,7 @@ fn gather_anew(
         let error = std::mem::replace(tensors, Ok(Few::new())).err();
         let error = error.unwrap_or_else(|| Error::internal("the input cannot be read"));
         *size = batch_size(model, size.executed - leave_out(place, error, shares, refused));
-        *tensors = self::tensors(model, pool, parts, *size, &mut failed);
+        *tensors = self::tensors::<RAGGED>(model, pool, parts, *size, &mut failed);
     }
 }
 
@@ -106,7 +130,14 @@ fn batch_size(model: &Model, rows: usize) -> BatchSize {
 }
 
 /// Checks the inputs of a request and adds them to those of the others, which have `total` rows. Returns its rows.
-fn add<'r>(model: &Model, request: &'r Request, total: usize, parts: &mut Parts<'r>) -> Result<usize> {
+// Inlined, as whatever is called for each input or request and once in the function: calls would make it slower.
+#[inline(always)]
+fn add<'r, const RAGGED: bool>(
+    model: &Model,
+    request: &'r Request,
+    total: usize,
+    parts: &mut Parts<'r>,
+) -> Result<usize> {
     let start = parts.len();
     for spec in &model.inputs {
         let part = check_input(model, spec, request).map_err(|e| at_input(model, spec, e))?;
@@ -122,13 +153,14 @@ fn add<'r>(model: &Model, request: &'r Request, total: usize, parts: &mut Parts<
             return Err(other_rows(model, spec, rows, part.shape[0]));
         }
         // The server batches only requests of equal shapes; this one differs all the same.
-        let other = |first: &&Part<'_>| first.shape[1..] != part.shape[1..] && !spec.is_ragged;
-        if let Some(first) = earlier.get(index).filter(other) {
+        if let Some(first) = earlier.get(index).filter(|first| first.shape[1..] != part.shape[1..])
+            && !(RAGGED && spec.is_ragged)
+        {
             return Err(other_shape(model, spec, first.shape, part.shape));
         }
         if total > 0
             && byte_size(spec.datatype, &batch_shape(part.shape, total + rows as usize)).is_none()
-            && !spec.is_ragged
+            && !(RAGGED && spec.is_ragged)
         {
             return Err(at_input(model, spec, too_large(part.shape)));
         }
@@ -136,6 +168,7 @@ fn add<'r>(model: &Model, request: &'r Request, total: usize, parts: &mut Parts<
     Ok(rows as usize)
 }
 
+#[inline(always)]
 fn check_input<'r>(model: &Model, spec: &TensorSpec, request: &'r Request) -> Result<Part<'r>> {
     let input = request.input(&spec.c_name)?;
     if input.datatype != spec.datatype.raw() {
@@ -176,7 +209,7 @@ fn may_be_strings(spec: &TensorSpec, structures: usize, found: usize) -> bool {
 /// None of the requests can run; or `failed` has the place in the batch of the one whose data cannot be read.
 // Most batches are gathered once: their tensors are made where they stay.
 #[inline(always)]
-fn tensors(
+fn tensors<const RAGGED: bool>(
     model: &Model,
     pool: &TensorPool,
     parts: &[Part<'_>],
@@ -195,14 +228,14 @@ fn tensors(
             && model.session.keeps_nothing()
             // Asked here because most buffers are not aligned, and `borrow` is out of line.
             && first.first.as_ptr().addr().is_multiple_of(ALIGNMENT)
-            && !spec.is_ragged
+            && !(RAGGED && spec.is_ragged)
             && let Some(tensor) = borrow(spec.datatype, first)
         {
             tensors.push(Box::new(tensor));
             continue;
         }
         let of_all;
-        let shape = if spec.is_ragged {
+        let shape = if RAGGED && spec.is_ragged {
             let parts = parts[index..].iter().step_by(count);
             of_all = flat_shape(parts).map_err(|error| at_input(model, spec, error))?;
             &of_all
@@ -238,9 +271,13 @@ fn tensors(
         }
         tensors.push(blank.finish()?);
     }
-    if let Some(ragged) = model.ragged.as_ref().filter(|_| !parts.is_empty()) {
-        let shapes = |source: usize| parts[source..].iter().step_by(count).map(|part| part.shape);
-        batch_inputs::add(model, &ragged.inputs, pool, shapes, &mut tensors, failed)?;
+    // Without a request there is nothing to run.
+    if RAGGED && !parts.is_empty() {
+        for input in model.ragged.iter().flat_map(|ragged| &ragged.inputs) {
+            let shapes = parts[input.source..].iter().step_by(count).map(|part| part.shape);
+            let tensor = batch_inputs::tensor(model, input, pool, shapes, failed)?;
+            tensors.insert(input.place, tensor);
+        }
     }
     Ok(tensors)
 }
@@ -327,8 +364,6 @@ fn fill_at_once<'p, 'r: 'p>(
 }
 
 /// The shape of the batch's tensor of a ragged input: all elements of all requests.
-#[cold]
-#[inline(never)]
 fn flat_shape<'p, 'r: 'p>(parts: impl Iterator<Item = &'p Part<'r>>) -> Result<Dims<i64>> {
     let mut elements: i64 = 0;
     for part in parts {

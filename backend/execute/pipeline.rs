@@ -165,8 +165,10 @@ fn run_and_answer<F: Fault>(
             let computed = Computed { outputs: &outputs, tensors, size };
             answer_all::<F>(executor, &computed, &times, requests, &gathered.shares)
         }
-        // What failed may be an output that only some of them want.
-        (Err(_), Ok(inputs)) if scatter::want_different(&gathered.shares) && !model.session.may_act() => {
+        // What failed may be an output that only some of them want. (The parts of a ragged output are those of the whole batch.)
+        (Err(_), Ok(inputs))
+            if scatter::want_different(&gathered.shares) && !model.session.may_act() && !model.is_ragged =>
+        {
             answer_apart::<F>(executor, inputs, &times, requests, std::mem::take(&mut gathered.shares))
         }
         (Err(error), _) => (fail_all(model, error, requests), None),

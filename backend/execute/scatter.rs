@@ -33,6 +33,7 @@ impl Wanted {
     ///
     /// # Errors
     /// An output that the model does not have; the server refuses those before.
+    #[inline(always)]
     pub fn by(request: &Request, model: &Model) -> Result<Self> {
         let count = request.output_count()?;
         if count as usize == model.declared.len() {

@@ -20,6 +20,8 @@ pub struct Model {
     pub name: String,
     /// Whether tensors have a batch dimension (`max_batch_size` above 0).
     pub batching: bool,
+    /// Whether requests of different shapes share a batch; see [`Self::ragged`]. Beside what is read for each batch.
+    pub is_ragged: bool,
     /// The most rows that a batch may have; 1 without a batch dimension.
     pub max_batch_size: usize,
     /// The sizes that batches are filled up to.
@@ -79,6 +81,7 @@ impl Model {
             declared: Selection { outputs: declared, measures },
             subsets: Subsets::default(),
             outputs,
+            is_ragged: ragged.is_some(),
             ragged,
             latency_parameters: if config.latency_parameters {
                 Measure::unasked(adaptive, !buckets.is_empty())

@@ -146,6 +146,7 @@ fuzz_target!(|batch: Batch| {
     let model = Model {
         name: "m".into(),
         batching: batch.batching,
+        is_ragged,
         max_batch_size: MOST_ROWS,
         ragged,
         inputs,
@@ -357,7 +358,7 @@ fn can_be_told(made: &BatchInput, shape: &[i64]) -> bool {
 fn told(kind: BatchInputKind, shapes: &[&[i64]]) -> (Vec<i64>, Vec<i64>) {
     let counts: Vec<i64> = shapes.iter().map(|shape| elements(shape)).collect();
     let ends = (1..=counts.len()).map(|count| counts[..count].iter().sum());
-    let items: Vec<i64> = shapes.iter().flat_map(|shape| shape[1..].repeat(shape[0] as usize)).collect();
+    let items = || shapes.iter().flat_map(|shape| shape[1..].repeat(shape[0] as usize)).collect::<Vec<i64>>();
     let in_one = |values: Vec<i64>| (vec![values.len() as i64], values);
     match kind {
         BatchInputKind::ElementCount => in_one(counts),
@@ -368,9 +369,9 @@ fn told(kind: BatchInputKind, shapes: &[&[i64]]) -> (Vec<i64>, Vec<i64>) {
         }
         BatchInputKind::ItemShape => {
             let rows = shapes.iter().map(|shape| shape[0]).sum();
-            (vec![rows, shapes[0].len() as i64 - 1], items)
+            (vec![rows, shapes[0].len() as i64 - 1], items())
         }
-        BatchInputKind::ItemShapeFlatten => in_one(items),
+        BatchInputKind::ItemShapeFlatten => in_one(items()),
     }
 }
 

@@ -9,6 +9,7 @@ use crate::triton::DataType;
 pub struct Model {
     pub name: String,
     pub batching: bool,
+    pub is_ragged: bool,
     pub max_batch_size: usize,
     pub ragged: Option<Box<Ragged>>,
     pub inputs: Vec<TensorSpec>,
