@@ -176,7 +176,7 @@ fn all(known: &[Endpoint]) -> String {
 }
 
 /// A shape without blanks.
-fn shape(dims: &[i64]) -> String {
+pub fn shape(dims: &[i64]) -> String {
     let dims: Vec<String> = dims.iter().map(ToString::to_string).collect();
     format!("[{}]", dims.join(","))
 }

@@ -1,6 +1,7 @@
 //! Batches of requests that differ in shape: holds `allow_ragged_batch`, `batch_input` and `batch_output` of the configuration
 //! against the model's tensors.
 
+use super::disagreements::shape;
 use super::spec::{TensorSpec, describe, unservable};
 use crate::config::{BatchInputKind, ModelConfig};
 use crate::tensorflow::Endpoint;
@@ -153,11 +154,6 @@ pub fn check_shape(model: &str, endpoint: &Endpoint) -> Result<()> {
         )),
         _ => Ok(()),
     }
-}
-
-/// Without blanks.
-fn shape(dims: &[i64]) -> String {
-    format!("{dims:?}").replace(' ', "")
 }
 
 /// The input that has the name of a `source_input`, for `target`.
