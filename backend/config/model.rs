@@ -46,9 +46,10 @@ pub struct ModelConfig {
     pub graph_tag: String,
     /// `TF_SIGNATURE_DEF`: which of its signatures; nothing where that is left to the SavedModel.
     pub signature: Option<String>,
-    /// For a model of sequences that keeps their state: how many sessions it has, so that no more instances than it says share
-    /// one (`MAX_SESSION_SHARE_COUNT`).
-    pub sequence_sessions: usize,
+    /// The server keeps requests of a sequence together (`sequence_batching`).
+    pub has_sequences: bool,
+    /// So many instances share a session, where a model keeps the state of sequences (`MAX_SESSION_SHARE_COUNT`).
+    pub session_share_count: usize,
     /// The thread counts.
     pub threads: Threads,
     /// Whether operations run inline.
@@ -109,7 +110,6 @@ impl ModelConfig {
         let controls = config.sequence_batching.as_ref().map_or(Ok(Vec::new()), sequences::controls)?;
         let of_gpus = config.instance_group.iter().filter(|group| group.kind == "KIND_GPU");
         let gpus = of_gpus.flat_map(|group| group.gpus.iter().copied()).collect();
-        let instances = config.instance_group.iter().map(instances).sum::<usize>();
         let is_cpu = |group: &json::InstanceGroup| group.kind == "KIND_CPU";
         let inputs = tensors("input", config.input, config.max_batch_size > 0)?;
         let earlier = |index: usize| inputs.iter().chain(&controls[..index]);
@@ -141,11 +141,8 @@ impl ModelConfig {
             batch_size_buckets: parameters.batch_size_buckets,
             graph_tag: parameters.graph_tag,
             signature: parameters.signature,
-            sequence_sessions: if config.sequence_batching.is_some() {
-                instances.div_ceil(parameters.session_share_count).max(1)
-            } else {
-                1
-            },
+            has_sequences: config.sequence_batching.is_some(),
+            session_share_count: parameters.session_share_count,
             threads: parameters.threads,
             inline: parameters.inline,
             freeze: parameters.freeze,
@@ -171,12 +168,6 @@ impl ModelConfig {
     pub fn nearest_parameter(unknown: &str) -> String {
         Parameters::nearest(unknown)
     }
-}
-
-/// So many instances a group has: its count on each of its GPUs.
-fn instances(group: &json::InstanceGroup) -> usize {
-    let places = if group.kind == "KIND_GPU" { group.gpus.len().max(1) } else { 1 };
-    places.saturating_mul(usize::try_from(group.count).unwrap_or(0).max(1))
 }
 
 /// Refuses the messages of a configuration that this backend does not honour: better than to ignore them.
@@ -335,34 +326,6 @@ mod tests {
             ("", None),
         ] {
             assert_eq!(model(&json!({ "platform": platform })).unwrap().format, format);
-        }
-    }
-
-    #[test]
-    fn instances_with_sequences_have_sessions_of_their_own() {
-        let sessions = |groups: Value, share: &str| {
-            let parameters = json!({"MAX_SESSION_SHARE_COUNT": {"string_value": share}});
-            let of = |sequences: Value| {
-                model(&json!({
-                    "sequence_batching": sequences, "instance_group": groups, "parameters": parameters,
-                }))
-                .unwrap()
-                .sequence_sessions
-            };
-            assert_eq!(of(Value::Null), 1);
-            of(json!({}))
-        };
-        let five =
-            json!([{"kind": "KIND_CPU", "count": 3}, {"kind": "KIND_GPU", "count": 1, "gpus": [0, 1]}]);
-        for (groups, share, expected) in [
-            (json!([]), "1", 1),
-            (json!([{"kind": "KIND_CPU"}]), "1", 1),
-            (json!([{"kind": "KIND_GPU", "count": "2"}]), "1", 2),
-            (five.clone(), "1", 5),
-            (five.clone(), "2", 3),
-            (five, "5", 1),
-        ] {
-            assert_eq!(sessions(groups.clone(), share), expected, "{groups} {share}");
         }
     }
 

@@ -51,6 +51,8 @@ pub fn autocomplete(
     let mut max_batch_size = config.max_batch_size;
     let is_open = !is_whole || !missing_inputs.is_empty() || !missing_outputs.is_empty();
     if is_open || max_batch_size == 0 {
+        let undeclared: Vec<&str> = missing_inputs.iter().map(|input| input.name.as_str()).collect();
+        refuse_without_shape(json, &undeclared, missing_outputs, signature, options)?;
         if batches(config, &declared_outputs, signature)? && max_batch_size == 0 {
             max_batch_size = options.default_max_batch_size;
             json["max_batch_size"] = max_batch_size.into();
@@ -118,6 +120,43 @@ fn batches(config: &ModelConfig, outputs: &[&TensorConfig], signature: Signature
         (Some(_), None) => Ok(true),
         (None, Some(_)) => Ok(false),
         (None, None) => Ok(left_open || (config.inputs.is_empty() && outputs.is_empty())),
+    }
+}
+
+/// What has no shape in the SavedModel has to have one in the configuration.
+///
+/// The former backend took scalars for such, too. Elsewhere they are completed, and outputs that nobody has declared left out.
+fn refuse_without_shape(
+    json: &Value,
+    inputs: &[&str],
+    outputs: &[Endpoint],
+    signature: Signature<'_>,
+    options: &BackendOptions,
+) -> Result<()> {
+    let has_none = |endpoint: &&Endpoint| match &endpoint.dims {
+        None => true,
+        Some(dims) => dims.is_empty() && options.is_drop_in,
+    };
+    let is_open = |field: &str, name: &str| {
+        tensors(json, field).iter().any(|tensor| tensor["name"] == name && !has_dims(tensor))
+    };
+    let refused = |kind: &str, declared, endpoint| {
+        Err(disagreements::no_shape(kind, declared, signature.model, endpoint))
+    };
+    let Signature { inputs: all_inputs, outputs: all_outputs, .. } = signature;
+    for input in all_inputs.iter().filter(has_none) {
+        if inputs.contains(&input.name.as_str()) || is_open("input", &input.name) {
+            return refused("input", true, input);
+        }
+    }
+    for output in all_outputs.iter().filter(has_none) {
+        if is_open("output", &output.name) {
+            return refused("output", true, output);
+        }
+    }
+    match outputs.iter().find(has_none).filter(|_| options.is_drop_in) {
+        Some(output) => refused("output", false, output),
+        None => Ok(()),
     }
 }
 
@@ -417,10 +456,6 @@ mod tests {
         let own = json!({"max_batch_size": 8, "input": [
             {"name": "a", "data_type": "TYPE_FP32", "dims": [1], "reshape": {"shape": []}}]});
         assert_eq!(complete([&inputs, &outputs], own.clone()).unwrap().unwrap()["input"], own["input"]);
-        // A scalar has no rows.
-        let (inputs, outputs) = ([fp32("a", &[])], [fp32("c", &[])]);
-        let completed = complete([&inputs, &outputs], json!({})).unwrap().unwrap();
-        assert_eq!(completed, json!({"input": [tensor("a", &[1])], "output": [tensor("c", &[1])]}));
     }
 
     #[test]
@@ -429,11 +464,35 @@ mod tests {
         let rows = [fp32("c", &[-1, 2])];
         let quantised = [endpoint("q", None, Some(&[-1]))];
         let refused = |of, config| -> Error { complete(of, config).unwrap_err() };
-        for (of, name) in [([&open[..], &rows], "input 'a'"), ([&quantised[..], &rows], "input 'q'")] {
-            let error = refused(of, json!({}));
-            assert_eq!(error.code, Code::Unsupported);
-            let begins = "unable to autofill for 'm': the configuration cannot be completed";
-            assert!(error.message.starts_with(begins) && error.message.contains(name), "{error}");
+        let error = refused([&quantised[..], &rows], json!({}));
+        assert_eq!(error.code, Code::Unsupported);
+        let begins = "unable to autofill for 'm': the configuration cannot be completed";
+        assert!(error.message.starts_with(begins) && error.message.contains("input 'q'"), "{error}");
+        // The former backend's words for what has no rank, and for scalars.
+        let own = BackendOptions { latency_outputs: false, ..BackendOptions::default() };
+        for tensor in [&open[0], &fp32("a", &[])] {
+            let begins = "Unable to autofill for 'm': the rank of model tensor 'a' is 0 and dimensions are not defined";
+            let tensor = std::slice::from_ref(tensor);
+            for (of, config) in [
+                ([tensor, &rows], json!({})),
+                ([tensor, &rows], json!({"input": [{"name": "a", "data_type": "TYPE_FP32"}]})),
+                ([&rows, tensor], json!({"output": [{"name": "a"}]})),
+            ] {
+                let error = refused(of, config.clone());
+                assert_eq!(error.code, Code::InvalidArg);
+                assert!(error.message.starts_with(begins), "{error}");
+                let is_scalar = tensor[0].dims.is_some();
+                assert_eq!(
+                    complete_by(&own, of, config).is_ok(),
+                    is_scalar,
+                    "a scalar is completed under our own name"
+                );
+            }
+            let error = refused([&rows, tensor], json!({}));
+            let begins =
+                "Unable to autofill for 'm': the rank of model tensor 'a' is 0 which is not supported";
+            assert!(error.message.starts_with(begins), "{error}");
+            complete_by(&own, [&rows, tensor], json!({})).unwrap();
         }
         let declared = json!({"input": [tensor("a", &[7])]});
         let completed = complete([&open, &rows], declared).unwrap().unwrap();
@@ -442,6 +501,10 @@ mod tests {
             json!([tensor("c", &[-1, 2])]),
             "nothing says that there are batches"
         );
+        // A scalar has no rows.
+        let (a, c) = ([fp32("a", &[])], [fp32("c", &[])]);
+        let completed = complete_by(&own, [&a, &c], json!({})).unwrap().unwrap();
+        assert_eq!(completed, json!({"input": [tensor("a", &[1])], "output": [tensor("c", &[1])]}));
         // An output is left out.
         let completed = complete([&rows, &quantised], json!({})).unwrap().unwrap();
         assert_eq!(completed["output"], json!([]));

@@ -159,6 +159,21 @@ pub fn contradiction(model: &str, with: &str, without: &str) -> Error {
     )
 }
 
+/// The shape of a tensor that has none in the SavedModel has to be declared, and is not. `declared`: it is to be filled in
+/// where it stands, or it is an input; otherwise an output of the model, none of which is declared.
+pub fn no_shape(kind: &str, declared: bool, model: &str, endpoint: &Endpoint) -> Error {
+    let name = &endpoint.name;
+    let why = if declared { "and dimensions are not defined" } else { "which is not supported" };
+    let datatype = endpoint.datatype.map_or("", |datatype| datatype.config_name());
+    invalid(format!(
+        "Unable to autofill for '{model}': the rank of model tensor '{name}' is 0 {why}. The SavedModel's signature has {kind} \
+         '{name}' ({}), so write its shape into config.pbtxt: {kind} [ {{ name: \"{name}\" data_type: TYPE_{datatype} dims: [ \
+         ... ] }} ]{}",
+        describe(endpoint),
+        if endpoint.dims.is_some() { "; a scalar has dims: [ 1 ] and max_batch_size: 0" } else { "" }
+    ))
+}
+
 /// The signature does not say enough to complete a configuration.
 pub fn cannot_complete(model: &str, reasons: &[String]) -> Error {
     Error::whole(

@@ -46,6 +46,7 @@ mod raw_session;
 mod request_memory;
 mod run_options;
 mod saved_model;
+mod separate;
 mod session;
 mod settings;
 mod status;

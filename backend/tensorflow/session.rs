@@ -20,6 +20,7 @@ use super::proto::config::ConfigProto;
 use super::raw_session::RawSession;
 use super::run_options::RunOptions;
 use super::saved_model::{self, Loaded};
+use super::separate::separate;
 use super::settings::{self, Devices};
 use super::tensor::{RawTensor, Tensor};
 use super::variables::ModelSession;
@@ -47,6 +48,9 @@ pub struct Options<'a> {
     pub soft_placement: bool,
     /// Whether to turn variables into constants where that can be done.
     pub freeze: Freeze,
+    /// The tensors that have a shape other than a scalar's, whatever the model says: exporters also write no dimensions for a
+    /// shape that they do not know.
+    pub not_scalar: &'a dyn Fn(&str) -> bool,
 }
 
 /// What to open.
@@ -159,11 +163,16 @@ impl Session {
             on_gpu,
             effort,
         });
-        let load_as_it_is = |config: &ConfigProto| match options.file {
-            File::SavedModel { graph_tag, signature } => {
-                saved_model::load(path, graph_tag, signature, config)
-            }
-            File::GraphDef(named) => graph_def::load(path, named, config),
+        let load_as_it_is = |config: &ConfigProto| {
+            let mut loaded = match options.file {
+                File::SavedModel { graph_tag, signature } => {
+                    saved_model::load(path, graph_tag, signature, config)
+                }
+                File::GraphDef(named) => graph_def::load(path, named, config),
+            }?;
+            open_ranks(&mut loaded, options.not_scalar);
+            separate_outputs(&mut loaded, options.model);
+            Ok::<_, Error>(loaded)
         };
         let load = |config: &ConfigProto| {
             let frozen = match plan {
@@ -328,6 +337,41 @@ fn not_compiled(loaded: &Loaded, model: &str) -> Option<String> {
             };
             Some(format!("{reason}{advice}"))
         }
+    }
+}
+
+/// What the configuration or the graph itself says to be no scalar has any rank.
+fn open_ranks(loaded: &mut Loaded, not_scalar: &dyn Fn(&str) -> bool) {
+    let Loaded { session, inputs, outputs, .. } = loaded;
+    let is_scalar = |place: &Place| {
+        let dims = session.graph().dims_of(place);
+        dims.is_ok_and(|dims| dims.is_some_and(|dims| dims.is_empty()))
+    };
+    for Endpoint { name, dims, place, .. } in inputs.iter_mut().chain(outputs) {
+        if dims.as_ref().is_some_and(Vec::is_empty) && (not_scalar(name) || !is_scalar(place)) {
+            *dims = None;
+        }
+    }
+}
+
+/// Lets each output of a signature be computed without the others, where a run does no more than compute them.
+fn separate_outputs(loaded: &mut Loaded, model: &str) {
+    let Loaded { session, inputs, outputs, .. } = loaded;
+    let graph = session.graph();
+    if let Some(Objection::Acts(_)) = inspect::objection(graph, inputs, outputs) {
+        return;
+    }
+    let places: Vec<Place> = outputs.iter().map(|output| output.place.clone()).collect();
+    match separate(graph, &places) {
+        Ok(None) => {}
+        Ok(Some(places)) => {
+            for (output, place) in outputs.iter_mut().zip(places) {
+                output.place = place;
+            }
+        }
+        Err(reason) => log::info!(
+            "model '{model}': all of its outputs are computed, whichever a request asks for: {reason}"
+        ),
     }
 }
 

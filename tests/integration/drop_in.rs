@@ -172,6 +172,18 @@ fn configurations_are_completed_as_the_former_backend_did() {
                 TYPE_INT32 dims: [ 2, 3 ] } ] output { name: \"sum\" data_type: TYPE_FP32 dims: [ 1 ] }";
     assert!(load("mixed_full", Some(full))["dynamic_batching"].is_object());
 
+    // What has no shape in the signature has to be declared, scalars among it.
+    for (model, saved_model, words) in [
+        ("no_shape", "no_shape", "the rank of model tensor 'x' is 0 and dimensions are not defined"),
+        ("open_rank", "open_rank", "the rank of model tensor 'x' is 0 and dimensions are not defined"),
+        ("scalar", "scalar", "the rank of model tensor 'total' is 0 which is not supported"),
+    ] {
+        let told = load_text(&server, model, SavedModel::Small(saved_model), Some(platform));
+        let message = told.expect_err("it cannot be completed");
+        let words = format!("Unable to autofill for '{model}': {words}");
+        assert!(message.contains(&words), "{message}");
+    }
+
     let request = InferRequest::new(vec![
         Tensor::fp32("a", &[1, 4], &[1.0, 2.0, 3.0, 4.0]),
         Tensor::int32("b", &[1, 2, 3], &[1, 2, 3, 4, 5, 6]),
