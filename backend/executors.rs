@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::config::{BackendOptions, Format, GpuMemory, MathMode, ModelConfig, TensorConfig};
 use crate::execute::Executor;
 use crate::model::Model;
-use crate::tensorflow::{File, Named, Options, Session, TensorPool};
+use crate::tensorflow::{Endpoint, File, Named, Options, Parts, Session, TensorPool};
 use crate::triton::Result;
 use crate::triton::memory::MemoryManager;
 
@@ -101,6 +101,8 @@ pub struct Opens {
     gpu_memory: GpuMemory,
     bf16: bool,
     soft_placement: bool,
+    /// As Triton's former backend had it, a SavedModel without the values of its variables is loaded.
+    may_lack_values: bool,
 }
 
 impl Opens {
@@ -123,6 +125,7 @@ impl Opens {
             gpu_memory: options.gpu_memory,
             bf16: options.math_mode == Some(MathMode::Bf16),
             soft_placement: options.soft_placement,
+            may_lack_values: options.is_drop_in,
         }
     }
 
@@ -132,25 +135,20 @@ impl Opens {
     /// The model cannot be loaded.
     pub fn open(&self, config: &ModelConfig) -> Result<Session> {
         let file = match self.format {
-            Format::SavedModel => {
-                File::SavedModel { graph_tag: &config.graph_tag, signature: config.signature.as_deref() }
-            }
+            Format::SavedModel => File::SavedModel(Parts {
+                tags: &config.graph_tag,
+                signature: config.signature.as_deref(),
+                may_lack_values: self.may_lack_values,
+            }),
             Format::GraphDef => File::GraphDef(Named {
                 inputs: &self.inputs,
                 outputs: &self.outputs,
                 init_ops: &self.init_ops,
             }),
         };
-        let not_scalar = |name: &str| {
-            let is_it = |tensor: &&TensorConfig| tensor.name == name;
-            let declared = config.inputs.iter().chain(&config.outputs).find(is_it);
-            declared.is_some_and(|tensor| match &tensor.dims[..] {
-                [] => false,
-                dims => config.max_batch_size > 0 || *dims != [1],
-            })
-        };
+        let is_other_shape = |endpoint: &Endpoint| self.is_other_shape(config, endpoint);
         let options = Options {
-            not_scalar: &not_scalar,
+            is_other_shape: &is_other_shape,
             model: &self.name,
             file,
             threads: config.threads,
@@ -164,5 +162,28 @@ impl Opens {
         let mut session = Session::open(&self.path, &options)?;
         session.on_gpu |= config.test_gpu;
         Ok(session)
+    }
+    /// Whether a tensor has the shape that it is declared with, whatever the model says.
+    ///
+    /// TensorFlow does not hold what it is fed against a shape in the graph, and neither did Triton's former backend, so
+    /// repositories have GraphDefs that are declared otherwise. In a signature no dimensions may also stand for a shape that the
+    /// exporter did not know.
+    fn is_other_shape(&self, config: &ModelConfig, endpoint: &Endpoint) -> bool {
+        let is_it = |tensor: &&TensorConfig| tensor.name == endpoint.name;
+        let mut all = config.inputs.iter().chain(&config.controls).chain(&config.outputs);
+        let Some((tensor, dims)) = all.find(is_it).zip(endpoint.dims.as_deref()) else { return false };
+        if tensor.is_ragged || tensor.dims.is_empty() {
+            return false;
+        }
+        let batch = (config.max_batch_size > 0).then_some(&-1);
+        let declared: Vec<i64> = batch.into_iter().chain(&tensor.dims).copied().collect();
+        match (self.format, dims) {
+            (_, []) => declared != [1],
+            (Format::SavedModel, _) => false,
+            (Format::GraphDef, dims) => {
+                let fits = |(&model, &declared): (&i64, &i64)| model == -1 || model == declared;
+                dims.len() != declared.len() || !dims.iter().zip(&declared).all(fits)
+            }
+        }
     }
 }

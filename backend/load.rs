@@ -106,6 +106,9 @@ fn tensors_of_model(config: &ModelConfig) -> (Vec<String>, Vec<String>) {
     let mut outputs: Vec<String> = names(&config.outputs);
     outputs.retain(|name| Measure::from_name(name).is_none());
     let mut inputs: Vec<String> = names(&config.inputs);
+    // One that is there twice is told when it is held against the graph.
+    inputs.sort_unstable();
+    inputs.dedup();
     inputs.extend(names(&config.controls));
     inputs.extend(config.batch_inputs.iter().flat_map(|batch_input| batch_input.targets.iter().cloned()));
     (inputs, outputs)

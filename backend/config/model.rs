@@ -94,6 +94,12 @@ impl ModelConfig {
                 "cc_model_filenames of config.pbtxt has no effect: default_model_filename names the model's file"
             );
         }
+        if config.model_transaction_policy.decoupled {
+            log::warn!(
+                "a decoupled model_transaction_policy of config.pbtxt has no effect here: every request has exactly one response, \
+                 which the server gives to streaming clients only"
+            );
+        }
         let mut parameters = Parameters::default();
         for (name, json::Parameter { string_value }) in &config.parameters {
             parameters.set(&Setting {
@@ -172,18 +178,11 @@ impl ModelConfig {
 
 /// Refuses the messages of a configuration that this backend does not honour: better than to ignore them.
 fn refuse_unsupported(config: &json::ModelConfig) -> Result<()> {
-    let asked_for = [
-        (
-            is_set(config.ensemble_scheduling.as_ref()),
-            "'ensemble_scheduling'",
-            "an ensemble needs no backend: remove the backend from it",
-        ),
-        (
-            config.model_transaction_policy.decoupled,
-            "a decoupled 'model_transaction_policy'",
-            "every request has exactly one response here",
-        ),
-    ];
+    let asked_for = [(
+        is_set(config.ensemble_scheduling.as_ref()),
+        "'ensemble_scheduling'",
+        "an ensemble needs no backend: remove the backend from it",
+    )];
     match asked_for.iter().find(|(is_set, ..)| *is_set) {
         Some((_, what, advice)) => Err(unsupported(what, advice)),
         None => Ok(()),
@@ -256,7 +255,8 @@ fn tensors(kind: &str, declared: Vec<json::Tensor>, batching: bool) -> Result<Ve
                 "{kind} '{name}' of config.pbtxt: expected dimensions of 0 or more, or -1 for any size, found {dim}"
             )));
         }
-        if tensors[..index].iter().any(|earlier| earlier.name == *name) {
+        // An input that is there twice is one too many, which is told when the model's are known.
+        if kind == "output" && tensors[..index].iter().any(|earlier| earlier.name == *name) {
             return Err(Error::invalid(format!(
                 "config.pbtxt declares the {kind} '{name}' more than once: keep one of the declarations"
             )));
@@ -350,7 +350,6 @@ mod tests {
     fn what_is_not_honoured_is_refused() {
         for config in [
             json!({"sequence_batching": {"state": [{"input_name": "s"}]}}),
-            json!({"model_transaction_policy": {"decoupled": true}}),
             json!({"input": [{"name": "x", "optional": true}]}),
             json!({"optimization": {"execution_accelerators": {"gpu_execution_accelerator": [{"name": "tensorrt"}]}}}),
             json!({"optimization": {"execution_accelerators": {"cpu_execution_accelerator": [{"name": "openvino"}]}}}),
@@ -478,11 +477,10 @@ mod tests {
     #[test]
     fn a_tensor_is_declared_once() {
         let x = |dims: i64| json!({"name": "x", "data_type": "TYPE_FP32", "dims": [dims]});
-        for kind in ["input", "output"] {
-            for second in [1, 2] {
-                let error = model(&json!({ kind: [x(1), x(second)] })).unwrap_err().message;
-                assert!(error.contains(&format!("declares the {kind} 'x' more than once")), "{error}");
-            }
+        for second in [1, 2] {
+            let error = model(&json!({ "output": [x(1), x(second)] })).unwrap_err().message;
+            assert!(error.contains("declares the output 'x' more than once"), "{error}");
+            assert_eq!(model(&json!({ "input": [x(1), x(second)] })).unwrap().inputs.len(), 2);
         }
         assert!(model(&json!({"input": [x(1)], "output": [x(1)]})).is_ok(), "an input may be an output, too");
         let control =

@@ -47,6 +47,10 @@ pub fn autocomplete(
     let missing_outputs = if declared_outputs.is_empty() { signature.outputs } else { &[] };
     let is_whole = ["input", "output"].iter().all(|field| tensors(json, field).iter().all(is_whole));
 
+    // The former backend looked for contradictions whether something was left out or not.
+    if options.is_drop_in && !config.is_ragged() {
+        declared_batches(config, &declared_outputs, signature)?;
+    }
     let before = json.clone();
     let mut max_batch_size = config.max_batch_size;
     let is_open = !is_whole || !missing_inputs.is_empty() || !missing_outputs.is_empty();
@@ -101,14 +105,27 @@ fn batches(config: &ModelConfig, outputs: &[&TensorConfig], signature: Signature
     if config.max_batch_size > 0 || config.is_ragged() {
         return Ok(true);
     }
+    Ok(declared_batches(config, outputs, signature)?
+        .unwrap_or(config.inputs.is_empty() && outputs.is_empty()))
+}
+
+/// Whether what is declared has a batch dimension, by its dims: the model's have one more then. Nothing where none of it says so.
+///
+/// # Errors
+/// Some has one, and some has none.
+fn declared_batches(
+    config: &ModelConfig,
+    outputs: &[&TensorConfig],
+    signature: Signature<'_>,
+) -> Result<Option<bool>> {
     let declared = config.inputs.iter().map(|input| (input, signature.inputs));
     let declared = declared.chain(outputs.iter().map(|output| (*output, signature.outputs)));
-    let (mut with, mut without, mut left_open) = (None, None, false);
+    let (mut with, mut without, mut left_open) = (None, None, None);
     for (tensor, endpoints) in declared {
         let endpoint = endpoints.iter().find(|endpoint| endpoint.name == tensor.name);
         let Some(dims) = endpoint.and_then(|endpoint| endpoint.dims.as_ref()) else { continue };
         if tensor.dims.is_empty() {
-            left_open = true;
+            left_open = Some(true);
         } else if tensor.dims.len() + 1 == dims.len() {
             with.get_or_insert(&tensor.name);
         } else {
@@ -116,10 +133,10 @@ fn batches(config: &ModelConfig, outputs: &[&TensorConfig], signature: Signature
         }
     }
     match (with, without) {
-        (Some(with), Some(without)) => Err(disagreements::contradiction(model, with, without)),
-        (Some(_), None) => Ok(true),
-        (None, Some(_)) => Ok(false),
-        (None, None) => Ok(left_open || (config.inputs.is_empty() && outputs.is_empty())),
+        (Some(with), Some(without)) => Err(disagreements::contradiction(signature.model, with, without)),
+        (Some(_), None) => Ok(Some(true)),
+        (None, Some(_)) => Ok(Some(false)),
+        (None, None) => Ok(left_open),
     }
 }
 

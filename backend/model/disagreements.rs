@@ -59,6 +59,15 @@ pub fn missing(declared: usize, missing: &Endpoint, side: Side<'_>, known: usize
     ))
 }
 
+/// Config.pbtxt declares an input more than once.
+pub fn declared_twice(declared: usize, name: &str, side: Side<'_>, known: usize) -> Error {
+    let Side { model, .. } = side;
+    invalid(format!(
+        "unable to load model '{model}', configuration expects {declared} inputs, model provides {known}. config.pbtxt declares \
+         the input '{name}' more than once: keep one of the declarations"
+    ))
+}
+
 /// A tensor has another type.
 pub fn other_type(kind: &str, tensor: &TensorConfig, side: Side<'_>, endpoint: &Endpoint) -> Error {
     let TensorConfig { name, data_type, .. } = tensor;

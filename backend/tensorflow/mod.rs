@@ -65,6 +65,7 @@ pub use inspect::Objection;
 pub use memory::ALIGNMENT;
 pub use pool::TensorPool;
 pub use run_options::RunOptions;
+pub use saved_model::Parts;
 pub use session::{File, Options, Output, Session};
 pub use strings::{PREFIX as STRING_PREFIX, Strings};
 pub use tensor::{Blank, Tensor, byte_size};

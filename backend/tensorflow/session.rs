@@ -19,7 +19,7 @@ use super::process;
 use super::proto::config::ConfigProto;
 use super::raw_session::RawSession;
 use super::run_options::RunOptions;
-use super::saved_model::{self, Loaded};
+use super::saved_model::{self, Loaded, Parts};
 use super::separate::separate;
 use super::settings::{self, Devices};
 use super::tensor::{RawTensor, Tensor};
@@ -48,30 +48,26 @@ pub struct Options<'a> {
     pub soft_placement: bool,
     /// Whether to turn variables into constants where that can be done.
     pub freeze: Freeze,
-    /// The tensors that have a shape other than a scalar's, whatever the model says: exporters also write no dimensions for a
-    /// shape that they do not know.
-    pub not_scalar: &'a dyn Fn(&str) -> bool,
+    /// The tensors whose shape is that of the configuration, whatever the model says.
+    pub is_other_shape: &'a dyn Fn(&Endpoint) -> bool,
 }
 
 /// What to open.
 #[derive(Clone, Copy, Debug)]
 pub enum File<'a> {
     /// A SavedModel, which is a folder.
-    SavedModel {
-        /// Which of its graphs: its tags, separated by commas.
-        graph_tag: &'a str,
-        /// Which of its signatures, if not the usual one.
-        signature: Option<&'a str>,
-    },
+    SavedModel(Parts<'a>),
     /// A frozen graph.
     GraphDef(Named<'a>),
 }
+
+const OF_SIGNATURE: &str = "SavedModel's signature";
 
 impl File<'_> {
     /// What says which tensors the model has, for messages.
     fn endpoints_of(self) -> &'static str {
         match self {
-            Self::SavedModel { .. } => "SavedModel's signature",
+            Self::SavedModel(_) => OF_SIGNATURE,
             Self::GraphDef(_) => "graph",
         }
     }
@@ -137,8 +133,8 @@ impl Session {
     /// It is no such file, or not one that this TensorFlow can load; it has no such graph, signature or tensors.
     pub fn open(path: &Path, options: &Options<'_>) -> Result<Self> {
         let start = Instant::now();
-        if let File::SavedModel { graph_tag, .. } = options.file {
-            files::check(path, &saved_model::split(graph_tag))?;
+        if let File::SavedModel(Parts { tags, .. }) = options.file {
+            files::check(path, &saved_model::split(tags))?;
         }
         let devices = if options.cpu_only { Devices::Cpu } else { Devices::Any(options.gpu_memory) };
         let threads = settings::choose(options.threads);
@@ -165,12 +161,10 @@ impl Session {
         });
         let load_as_it_is = |config: &ConfigProto| {
             let mut loaded = match options.file {
-                File::SavedModel { graph_tag, signature } => {
-                    saved_model::load(path, graph_tag, signature, config)
-                }
+                File::SavedModel(parts) => saved_model::load(path, parts, config),
                 File::GraphDef(named) => graph_def::load(path, named, config),
             }?;
-            open_ranks(&mut loaded, options.not_scalar);
+            open_ranks(&mut loaded, options.model, options.is_other_shape);
             separate_outputs(&mut loaded, options.model);
             Ok::<_, Error>(loaded)
         };
@@ -239,6 +233,11 @@ impl Session {
     /// fed. Operations that are not known, and loops, count as if they could.
     pub fn keeps_nothing(&self) -> bool {
         !matches!(self.objection, Some(Objection::Acts(_) | Objection::Endless(_)))
+    }
+
+    /// Whether the model says itself which its inputs and outputs are.
+    pub fn has_signature(&self) -> bool {
+        self.endpoints_of == OF_SIGNATURE
     }
 
     /// Whether a run may do more than to compute its outputs, as far as is known.
@@ -340,16 +339,24 @@ fn not_compiled(loaded: &Loaded, model: &str) -> Option<String> {
     }
 }
 
-/// What the configuration or the graph itself says to be no scalar has any rank.
-fn open_ranks(loaded: &mut Loaded, not_scalar: &dyn Fn(&str) -> bool) {
+/// Tensors have any rank whose shape is the configuration's, or that have none in a signature because its exporter did not
+/// know it.
+fn open_ranks(loaded: &mut Loaded, model: &str, is_other_shape: &dyn Fn(&Endpoint) -> bool) {
     let Loaded { session, inputs, outputs, .. } = loaded;
     let is_scalar = |place: &Place| {
         let dims = session.graph().dims_of(place);
         dims.is_ok_and(|dims| dims.is_some_and(|dims| dims.is_empty()))
     };
-    for Endpoint { name, dims, place, .. } in inputs.iter_mut().chain(outputs) {
-        if dims.as_ref().is_some_and(Vec::is_empty) && (not_scalar(name) || !is_scalar(place)) {
-            *dims = None;
+    for endpoint in inputs.iter_mut().chain(outputs) {
+        if is_other_shape(endpoint) {
+            log::info!(
+                "model '{model}': '{}' has the shape that config.pbtxt declares, and not that of the model, {:?}",
+                endpoint.name,
+                endpoint.dims.as_deref().unwrap_or_default()
+            );
+            endpoint.dims = None;
+        } else if endpoint.dims.as_ref().is_some_and(Vec::is_empty) && !is_scalar(&endpoint.place) {
+            endpoint.dims = None;
         }
     }
 }

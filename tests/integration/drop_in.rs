@@ -194,6 +194,32 @@ fn configurations_are_completed_as_the_former_backend_did() {
     }
 }
 
+/// What loaded in the former backend loads here, if only to be told what is wrong with it.
+#[test]
+fn what_can_only_fail_is_loaded_with_a_warning() {
+    let server = server();
+    let folder = scratch_folder().join("without_values.savedmodel");
+    fs::create_dir_all(&folder).expect("the target folder can be written");
+    let whole = SavedModel::Small("weights").folder().join("saved_model.pb");
+    fs::copy(whole, folder.join("saved_model.pb")).expect("the target folder can be written");
+    let model = "without_values";
+    let new = |model: &str, backend: &str| {
+        ModelConfig::of_backend(backend, model, 4).input("x", "FP32", &[16]).output("y", "FP32", &[4])
+    };
+    let config = new(model, "").line("platform: \"tensorflow_savedmodel\"");
+    server.load(&config, SavedModel::Folder(&folder));
+    assert!(server.log().contains("every run will fail"));
+    server.client().infer(model, &add_one_request(&[0.5; 16])).expect_err("there are no values");
+    // Under our own name it is refused.
+    let own = new("without_values_own", "tensorflow_latency");
+    let message = shared_server().try_load(&own, SavedModel::Folder(&folder)).expect_err("it is refused");
+    assert!(message.contains("no variables/variables.index with their values"), "{message}");
+
+    let decoupled = config.named("decoupled").line("model_transaction_policy { decoupled: true }");
+    server.load(&decoupled, SavedModel::Small("weights"));
+    assert!(server.log().contains("a decoupled model_transaction_policy of config.pbtxt has no effect"));
+}
+
 #[test]
 fn completed_configurations_have_the_latency_outputs_where_an_option_says_so() {
     if !completes_configurations("the option latency-outputs") {
@@ -233,11 +259,26 @@ fn refusals_begin_with_the_former_backend_s_words() {
     refused(
         "bad_dims",
         "add_one",
-        x(8, "FP32", &[16, 1]),
+        new(8).input("x", "FP32", &[16, 1]).output("y", "FP32", &[16, 1]),
         "model 'NAME', tensor 'x': the model expects 2 dimensions (shape [-1,16]) but the model configuration specifies 3 \
          dimensions (an initial batch dimension because max_batch_size > 0 followed by the explicit tensor shape, making \
          complete shape [-1,16,1])",
     );
+    refused(
+        "bad_twice",
+        "add_one",
+        x(8, "FP32", &[16]).input("x", "FP32", &[16]),
+        "unable to load model 'NAME', configuration expects 2 inputs, model provides 1",
+    );
+    if completes_configurations("contradictions in a configuration that is whole") {
+        refused(
+            "bad_hints",
+            "add_one",
+            x(8, "FP32", &[16, 1]),
+            "unable to autofill for 'NAME', model tensor configurations are contradicting each other in terms of whether \
+             batching is supported",
+        );
+    }
     refused(
         "bad_whole_dims",
         "add_one",
