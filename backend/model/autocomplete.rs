@@ -47,9 +47,8 @@ pub fn autocomplete(
     let missing_outputs = if declared_outputs.is_empty() { signature.outputs } else { &[] };
     let is_whole = ["input", "output"].iter().all(|field| tensors(json, field).iter().all(is_whole));
 
-    // The former backend looked for contradictions whether something was left out or not.
     if options.is_drop_in && !config.is_ragged() {
-        declared_batches(config, &declared_outputs, signature)?;
+        contradictions(config, &declared_outputs, signature)?;
     }
     let before = json.clone();
     let mut max_batch_size = config.max_batch_size;
@@ -88,6 +87,25 @@ pub fn autocomplete(
         json["dynamic_batching"] = json!({});
     }
     Ok(*json != before)
+}
+
+/// What the former backend looked for whether something was left out or not: dims or a `max_batch_size` that cannot be.
+fn contradictions(config: &ModelConfig, outputs: &[&TensorConfig], signature: Signature<'_>) -> Result<()> {
+    let has_none = |endpoint: &&Endpoint| endpoint.dims.is_some() && !has_batch_dimension(endpoint);
+    let all = || signature.inputs.iter().chain(signature.outputs);
+    if !all().any(|endpoint| has_none(&endpoint)) {
+        return declared_batches(config, outputs, signature).map(drop);
+    }
+    let is_used = |endpoint: &&Endpoint| {
+        let is_output = signature.outputs.iter().any(|output| std::ptr::eq(output, *endpoint));
+        !is_output || outputs.iter().any(|output| output.name == endpoint.name)
+    };
+    match all().filter(is_used).find(has_none) {
+        Some(endpoint) if config.max_batch_size > 0 => {
+            Err(disagreements::cannot_batch(signature.model, config.max_batch_size, endpoint))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Whether the model has a batch dimension that the configuration uses or may use. Where `max_batch_size` is left open, what is
@@ -161,6 +179,10 @@ fn refuse_without_shape(
         Err(disagreements::no_shape(kind, declared, signature.model, endpoint))
     };
     let Signature { inputs: all_inputs, outputs: all_outputs, .. } = signature;
+    // To declare a shape would not help then; what would is told with the others.
+    if all_inputs.iter().any(|input| inputs.contains(&input.name.as_str()) && unservable(input).is_some()) {
+        return Ok(());
+    }
     for input in all_inputs.iter().filter(has_none) {
         if inputs.contains(&input.name.as_str()) || is_open("input", &input.name) {
             return refused("input", true, input);
@@ -436,10 +458,17 @@ mod tests {
         let error = complete(of, json!({"max_batch_size": 8})).unwrap_err();
         assert_eq!(error.code, Code::Internal);
         assert!(error.message.contains("configuration specified max-batch 8 but"), "{error}");
-        // Where nothing is left to complete, what is declared is held against the signature later.
+        // The same where nothing is left to complete; under our own name what is declared is held against the signature later.
         let declared =
             json!({"max_batch_size": 8, "input": [tensor("a", &[3])], "output": [tensor("c", &[1])]});
-        assert_eq!(complete(of, declared).unwrap().unwrap()["dynamic_batching"], json!({}));
+        let error = complete(of, declared.clone()).unwrap_err();
+        assert!(error.message.contains("configuration specified max-batch 8 but"), "{error}");
+        assert_eq!(complete_by(&BackendOptions::default(), of, declared).unwrap(), None);
+        // An output that nobody declares may have what it likes.
+        let (inputs, outputs) = ([fp32("a", &[-1, 3])], [fp32("c", &[-1, 1]), fp32("d", &[3])]);
+        let declared =
+            json!({"max_batch_size": 8, "input": [tensor("a", &[3])], "output": [tensor("c", &[1])]});
+        complete([&inputs, &outputs], declared).unwrap();
         let no_batches = BackendOptions { default_max_batch_size: 0, ..drop_in() };
         let [inputs, outputs] = &ab_to_c();
         let completed = complete_by(&no_batches, [inputs, outputs], json!({})).unwrap().unwrap();

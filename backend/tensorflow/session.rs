@@ -343,20 +343,26 @@ fn not_compiled(loaded: &Loaded, model: &str) -> Option<String> {
 /// know it.
 fn open_ranks(loaded: &mut Loaded, model: &str, is_other_shape: &dyn Fn(&Endpoint) -> bool) {
     let Loaded { session, inputs, outputs, .. } = loaded;
-    let is_scalar = |place: &Place| {
+    let is_scalar = |endpoint: &Endpoint| endpoint.dims.as_ref().is_some_and(Vec::is_empty);
+    let is_scalar_in_graph = |place: &Place| {
         let dims = session.graph().dims_of(place);
         dims.is_ok_and(|dims| dims.is_some_and(|dims| dims.is_empty()))
     };
-    for endpoint in inputs.iter_mut().chain(outputs) {
-        if is_other_shape(endpoint) {
+    // What is computed is a scalar where the graph says so, unless that follows from an input that is none.
+    let mut any = false;
+    let tensors =
+        inputs.iter_mut().map(|input| (input, true)).chain(outputs.iter_mut().map(|output| (output, false)));
+    for (endpoint, is_input) in tensors {
+        if is_scalar(endpoint) && !is_scalar_in_graph(&endpoint.place) {
+            endpoint.dims = None;
+        } else if is_other_shape(endpoint) && (is_input || any || !is_scalar(endpoint)) {
             log::info!(
                 "model '{model}': '{}' has the shape that config.pbtxt declares, and not that of the model, {:?}",
                 endpoint.name,
                 endpoint.dims.as_deref().unwrap_or_default()
             );
             endpoint.dims = None;
-        } else if endpoint.dims.as_ref().is_some_and(Vec::is_empty) && !is_scalar(&endpoint.place) {
-            endpoint.dims = None;
+            any |= is_input;
         }
     }
 }

@@ -302,8 +302,12 @@ fn refusals_begin_with_the_former_backend_s_words() {
         "no_batch",
         "fixed",
         new(8).input("x", "FP32", &[3]).output("y", "FP32", &[2]),
-        "model 'NAME', tensor 'x': for the model to support batching the shape should have at least 1 dimension and the first \
-         dimension must be -1; but shape expected by the model is [2,3]",
+        if completes_configurations("a max_batch_size of a whole configuration that its model cannot have") {
+            "unable to autofill for 'NAME', configuration specified max-batch 8 but model signature does not support batching"
+        } else {
+            "model 'NAME', tensor 'x': for the model to support batching the shape should have at least 1 dimension and the \
+             first dimension must be -1; but shape expected by the model is [2,3]"
+        },
     );
     if completes_configurations("what is said of configurations that cannot be completed") {
         refused(
