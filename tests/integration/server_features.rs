@@ -251,7 +251,7 @@ fn labels_and_classes_are_the_servers() {
 fn priorities_and_timeouts_of_the_batcher_are_the_servers() {
     let server = shared_server();
     let model = "queue_policy";
-    let config = slow_config(model, 1).instances(1).parameter("batching", "triton").line(
+    let config = slow_config(model, 4).instances(1).parameter("batching", "triton").line(
         "dynamic_batching { priority_levels: 2 default_priority_level: 2 preserve_ordering: false \
          default_queue_policy { timeout_action: REJECT default_timeout_microseconds: 50000 max_queue_size: 8 } }",
     );
@@ -259,9 +259,12 @@ fn priorities_and_timeouts_of_the_batcher_are_the_servers() {
     std::thread::scope(|scope| {
         let long = scope.spawn(|| server.client().infer(model, &slow_request(400.0)));
         assert!(eventually(|| server.log().contains("for 400 ms")), "it does not run");
-        let refused =
-            server.client().infer(model, &slow_request(1.0)).expect_err("it waits for longer than 50 ms");
-        assert!(refused.message.contains("timeout"), "{}", refused.message);
+        let answer = server.client().infer(model, &slow_request(1.0));
+        // Older servers hand an instance what it has no time for yet, and look at timeouts no more.
+        if capabilities().has_backend_api(15, "a timeout in the server's queue, behind a request that runs") {
+            let refused = answer.expect_err("it waits for longer than 50 ms");
+            assert!(refused.message.contains("timeout"), "{}", refused.message);
+        }
         long.join().expect("the thread ends").expect("the request is good");
     });
     server.client().infer(model, &slow_request(1.0)).expect("nothing is in front of it");
