@@ -27,6 +27,7 @@ mod batching;
 mod buckets;
 mod config;
 mod execute;
+mod executors;
 mod few;
 mod load;
 mod model;
@@ -98,7 +99,7 @@ impl Backend for TensorFlowBackend {
     }
 
     fn start_instance(model: &Arc<ServedModel>) -> Result<Instance> {
-        let executor = model.executor();
+        let executor = model.executors.of_instance()?;
         let threads = match (&model.queue, model.overlap) {
             (Some(ModelQueue { queue, .. }), _) => {
                 Threads::Worker(Worker::start(Arc::clone(&executor), Arc::clone(queue))?)

@@ -46,9 +46,10 @@ pub struct ModelConfig {
     pub graph_tag: String,
     /// `TF_SIGNATURE_DEF`: which of its signatures; nothing where that is left to the SavedModel.
     pub signature: Option<String>,
-    /// For a model of sequences that keeps their state: how many sessions it has, so that no more instances than it says share
-    /// one (`MAX_SESSION_SHARE_COUNT`).
-    pub sequence_sessions: usize,
+    /// The server keeps requests of a sequence together (`sequence_batching`).
+    pub has_sequences: bool,
+    /// So many instances share a session, where a model keeps the state of sequences (`MAX_SESSION_SHARE_COUNT`).
+    pub session_share_count: usize,
     /// The thread counts.
     pub threads: Threads,
     /// Whether operations run inline.
@@ -93,6 +94,12 @@ impl ModelConfig {
                 "cc_model_filenames of config.pbtxt has no effect: default_model_filename names the model's file"
             );
         }
+        if config.model_transaction_policy.decoupled {
+            log::warn!(
+                "a decoupled model_transaction_policy of config.pbtxt has no effect here: every request has exactly one response, \
+                 which the server gives to streaming clients only"
+            );
+        }
         let mut parameters = Parameters::default();
         for (name, json::Parameter { string_value }) in &config.parameters {
             parameters.set(&Setting {
@@ -109,7 +116,6 @@ impl ModelConfig {
         let controls = config.sequence_batching.as_ref().map_or(Ok(Vec::new()), sequences::controls)?;
         let of_gpus = config.instance_group.iter().filter(|group| group.kind == "KIND_GPU");
         let gpus = of_gpus.flat_map(|group| group.gpus.iter().copied()).collect();
-        let instances = config.instance_group.iter().map(instances).sum::<usize>();
         let is_cpu = |group: &json::InstanceGroup| group.kind == "KIND_CPU";
         let inputs = tensors("input", config.input, config.max_batch_size > 0)?;
         let earlier = |index: usize| inputs.iter().chain(&controls[..index]);
@@ -141,11 +147,8 @@ impl ModelConfig {
             batch_size_buckets: parameters.batch_size_buckets,
             graph_tag: parameters.graph_tag,
             signature: parameters.signature,
-            sequence_sessions: if config.sequence_batching.is_some() {
-                instances.div_ceil(parameters.session_share_count).max(1)
-            } else {
-                1
-            },
+            has_sequences: config.sequence_batching.is_some(),
+            session_share_count: parameters.session_share_count,
             threads: parameters.threads,
             inline: parameters.inline,
             freeze: parameters.freeze,
@@ -173,26 +176,13 @@ impl ModelConfig {
     }
 }
 
-/// So many instances a group has: its count on each of its GPUs.
-fn instances(group: &json::InstanceGroup) -> usize {
-    let places = if group.kind == "KIND_GPU" { group.gpus.len().max(1) } else { 1 };
-    places.saturating_mul(usize::try_from(group.count).unwrap_or(0).max(1))
-}
-
 /// Refuses the messages of a configuration that this backend does not honour: better than to ignore them.
 fn refuse_unsupported(config: &json::ModelConfig) -> Result<()> {
-    let asked_for = [
-        (
-            is_set(config.ensemble_scheduling.as_ref()),
-            "'ensemble_scheduling'",
-            "an ensemble needs no backend: remove the backend from it",
-        ),
-        (
-            config.model_transaction_policy.decoupled,
-            "a decoupled 'model_transaction_policy'",
-            "every request has exactly one response here",
-        ),
-    ];
+    let asked_for = [(
+        is_set(config.ensemble_scheduling.as_ref()),
+        "'ensemble_scheduling'",
+        "an ensemble needs no backend: remove the backend from it",
+    )];
     match asked_for.iter().find(|(is_set, ..)| *is_set) {
         Some((_, what, advice)) => Err(unsupported(what, advice)),
         None => Ok(()),
@@ -265,7 +255,8 @@ fn tensors(kind: &str, declared: Vec<json::Tensor>, batching: bool) -> Result<Ve
                 "{kind} '{name}' of config.pbtxt: expected dimensions of 0 or more, or -1 for any size, found {dim}"
             )));
         }
-        if tensors[..index].iter().any(|earlier| earlier.name == *name) {
+        // An input that is there twice is one too many, which is told when the model's are known.
+        if kind == "output" && tensors[..index].iter().any(|earlier| earlier.name == *name) {
             return Err(Error::invalid(format!(
                 "config.pbtxt declares the {kind} '{name}' more than once: keep one of the declarations"
             )));
@@ -339,34 +330,6 @@ mod tests {
     }
 
     #[test]
-    fn instances_with_sequences_have_sessions_of_their_own() {
-        let sessions = |groups: Value, share: &str| {
-            let parameters = json!({"MAX_SESSION_SHARE_COUNT": {"string_value": share}});
-            let of = |sequences: Value| {
-                model(&json!({
-                    "sequence_batching": sequences, "instance_group": groups, "parameters": parameters,
-                }))
-                .unwrap()
-                .sequence_sessions
-            };
-            assert_eq!(of(Value::Null), 1);
-            of(json!({}))
-        };
-        let five =
-            json!([{"kind": "KIND_CPU", "count": 3}, {"kind": "KIND_GPU", "count": 1, "gpus": [0, 1]}]);
-        for (groups, share, expected) in [
-            (json!([]), "1", 1),
-            (json!([{"kind": "KIND_CPU"}]), "1", 1),
-            (json!([{"kind": "KIND_GPU", "count": "2"}]), "1", 2),
-            (five.clone(), "1", 5),
-            (five.clone(), "2", 3),
-            (five, "5", 1),
-        ] {
-            assert_eq!(sessions(groups.clone(), share), expected, "{groups} {share}");
-        }
-    }
-
-    #[test]
     fn a_null_is_nothing() {
         let config = model(&json!({
             "max_batch_size": null, "input": null, "parameters": null, "default_model_filename": null,
@@ -387,7 +350,6 @@ mod tests {
     fn what_is_not_honoured_is_refused() {
         for config in [
             json!({"sequence_batching": {"state": [{"input_name": "s"}]}}),
-            json!({"model_transaction_policy": {"decoupled": true}}),
             json!({"input": [{"name": "x", "optional": true}]}),
             json!({"optimization": {"execution_accelerators": {"gpu_execution_accelerator": [{"name": "tensorrt"}]}}}),
             json!({"optimization": {"execution_accelerators": {"cpu_execution_accelerator": [{"name": "openvino"}]}}}),
@@ -515,11 +477,10 @@ mod tests {
     #[test]
     fn a_tensor_is_declared_once() {
         let x = |dims: i64| json!({"name": "x", "data_type": "TYPE_FP32", "dims": [dims]});
-        for kind in ["input", "output"] {
-            for second in [1, 2] {
-                let error = model(&json!({ kind: [x(1), x(second)] })).unwrap_err().message;
-                assert!(error.contains(&format!("declares the {kind} 'x' more than once")), "{error}");
-            }
+        for second in [1, 2] {
+            let error = model(&json!({ "output": [x(1), x(second)] })).unwrap_err().message;
+            assert!(error.contains("declares the output 'x' more than once"), "{error}");
+            assert_eq!(model(&json!({ "input": [x(1), x(second)] })).unwrap().inputs.len(), 2);
         }
         assert!(model(&json!({"input": [x(1)], "output": [x(1)]})).is_ok(), "an input may be an output, too");
         let control =

@@ -176,7 +176,7 @@ fn run_and_answer<F: Fault>(
     // The outputs go first: one may be an input. Then a lent buffer goes back to its request.
     drop(result);
     pool.give_back(gathered.tensors.into_iter().flatten());
-    // Each request's statistics and its release, after every answer has left.
+    // Each request's release, after every answer has left.
     drop(answered);
     executed
 }
@@ -220,7 +220,7 @@ fn answer_all<F: Fault>(
     }
     let last = last.unwrap_or_else(|| times.end(times.exec_start));
     let rows = shares.iter().map(|share| share.rows.len()).sum();
-    Answered::report_execution(&answered, rows, &last);
+    Answered::report(&mut answered, rows, &last);
     (answered, Some(Executed { rows, ns: last.request_end - times.exec_start }))
 }
 

@@ -57,7 +57,8 @@ impl Model {
         let adaptive = config.batching != Batching::Triton;
         let available = Measure::available(adaptive);
         let (outputs, measures) = outputs(&config.outputs, (side, &session.outputs), available)?;
-        if outputs.iter().all(Option::is_none) {
+        let graph_has_none = session.outputs.is_empty() && !session.has_signature();
+        if outputs.iter().all(Option::is_none) && !graph_has_none {
             let known: Vec<_> = session.outputs.iter().map(named).collect();
             return Err(Error::invalid(format!(
                 "config.pbtxt declares no output of the model, so there is nothing to run; the {of} has: {}",
@@ -109,6 +110,14 @@ fn inputs(
                 disagreements::unknown("input", &tensor.name, side, signature)
             });
         }
+    }
+    let earlier = |index: usize| &declared[..index];
+    let is_twice = |(index, tensor): &(usize, &TensorConfig)| {
+        earlier(*index).iter().any(|earlier| earlier.name == tensor.name)
+    };
+    if let Some((_, twice)) = declared.iter().enumerate().find(is_twice) {
+        let count = declared.len() + controls.len();
+        return Err(disagreements::declared_twice(count, &twice.name, side, signature.len()));
     }
     // Declaring such an input would not help, so these come first, and all at once.
     let reasons: Vec<_> = signature

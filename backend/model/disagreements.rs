@@ -59,6 +59,15 @@ pub fn missing(declared: usize, missing: &Endpoint, side: Side<'_>, known: usize
     ))
 }
 
+/// Config.pbtxt declares an input more than once.
+pub fn declared_twice(declared: usize, name: &str, side: Side<'_>, known: usize) -> Error {
+    let Side { model, .. } = side;
+    invalid(format!(
+        "unable to load model '{model}', configuration expects {declared} inputs, model provides {known}. config.pbtxt declares \
+         the input '{name}' more than once: keep one of the declarations"
+    ))
+}
+
 /// A tensor has another type.
 pub fn other_type(kind: &str, tensor: &TensorConfig, side: Side<'_>, endpoint: &Endpoint) -> Error {
     let TensorConfig { name, data_type, .. } = tensor;
@@ -157,6 +166,21 @@ pub fn contradiction(model: &str, with: &str, without: &str) -> Error {
              out of all or of none, with max_batch_size: 0"
         ),
     )
+}
+
+/// The shape of a tensor that has none in the SavedModel has to be declared, and is not. `declared`: it is to be filled in
+/// where it stands, or it is an input; otherwise an output of the model, none of which is declared.
+pub fn no_shape(kind: &str, declared: bool, model: &str, endpoint: &Endpoint) -> Error {
+    let name = &endpoint.name;
+    let why = if declared { "and dimensions are not defined" } else { "which is not supported" };
+    let datatype = endpoint.datatype.map_or("", |datatype| datatype.config_name());
+    invalid(format!(
+        "Unable to autofill for '{model}': the rank of model tensor '{name}' is 0 {why}. The SavedModel's signature has {kind} \
+         '{name}' ({}), so write its shape into config.pbtxt: {kind} [ {{ name: \"{name}\" data_type: TYPE_{datatype} dims: [ \
+         ... ] }} ]{}",
+        describe(endpoint),
+        if endpoint.dims.is_some() { "; a scalar has dims: [ 1 ] and max_batch_size: 0" } else { "" }
+    ))
 }
 
 /// The signature does not say enough to complete a configuration.

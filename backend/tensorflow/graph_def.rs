@@ -48,8 +48,8 @@ pub fn load(file: &Path, named: Named<'_>, config: &ConfigProto) -> Result<Loade
         .map_err(|e| e.context(format!("{place} cannot be loaded")))?;
     let origin = Origin::of_graph(&graph);
     let endpoints = || {
-        if named.inputs.is_empty() || named.outputs.is_empty() {
-            return Err(undeclared(&graph));
+        if named.outputs.is_empty() {
+            log::warn!("{place}: {}", undeclared(&graph));
         }
         let inputs = endpoints(&graph, INPUT, named.inputs)?;
         let outputs = endpoints(&graph, "output", named.outputs)?;
@@ -57,7 +57,7 @@ pub fn load(file: &Path, named: Named<'_>, config: &ConfigProto) -> Result<Loade
         feeds_all(&graph, &inputs, &outputs)?;
         Ok((inputs, outputs))
     };
-    let (inputs, outputs) = endpoints().map_err(|e| e.context(&*place))?;
+    let (inputs, outputs) = endpoints().map_err(|e: Error| e.context(&*place))?;
     let session = RawSession::new(Arc::new(graph), config)
         .map_err(|e| Error::internal(format!("{place} cannot be opened: {e}")))?;
     initialise(&session, named.init_ops).map_err(|e| e.context(place))?;
@@ -142,8 +142,9 @@ fn feeds_all(graph: &Graph, inputs: &[Endpoint], outputs: &[Endpoint]) -> Result
     Ok(())
 }
 
-/// What to declare, where nothing is.
-fn undeclared(graph: &Graph) -> Error {
+/// What to declare, where nothing is. The model is loaded all the same: a server that has no configuration of it says so
+/// itself, afterwards.
+fn undeclared(graph: &Graph) -> String {
     let mut used = HashSet::new();
     for operation in graph.operations() {
         used.extend(operation.needs().into_iter().map(|needed| needed.name().into_owned()));
@@ -152,10 +153,10 @@ fn undeclared(graph: &Graph) -> Error {
     let inputs = list(graph.operations().filter(is_input));
     let is_last = |operation: &Operation<'_>| !is_input(operation) && !used.contains(&*operation.name());
     let outputs = list(graph.operations().filter(is_last));
-    Error::invalid(format!(
-        "a GraphDef has no signature, so config.pbtxt has to declare at least one input and one output. Its placeholders are: \
-         {inputs}; operations whose results no other one takes are: {outputs}"
-    ))
+    format!(
+        "a GraphDef has no signature, so config.pbtxt has to declare its inputs and outputs, and answers have none now. Its \
+         placeholders are: {inputs}; operations whose results no other one takes are: {outputs}"
+    )
 }
 
 /// The first few of them.

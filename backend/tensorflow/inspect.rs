@@ -17,8 +17,9 @@ const MOST_OPERATIONS: usize = 300;
 
 /// Operations that TensorFlow calls stateful although they change nothing. The calls among them are as
 /// harmless as the functions they call, which are looked into.
-const HARMLESS: [&str; 13] = [
+pub const HARMLESS: [&str; 14] = [
     "_Arg",
+    "Assert",
     "Case",
     "CheckNumerics",
     "CheckNumericsV2",
@@ -32,6 +33,9 @@ const HARMLESS: [&str; 13] = [
     "VariableShape",
     "VariableV2",
 ];
+
+/// Operations that do nothing but fail where their inputs are not as they should be.
+pub const CHECKS: [&str; 3] = ["Assert", "CheckNumerics", "CheckNumericsV2"];
 
 /// Operations that read lookup tables, or name one. Whoever runs a model may do so, whoever takes its graph elsewhere may not: a
 /// table has its entries in the session that has initialised it.

@@ -1,11 +1,12 @@
 //! Loads a SavedModel: one of its graphs with its variables, and the tensors of one of its signatures.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 
 use super::endpoint::{Endpoint, Place};
 use super::files::{self, VARIABLES_INDEX, has_variables};
 use super::graph::Graph;
+use super::operation::Operation;
 use super::origin::Origin;
 use super::proto::config::ConfigProto;
 use super::proto::saved_model::{MetaGraphDef, SignatureDef, TensorInfo};
@@ -33,11 +34,23 @@ pub fn split(tags: &str) -> Vec<&str> {
     tags.split(',').map(str::trim).collect()
 }
 
-/// Loads the graph with these `tags` (separated by commas) of the SavedModel in `folder`, to open with `config`.
+/// What is served of a SavedModel.
+#[derive(Clone, Copy, Debug)]
+pub struct Parts<'a> {
+    /// Which of its graphs: its tags, separated by commas.
+    pub tags: &'a str,
+    /// Which of its signatures, if not the usual one.
+    pub signature: Option<&'a str>,
+    /// It is loaded even if the values of its variables are not there.
+    pub may_lack_values: bool,
+}
+
+/// Loads these parts of the SavedModel in `folder`, to open with `config`.
 ///
 /// # Errors
 /// TensorFlow cannot load it; or there is no such graph or signature; or the signature does not fit the graph.
-pub fn load(folder: &Path, tags: &str, signature: Option<&str>, config: &ConfigProto) -> Result<Loaded> {
+pub fn load(folder: &Path, file: Parts<'_>, config: &ConfigProto) -> Result<Loaded> {
+    let Parts { tags, signature, .. } = file;
     let split = split(tags);
     let time = files::load_time(folder);
     let (session, meta_graph) = RawSession::load(folder, &split, config, time).map_err(|failure| {
@@ -48,7 +61,6 @@ pub fn load(folder: &Path, tags: &str, signature: Option<&str>, config: &ConfigP
     let meta_graph: MetaGraphDef = meta_graph
         .decode()
         .map_err(|e| Error::internal(format!("the SavedModel at {place} cannot be read: {e}")))?;
-    check_variables(folder, session.graph())?;
     let endpoints = || {
         let signature = find_signature(&meta_graph, signature)?;
         let inputs = endpoints(session.graph(), "input", &signature.inputs)?;
@@ -58,26 +70,44 @@ pub fn load(folder: &Path, tags: &str, signature: Option<&str>, config: &ConfigP
     };
     let (inputs, outputs) =
         endpoints().map_err(|e: Error| e.context(format!("the SavedModel at {place}")))?;
+    if !has_variables(folder)
+        && let Some(variable) = needed_variable(session.graph(), &outputs)
+    {
+        let error = without_values(folder, &variable);
+        if !file.may_lack_values {
+            return Err(error);
+        }
+        log::warn!("every run will fail: {}", error.message);
+    }
     Ok(Loaded { session, inputs, outputs, origin: Origin::of(&meta_graph) })
 }
 
-/// TensorFlow loads a SavedModel without the values of its variables all the same, and then every run fails.
-fn check_variables(folder: &Path, graph: &Graph) -> Result<()> {
-    let variable = graph
-        .operations()
-        .find(|operation| [variables::HANDLE, "VariableV2"].contains(&&*operation.op_type()));
-    match variable {
-        Some(variable) if !has_variables(folder) => Err(Error::new(
-            Code::NotFound,
-            format!(
-                "the SavedModel at {} has variables ('{}' is one) but no {VARIABLES_INDEX} with their values. Copy the \
-                 whole folder, or export the model again",
-                folder.display(),
-                variable.name()
-            ),
-        )),
-        _ => Ok(()),
+/// A variable that some of the outputs need.
+fn needed_variable(graph: &Graph, outputs: &[Endpoint]) -> Option<String> {
+    let mut seen = HashSet::new();
+    let mut open: Vec<Operation<'_>> =
+        outputs.iter().filter_map(|output| graph.operation(&output.place.0)).collect();
+    while let Some(operation) = open.pop() {
+        if [variables::HANDLE, "VariableV2"].contains(&&*operation.op_type()) {
+            return Some(operation.name().into_owned());
+        }
+        if seen.insert(operation.name().into_owned()) {
+            open.extend(operation.needs());
+        }
     }
+    None
+}
+
+/// TensorFlow loads a SavedModel without the values of its variables all the same, and then every run fails.
+fn without_values(folder: &Path, variable: &str) -> Error {
+    Error::new(
+        Code::NotFound,
+        format!(
+            "the SavedModel at {} has variables ('{variable}' is one) but no {VARIABLES_INDEX} with their values. Copy the whole \
+             folder, or export the model again",
+            folder.display()
+        ),
+    )
 }
 
 /// The signature that exporters give a model for serving.

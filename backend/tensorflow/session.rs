@@ -19,7 +19,8 @@ use super::process;
 use super::proto::config::ConfigProto;
 use super::raw_session::RawSession;
 use super::run_options::RunOptions;
-use super::saved_model::{self, Loaded};
+use super::saved_model::{self, Loaded, Parts};
+use super::separate::separate;
 use super::settings::{self, Devices};
 use super::tensor::{RawTensor, Tensor};
 use super::variables::ModelSession;
@@ -47,27 +48,26 @@ pub struct Options<'a> {
     pub soft_placement: bool,
     /// Whether to turn variables into constants where that can be done.
     pub freeze: Freeze,
+    /// The tensors whose shape is that of the configuration, whatever the model says.
+    pub is_other_shape: &'a dyn Fn(&Endpoint) -> bool,
 }
 
 /// What to open.
 #[derive(Clone, Copy, Debug)]
 pub enum File<'a> {
     /// A SavedModel, which is a folder.
-    SavedModel {
-        /// Which of its graphs: its tags, separated by commas.
-        graph_tag: &'a str,
-        /// Which of its signatures, if not the usual one.
-        signature: Option<&'a str>,
-    },
+    SavedModel(Parts<'a>),
     /// A frozen graph.
     GraphDef(Named<'a>),
 }
+
+const OF_SIGNATURE: &str = "SavedModel's signature";
 
 impl File<'_> {
     /// What says which tensors the model has, for messages.
     fn endpoints_of(self) -> &'static str {
         match self {
-            Self::SavedModel { .. } => "SavedModel's signature",
+            Self::SavedModel(_) => OF_SIGNATURE,
             Self::GraphDef(_) => "graph",
         }
     }
@@ -133,8 +133,8 @@ impl Session {
     /// It is no such file, or not one that this TensorFlow can load; it has no such graph, signature or tensors.
     pub fn open(path: &Path, options: &Options<'_>) -> Result<Self> {
         let start = Instant::now();
-        if let File::SavedModel { graph_tag, .. } = options.file {
-            files::check(path, &saved_model::split(graph_tag))?;
+        if let File::SavedModel(Parts { tags, .. }) = options.file {
+            files::check(path, &saved_model::split(tags))?;
         }
         let devices = if options.cpu_only { Devices::Cpu } else { Devices::Any(options.gpu_memory) };
         let threads = settings::choose(options.threads);
@@ -159,11 +159,14 @@ impl Session {
             on_gpu,
             effort,
         });
-        let load_as_it_is = |config: &ConfigProto| match options.file {
-            File::SavedModel { graph_tag, signature } => {
-                saved_model::load(path, graph_tag, signature, config)
-            }
-            File::GraphDef(named) => graph_def::load(path, named, config),
+        let load_as_it_is = |config: &ConfigProto| {
+            let mut loaded = match options.file {
+                File::SavedModel(parts) => saved_model::load(path, parts, config),
+                File::GraphDef(named) => graph_def::load(path, named, config),
+            }?;
+            open_ranks(&mut loaded, options.model, options.is_other_shape);
+            separate_outputs(&mut loaded, options.model);
+            Ok::<_, Error>(loaded)
         };
         let load = |config: &ConfigProto| {
             let frozen = match plan {
@@ -230,6 +233,11 @@ impl Session {
     /// fed. Operations that are not known, and loops, count as if they could.
     pub fn keeps_nothing(&self) -> bool {
         !matches!(self.objection, Some(Objection::Acts(_) | Objection::Endless(_)))
+    }
+
+    /// Whether the model says itself which its inputs and outputs are.
+    pub fn has_signature(&self) -> bool {
+        self.endpoints_of == OF_SIGNATURE
     }
 
     /// Whether a run may do more than to compute its outputs, as far as is known.
@@ -328,6 +336,55 @@ fn not_compiled(loaded: &Loaded, model: &str) -> Option<String> {
             };
             Some(format!("{reason}{advice}"))
         }
+    }
+}
+
+/// Tensors have any rank whose shape is the configuration's, or that have none in a signature because its exporter did not
+/// know it.
+fn open_ranks(loaded: &mut Loaded, model: &str, is_other_shape: &dyn Fn(&Endpoint) -> bool) {
+    let Loaded { session, inputs, outputs, .. } = loaded;
+    let is_scalar = |endpoint: &Endpoint| endpoint.dims.as_ref().is_some_and(Vec::is_empty);
+    let is_scalar_in_graph = |place: &Place| {
+        let dims = session.graph().dims_of(place);
+        dims.is_ok_and(|dims| dims.is_some_and(|dims| dims.is_empty()))
+    };
+    // What is computed is a scalar where the graph says so, unless that follows from an input that is none.
+    let mut any = false;
+    let tensors =
+        inputs.iter_mut().map(|input| (input, true)).chain(outputs.iter_mut().map(|output| (output, false)));
+    for (endpoint, is_input) in tensors {
+        if is_scalar(endpoint) && !is_scalar_in_graph(&endpoint.place) {
+            endpoint.dims = None;
+        } else if is_other_shape(endpoint) && (is_input || any || !is_scalar(endpoint)) {
+            log::info!(
+                "model '{model}': '{}' has the shape that config.pbtxt declares, and not that of the model, {:?}",
+                endpoint.name,
+                endpoint.dims.as_deref().unwrap_or_default()
+            );
+            endpoint.dims = None;
+            any |= is_input;
+        }
+    }
+}
+
+/// Lets each output of a signature be computed without the others, where a run does no more than compute them.
+fn separate_outputs(loaded: &mut Loaded, model: &str) {
+    let Loaded { session, inputs, outputs, .. } = loaded;
+    let graph = session.graph();
+    if let Some(Objection::Acts(_)) = inspect::objection(graph, inputs, outputs) {
+        return;
+    }
+    let places: Vec<Place> = outputs.iter().map(|output| output.place.clone()).collect();
+    match separate(graph, &places) {
+        Ok(None) => {}
+        Ok(Some(places)) => {
+            for (output, place) in outputs.iter_mut().zip(places) {
+                output.place = place;
+            }
+        }
+        Err(reason) => log::info!(
+            "model '{model}': all of its outputs are computed, whichever a request asks for: {reason}"
+        ),
     }
 }
 

@@ -22,7 +22,7 @@ use super::proto::graph::{AttrValue, GraphDef, NodeDef, TensorShapeProto};
 use super::proto::saved_model::SavedModel;
 use super::raw_session::RawSession;
 use super::run_options::RunOptions;
-use super::saved_model::{self, Loaded};
+use super::saved_model::{self, Loaded, Parts};
 use super::session::{File, Options, Output, Session};
 use super::tensor::{Blank, Tensor};
 use super::{Objection, types};
@@ -292,7 +292,7 @@ fn test_model(name: &str) -> PathBuf {
 fn options(tags: &'static str) -> Options<'static> {
     Options {
         model: "test",
-        file: File::SavedModel { graph_tag: tags, signature: None },
+        file: File::SavedModel(Parts { tags, signature: None, may_lack_values: false }),
         threads: Threads::default(),
         cpu_only: true,
         gpu_memory: GpuMemory::default(),
@@ -300,6 +300,7 @@ fn options(tags: &'static str) -> Options<'static> {
         bf16: false,
         soft_placement: true,
         freeze: Freeze::Auto,
+        is_other_shape: &|_| false,
     }
 }
 
@@ -373,7 +374,8 @@ fn a_model_on_several_devices_is_frozen() {
         allow_soft_placement: true,
         ..ConfigProto::default()
     };
-    let load = |config| saved_model::load(&folder, "serve", None, config).expect("the model loads");
+    let parts = Parts { tags: "serve", signature: None, may_lack_values: false };
+    let load = |config| saved_model::load(&folder, parts, config).expect("the model loads");
     let as_it_is = load(&config);
     let bytes: Vec<u8> = (0..3 * 16).flat_map(|at| (at as f32 / 16.0 - 1.0).to_ne_bytes()).collect();
     let input = filled(DataType::Fp32, &[3, 16], &[&bytes]).expect("a tensor");

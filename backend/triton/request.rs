@@ -179,14 +179,14 @@ fn fail(accepted: Accepted, error: Error) -> Answered {
         answer = self::answer(&accepted, &error);
     }
     match answer {
-        Ok(()) => Answered { accepted: Some(accepted), stamps: None },
+        Ok(()) => Answered { accepted: Some(accepted), stamps: None, is_reported: false },
         Err(Unsent::NotDelivered(reason)) => {
             log::error!("an error response could not be sent: {reason}");
-            Answered { accepted: Some(accepted), stamps: None }
+            Answered { accepted: Some(accepted), stamps: None, is_reported: false }
         }
         Err(Unsent::NoResponse(reason)) => {
             log::error!("the server made no response to a request in {ATTEMPTS} attempts: {reason}");
-            Answered { accepted: unanswered::keep(accepted, error), stamps: None }
+            Answered { accepted: unanswered::keep(accepted, error), stamps: None, is_reported: false }
         }
     }
 }
@@ -234,18 +234,19 @@ pub(super) fn delete(response: *mut TRITONBACKEND_Response) {
     }
 }
 
-/// A request whose answer has left. Dropping it reports it to the statistics and releases it.
+/// A request whose answer has left. Dropping it reports it to the statistics, unless that is done, and releases it.
 pub struct Answered {
     /// None for one that could not be answered, and that Execute sees to at its end.
     accepted: Option<Accepted>,
     /// None for one that failed.
     stamps: Option<Stamps>,
+    is_reported: bool,
 }
 
 impl Answered {
     /// A request whose response with these stamps was sent.
     pub(super) fn with_success(accepted: Accepted, stamps: Stamps) -> Self {
-        Self { accepted: Some(accepted), stamps: Some(stamps) }
+        Self { accepted: Some(accepted), stamps: Some(stamps), is_reported: false }
     }
 
     /// The stamps, if it was answered with a success.
@@ -253,23 +254,30 @@ impl Answered {
         self.stamps.as_ref()
     }
 
-    /// Reports the execution that these requests were, of so many rows, to the statistics of the instance that the server
-    /// handed them to. Nothing is reported if Execute may yet give all of them back.
-    pub fn report_execution(all: &[Self], rows: usize, stamps: &Stamps) {
+    /// Reports these requests, and then the execution that they were, of so many rows, to the statistics of the instance that
+    /// the server handed them to: who finds the execution there finds its requests as well. Nothing is reported of those that
+    /// Execute may yet give back.
+    pub fn report(all: &mut [Self], rows: usize, stamps: &Stamps) {
+        all.iter_mut().for_each(Self::report_request);
         if let Some(accepted) = all.iter().find_map(|answered| answered.accepted.as_ref()) {
             // SAFETY: the instance lives until its last request is released (see `Accepted::new`), and this one is not.
             unsafe { report_execution(accepted.instance(), rows as u64, stamps) }
         }
     }
+
+    fn report_request(&mut self) {
+        let Some(accepted) = self.accepted.as_ref().filter(|_| !self.is_reported) else { return };
+        self.is_reported = true;
+        let success = self.stamps.is_some();
+        let stamps = self.stamps.unwrap_or_else(|| Stamps::of_failure(accepted.arrival(), clock::now_ns()));
+        // SAFETY: the request is released when the field is dropped, and the instance lives until then.
+        unsafe { report_request(accepted.instance(), accepted.raw(), success, &stamps) }
+    }
 }
 
 impl Drop for Answered {
     fn drop(&mut self) {
-        let Some(accepted) = &self.accepted else { return };
-        let success = self.stamps.is_some();
-        let stamps = self.stamps.unwrap_or_else(|| Stamps::of_failure(accepted.arrival(), clock::now_ns()));
-        // SAFETY: the request is released afterwards, when the field is dropped, and the instance lives until then.
-        unsafe { report_request(accepted.instance(), accepted.raw(), success, &stamps) }
+        self.report_request();
     }
 }
 

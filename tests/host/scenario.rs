@@ -3,7 +3,7 @@
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::sync::atomic::AtomicPtr;
+use std::sync::atomic::{AtomicPtr, AtomicUsize};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -515,6 +515,10 @@ impl Server {
     }
 
     fn new_instance(&self, model: usize) -> usize {
-        objects::add(Arc::new(ModelInstance { model, state: AtomicPtr::default() }))
+        objects::add(Arc::new(ModelInstance {
+            model,
+            state: AtomicPtr::default(),
+            reported: AtomicUsize::default(),
+        }))
     }
 }

@@ -172,6 +172,18 @@ fn configurations_are_completed_as_the_former_backend_did() {
                 TYPE_INT32 dims: [ 2, 3 ] } ] output { name: \"sum\" data_type: TYPE_FP32 dims: [ 1 ] }";
     assert!(load("mixed_full", Some(full))["dynamic_batching"].is_object());
 
+    // What has no shape in the signature has to be declared, scalars among it.
+    for (model, saved_model, words) in [
+        ("no_shape", "no_shape", "the rank of model tensor 'x' is 0 and dimensions are not defined"),
+        ("open_rank", "open_rank", "the rank of model tensor 'x' is 0 and dimensions are not defined"),
+        ("scalar", "scalar", "the rank of model tensor 'total' is 0 which is not supported"),
+    ] {
+        let told = load_text(&server, model, SavedModel::Small(saved_model), Some(platform));
+        let message = told.expect_err("it cannot be completed");
+        let words = format!("Unable to autofill for '{model}': {words}");
+        assert!(message.contains(&words), "{message}");
+    }
+
     let request = InferRequest::new(vec![
         Tensor::fp32("a", &[1, 4], &[1.0, 2.0, 3.0, 4.0]),
         Tensor::int32("b", &[1, 2, 3], &[1, 2, 3, 4, 5, 6]),
@@ -180,6 +192,32 @@ fn configurations_are_completed_as_the_former_backend_did() {
         let answer = server.client().infer(model, &request).expect("the request is good");
         assert_eq!(answer.output("sum").as_f32(), [31.0], "{model}");
     }
+}
+
+/// What loaded in the former backend loads here, if only to be told what is wrong with it.
+#[test]
+fn what_can_only_fail_is_loaded_with_a_warning() {
+    let server = server();
+    let folder = scratch_folder().join("without_values.savedmodel");
+    fs::create_dir_all(&folder).expect("the target folder can be written");
+    let whole = SavedModel::Small("weights").folder().join("saved_model.pb");
+    fs::copy(whole, folder.join("saved_model.pb")).expect("the target folder can be written");
+    let model = "without_values";
+    let new = |model: &str, backend: &str| {
+        ModelConfig::of_backend(backend, model, 4).input("x", "FP32", &[16]).output("y", "FP32", &[4])
+    };
+    let config = new(model, "").line("platform: \"tensorflow_savedmodel\"");
+    server.load(&config, SavedModel::Folder(&folder));
+    assert!(server.log().contains("every run will fail"));
+    server.client().infer(model, &add_one_request(&[0.5; 16])).expect_err("there are no values");
+    // Under our own name it is refused.
+    let own = new("without_values_own", "tensorflow_latency");
+    let message = shared_server().try_load(&own, SavedModel::Folder(&folder)).expect_err("it is refused");
+    assert!(message.contains("no variables/variables.index with their values"), "{message}");
+
+    let decoupled = config.named("decoupled").line("model_transaction_policy { decoupled: true }");
+    server.load(&decoupled, SavedModel::Small("weights"));
+    assert!(server.log().contains("a decoupled model_transaction_policy of config.pbtxt has no effect"));
 }
 
 #[test]
@@ -221,11 +259,26 @@ fn refusals_begin_with_the_former_backend_s_words() {
     refused(
         "bad_dims",
         "add_one",
-        x(8, "FP32", &[16, 1]),
+        new(8).input("x", "FP32", &[16, 1]).output("y", "FP32", &[16, 1]),
         "model 'NAME', tensor 'x': the model expects 2 dimensions (shape [-1,16]) but the model configuration specifies 3 \
          dimensions (an initial batch dimension because max_batch_size > 0 followed by the explicit tensor shape, making \
          complete shape [-1,16,1])",
     );
+    refused(
+        "bad_twice",
+        "add_one",
+        x(8, "FP32", &[16]).input("x", "FP32", &[16]),
+        "unable to load model 'NAME', configuration expects 2 inputs, model provides 1",
+    );
+    if completes_configurations("contradictions in a configuration that is whole") {
+        refused(
+            "bad_hints",
+            "add_one",
+            x(8, "FP32", &[16, 1]),
+            "unable to autofill for 'NAME', model tensor configurations are contradicting each other in terms of whether \
+             batching is supported",
+        );
+    }
     refused(
         "bad_whole_dims",
         "add_one",
@@ -249,8 +302,12 @@ fn refusals_begin_with_the_former_backend_s_words() {
         "no_batch",
         "fixed",
         new(8).input("x", "FP32", &[3]).output("y", "FP32", &[2]),
-        "model 'NAME', tensor 'x': for the model to support batching the shape should have at least 1 dimension and the first \
-         dimension must be -1; but shape expected by the model is [2,3]",
+        if completes_configurations("a max_batch_size of a whole configuration that its model cannot have") {
+            "unable to autofill for 'NAME', configuration specified max-batch 8 but model signature does not support batching"
+        } else {
+            "model 'NAME', tensor 'x': for the model to support batching the shape should have at least 1 dimension and the \
+             first dimension must be -1; but shape expected by the model is [2,3]"
+        },
     );
     if completes_configurations("what is said of configurations that cannot be completed") {
         refused(

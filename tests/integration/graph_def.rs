@@ -1,6 +1,7 @@
 //! Frozen graphs (`model.graphdef`): inputs and outputs as config.pbtxt names them.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 
 use crate::latency::{Seen, assert_batches_agree, assert_sums_equal};
 use crate::support::*;
@@ -111,17 +112,57 @@ fn what_the_graph_has_not_is_refused() {
         &x("graph_type").output("y", "INT32", &[16]),
         &["'y'", "the graph (FP32 [-1, 16])", "TYPE_FP32", "TYPE_INT32"],
     );
-    refused(&x("graph_dims").output("y", "FP32", &[15]), &["'y'", "expected dims [16]", "[15]"]);
     refused(
         &x("graph_twice").input("x:0", "FP32", &[16]).output("y", "FP32", &[16]),
         &["'x' and 'x:0' are one tensor"],
     );
-    if completes_configurations("a GraphDef without a declared output") {
-        refused(
-            &x("graph_undeclared"),
-            &["has no signature", "placeholders are: 'x', 'z'", "'y', 'both', 'parts'"],
-        );
+    refused(
+        &x("graph_input_twice").input("x", "FP32", &[16]).output("y", "FP32", &[16]),
+        &["configuration expects 2 inputs, model provides 1", "'x' more than once"],
+    );
+}
+
+/// TensorFlow does not hold what it is fed against the shape of a placeholder.
+#[test]
+fn a_shape_is_that_of_the_configuration() {
+    let server = shared_server();
+    let values = Random::new(5).floats(32);
+    for (model, batch, shape) in [
+        ("graph_flat", 0, [16].as_slice()),
+        ("graph_deep", 0, &[2, 2, 4]),
+        ("graph_wide", 8, &[2, 8]),
+        ("graph_deep_batch", 8, &[2, 4, 2]),
+    ] {
+        let dims = &shape[usize::from(batch > 0)..];
+        let config = ModelConfig::new(model, batch).input("x", "FP32", dims).output("y", "FP32", dims);
+        server.load(&config.latency_outputs(), SavedModel::Graph("graph"));
+        let values = &values[..shape.iter().product::<i64>() as usize];
+        let request = InferRequest::new(vec![Tensor::fp32("x", shape, values)]);
+        let answer = server.client().infer(model, &request).expect("the request is good");
+        assert_eq!(answer.output("y").shape, shape, "{model}");
+        assert_eq!(answer.output("y").as_f32(), add_one_answer(values), "{model}");
+        let refusal = InferRequest::new(vec![Tensor::fp32("x", &[3, 5], &values[..15.min(values.len())])]);
+        server.client().infer(model, &refusal).expect_err("the configuration's shape counts");
     }
+}
+
+/// Nothing of it can be completed, and the former backend loaded it all the same.
+#[test]
+fn a_graph_of_which_nothing_is_declared_answers_nothing() {
+    let server = shared_server();
+    let config = ModelConfig::new("graph_undeclared", 8);
+    server.load(&config, SavedModel::Graph("graph"));
+    let log = server.log();
+    for part in ["has no signature", "placeholders are: 'x', 'z'", "'y', 'both', 'parts'"] {
+        assert!(log.contains(part), "'{part}' is missing in the log");
+    }
+    assert!(server.client().get("/v2/models/graph_undeclared/ready").is_ok_and(|(status, _)| status == 200));
+    // Without any configuration it is the server that refuses.
+    let folder = server.repository().join("graph_unconfigured/1");
+    fs::create_dir_all(&folder).expect("the repository can be written");
+    symlink(SavedModel::Graph("graph").folder(), folder.join("model.graphdef"))
+        .expect("the repository can be written");
+    server.client().load("graph_unconfigured").expect_err("there is no configuration");
 }
 
 #[test]

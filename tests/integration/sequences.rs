@@ -84,6 +84,30 @@ fn a_correlation_id_may_be_a_text() {
 }
 
 #[test]
+fn a_correlation_id_may_be_any_whole_number() {
+    let server = shared_server();
+    for datatype in ["INT64", "UINT32", "INT32"] {
+        let model = format!("sequence_id_{datatype}");
+        let config = ModelConfig::new(&model, 4).input("x", "INT32", &[1]).output("told", "BYTES", &[1]).sequences(&format!(
+            "direct {{ }} control_input [ {{ name: \"id\" control [ {{ kind: CONTROL_SEQUENCE_CORRID data_type: TYPE_{datatype} }} ] \
+             }} ]"
+        ));
+        server.load(&config, SavedModel::Small(&model));
+        let largest = if datatype == "INT64" { i64::MAX as u64 } else { i32::MAX as u64 };
+        for (index, id) in [1, 70_000, largest].into_iter().enumerate() {
+            let x = Tensor::int32("x", &[1, 1], &[index as i32]);
+            let request = InferRequest::new(vec![x]).of_sequence(json!(id), true, true);
+            let answer = server.client().infer(&model, &request).expect("the request is good");
+            assert_eq!(
+                answer.output("told").as_strings(),
+                [format!("{id} {index}").as_bytes()],
+                "{datatype}"
+            );
+        }
+    }
+}
+
+#[test]
 fn inputs_that_the_server_makes_have_to_be_the_models() {
     let server = shared_server();
     let refused = |config: &ModelConfig, has: &[&str]| {
@@ -134,6 +158,20 @@ fn instances_keep_their_sequences_apart() {
         let bytes = &answer.output("sum").bytes;
         i32::from_le_bytes(bytes[..].try_into().expect("one INT32"))
     };
+    let keeps_apart = |model: &str, instances: u32| {
+        for round in 0..3 {
+            let ids: Vec<u64> = (1..=u64::from(instances)).map(|id| round * 10 + id).collect();
+            for &id in &ids {
+                assert_eq!(add(model, id, id as i32, true, false), id as i32, "{model}");
+            }
+            for &id in &ids {
+                assert_eq!(add(model, id, 100, false, false), id as i32 + 100, "{model}");
+            }
+            for &id in ids.iter().rev() {
+                assert_eq!(add(model, id, 1000, false, true), id as i32 + 1100, "{model}");
+            }
+        }
+    };
     for (model, instances, share, sessions) in [
         ("slots_three", 3, None, 3),
         ("slots_apart", 3, Some("1"), 3),
@@ -148,19 +186,14 @@ fn instances_keep_their_sequences_apart() {
             assert_eq!(add(model, 1, 5, true, true), 5);
             continue;
         }
-        for round in 0..3 {
-            let ids: Vec<u64> = (1..=u64::from(instances)).map(|id| round * 10 + id).collect();
-            for &id in &ids {
-                assert_eq!(add(model, id, id as i32, true, false), id as i32, "{model}");
-            }
-            for &id in &ids {
-                assert_eq!(add(model, id, 100, false, false), id as i32 + 100, "{model}");
-            }
-            for &id in ids.iter().rev() {
-                assert_eq!(add(model, id, 1000, false, true), id as i32 + 1100, "{model}");
-            }
-        }
+        keeps_apart(model, instances);
     }
+    // Newer servers add instances to the loaded model, or take some away, and do not load it again.
+    server.load(&config("slots_one", 3, None), SavedModel::Small("slot"));
+    keeps_apart("slots_one", 3);
+    server.load(&config("slots_one", 2, None), SavedModel::Small("slot"));
+    keeps_apart("slots_one", 2);
+    assert!(server.log().contains("model 'slots_one': 3 sessions"));
 }
 
 #[test]

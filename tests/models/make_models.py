@@ -62,8 +62,20 @@ dimension (-1 in front) unless the description says otherwise.
     sequence         x INT32 [-1,1], start INT32 [-1,1], end FP32 [-1,1], ready BOOL [-1,1], id UINT64 [-1,1] -> sum INT32 [-1,1]:
                      the sum of the x of a sequence so far, kept in a table by its id; told STRING [-1,1]: start, end and ready
     sequence_names   x INT32 [-1,1], id STRING [-1,1] -> told STRING [-1,1]: the id and x. No variables
+    sequence_id_T    x INT32 [-1,1], id of type T [-1,1] -> told STRING [-1,1]: the id and x; for T = INT64, UINT32 and INT32. No
+                     variables
     slot             x INT32 [1], start INT32 [1] -> sum INT32 [1]: the x since the last start, kept in a variable. No batch
                      dimension
+    assets           x STRING [-1,1] -> id INT64 [-1,1]: the line of x in a file of the SavedModel, which has zero, one and two; else
+                     -1
+    legacy_init      x INT64 [-1,1] -> y FP32 [-1,1]: 1 is 10, 2 is 20, all else -1, by a table that a legacy_init_op fills.
+                     TensorFlow 1 format
+    open_rank        x FP32 of any rank -> y = 2 x
+    no_shape         x FP32 [], where that stands for a shape that is not known, and y FP32 [-1,3] -> twice FP32 [] = 2 x; both FP32
+                     [-1,3] = x + y. TensorFlow 1 format
+    separate_T       x FP32 [-1,4] -> cheap = x + 1; log, of x + 3, fails from -3 down; root, of the absolute value, fails from 100
+                     on; divided = 12 / (x - 7) in whole numbers, fails where x is 7. All fail from a million on. The 1 is a constant,
+                     a variable or in a table, for T = plain, variable and table
     graph            x FP32 [-1,16] -> y = x + 1; parts FP32 [-1,8], the first half of x, and parts:1, the second; both,
                      x and `z`, a placeholder FP32 [-1,16] that y and parts do not need, added. A GraphDef
     graph_variables  x FP32 [-1,4] -> y = x v, with a reference variable v that the operation `init` makes 3. A GraphDef
@@ -100,7 +112,7 @@ TYPES = {
 }
 STAMP = "made_from"
 # The scripts that say what the models are.
-SCRIPTS = ["make_models.py", "saving.py", "graphs.py", "ragged.py", "sequences.py", "custom_op.c"]
+SCRIPTS = ["make_models.py", "saving.py", "graphs.py", "kinds.py", "ragged.py", "sequences.py", "custom_op.c"]
 
 
 def add_one(folder):
@@ -546,12 +558,12 @@ def main():
         global tf, save_function, save_graph, save_signatures
         import tensorflow as tf
 
-        import graphs, ragged, sequences
+        import graphs, kinds, ragged, sequences
         from saving import save_function, save_graph, save_signatures
 
         tf.get_logger().setLevel("ERROR")  # the TensorFlow 1 builder announces its deprecation
         made = scratch / "models"
-        for model in MODELS + graphs.MODELS + ragged.MODELS + sequences.MODELS:
+        for model in MODELS + graphs.MODELS + kinds.MODELS + ragged.MODELS + sequences.MODELS:
             (made / model.__name__).mkdir(parents=True)
             model(made / model.__name__ / "model.savedmodel")
         (made / STAMP).write_text(stamp)

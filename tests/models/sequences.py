@@ -28,6 +28,15 @@ def sequence_names(folder):
     save_function(folder, tell, x=("int32", [None, 1]), id=("string", [None, 1]))
 
 
+def sequence_ids(kind):
+    def save(folder):
+        tell = lambda x, id: {"told": tf.strings.join([tf.strings.as_string(id), tf.strings.as_string(x)], separator=" ")}
+        save_function(folder, tell, x=("int32", [None, 1]), id=(kind, [None, 1]))
+
+    save.__name__ = "sequence_id_" + kind.upper()
+    return save
+
+
 def slot(folder):
     module = tf.Module()
     module.sum = tf.Variable([0], dtype=tf.int32)
@@ -38,4 +47,4 @@ def slot(folder):
     save_signatures(folder, {"serving_default": add}, {"x": ("int32", [1]), "start": ("int32", [1])}, module)
 
 
-MODELS = [sequence, sequence_names, slot]
+MODELS = [sequence, sequence_names, slot] + [sequence_ids(kind) for kind in ("int64", "uint32", "int32")]

@@ -10,7 +10,7 @@ use crate::tree::FileId;
 pub const FLOORS: [&[&str]; 10] = [
     &["lib"],
     &["load"],
-    &["trial"],
+    &["executors", "trial"],
     &["batching"],
     &["execute"],
     &["model", "model_file"],

@@ -5,7 +5,7 @@
 
 use std::ffi::{CString, c_char, c_void};
 use std::ptr;
-use std::sync::atomic::{AtomicPtr, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use triton_sys::{
@@ -41,6 +41,8 @@ pub struct Model {
 pub struct ModelInstance {
     pub model: usize,
     pub state: AtomicPtr<c_void>,
+    /// Requests that were reported since the last execution was.
+    pub reported: AtomicUsize,
 }
 
 /// What a backend says of itself; there while it is asked.
@@ -302,7 +304,9 @@ pub unsafe extern "C" fn TRITONBACKEND_ModelInstanceReportStatistics(
 ) -> *mut TRITONSERVER_Error {
     const NAME: &str = "TRITONBACKEND_ModelInstanceReportStatistics";
     let fault = faults::due(NAME);
-    objects::get::<ModelInstance>(instance, NAME);
+    if let Some(instance) = objects::get::<ModelInstance>(instance, NAME) {
+        instance.reported.fetch_add(1, Ordering::Relaxed);
+    }
     // A report that fails counts as well: it was made.
     if let Some(request) = objects::get::<Request>(request, NAME) {
         let record = &request.record;
@@ -334,7 +338,11 @@ pub unsafe extern "C" fn TRITONBACKEND_ModelInstanceReportBatchStatistics(
         if ![exec_start, compute_start, compute_end, exec_end].is_sorted() {
             violations::add("an execution was reported with times that go back".into());
         }
-        get::<ModelInstance>(instance, NAME).map(drop)
+        // Who finds the execution in the statistics looks for its requests there.
+        if get::<ModelInstance>(instance, NAME)?.reported.swap(0, Ordering::Relaxed) == 0 {
+            violations::add("an execution was reported before its requests".into());
+        }
+        Ok(())
     })
 }
 
