@@ -19,6 +19,9 @@ use super::proto::graph::{GraphDef, NodeDef, OpDef};
 use checks::{CALLS, Library};
 use inline::Inliner;
 
+/// A larger graph has values in it that are not worth having twice, and more often while it is loaded.
+const MOST_BYTES: usize = 64 << 20;
+
 /// What begins the names of all that is added.
 const ADDED: &str = "separate_outputs";
 
@@ -46,6 +49,14 @@ pub fn separate(graph: &Graph, outputs: &[Place]) -> Result<Option<Vec<Place>>, 
         return Ok(None);
     }
     let definition = graph.definition().map_err(|e| format!("the graph cannot be read: {e}"))?;
+    let size = definition.bytes().len();
+    if size > MOST_BYTES {
+        return Err(format!(
+            "the graph has {} MiB, and more than {} are not looked at",
+            size >> 20,
+            MOST_BYTES >> 20
+        ));
+    }
     let definition: GraphDef = definition.decode().map_err(|e| format!("the graph cannot be read: {e}"))?;
     let op_def = |op: &str| {
         let definition = graph.op_def(op).map_err(|e| format!("the operation {op} is not known: {e}"))?;
