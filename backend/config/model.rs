@@ -178,15 +178,11 @@ impl ModelConfig {
 
 /// Refuses the messages of a configuration that this backend does not honour: better than to ignore them.
 fn refuse_unsupported(config: &json::ModelConfig) -> Result<()> {
-    let asked_for = [(
-        is_set(config.ensemble_scheduling.as_ref()),
-        "'ensemble_scheduling'",
-        "an ensemble needs no backend: remove the backend from it",
-    )];
-    match asked_for.iter().find(|(is_set, ..)| *is_set) {
-        Some((_, what, advice)) => Err(unsupported(what, advice)),
-        None => Ok(()),
+    if is_set(config.ensemble_scheduling.as_ref()) {
+        let advice = "an ensemble needs no backend: remove the backend from it";
+        return Err(unsupported("'ensemble_scheduling'", advice));
     }
+    Ok(())
 }
 
 /// What `optimization` says of the graph. The rest of it is the server's own.

@@ -84,34 +84,32 @@ fn addition(
     let library: Library<'_> = functions.map(|function| (function.name(), function)).collect();
     let mut inliner = Inliner::new(&library, op_def);
     let mut from_here = Vec::new();
-    // What stands in the place of calls, by the names of the calls.
-    let mut replaced: HashMap<&str, String> = HashMap::new();
-    let mut kept: HashSet<&str> = HashSet::new();
+    // What stands in the place of calls, by the names of the calls; nothing for what stays.
+    let mut replaced: HashMap<&str, Option<String>> = HashMap::new();
     let mut places = Vec::with_capacity(outputs.len());
     for place in outputs {
         let (name, index) = (place.0.as_str(), place.1);
         if let Some(&call) = nodes.get(name)
             && !replaced.contains_key(name)
-            && !kept.contains(name)
         {
             let waits = call.input.iter().any(|input| input.starts_with('^'));
-            if waits || !inliner.replaces(call)? {
-                kept.insert(name);
-            } else {
+            let mut instead = None;
+            if !waits && inliner.replaces(call)? {
                 let mut call = NodeDef { name: format!("{ADDED}/call_{}", replaced.len()), ..call.clone() };
                 for input in &mut call.input {
                     *input = outside(input, &mut from_here)?;
                 }
                 inliner.put(&call)?;
-                replaced.insert(name, call.name);
+                instead = Some(call.name);
             }
+            replaced.insert(name, instead);
         }
         places.push(match replaced.get(name) {
-            Some(call) => (format!("{call}/output_{index}"), 0),
-            None => place.clone(),
+            Some(Some(call)) => (format!("{call}/output_{index}"), 0),
+            _ => place.clone(),
         });
     }
-    if replaced.is_empty() {
+    if replaced.values().all(Option::is_none) {
         return Ok(None);
     }
     let mut nodes = inliner.nodes;
