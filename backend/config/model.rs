@@ -263,18 +263,17 @@ fn tensors(kind: &str, declared: Vec<json::Tensor>, batching: bool) -> Result<Ve
 
 fn tensor_config(kind: &str, tensor: json::Tensor) -> Result<TensorConfig> {
     let name = tensor.name;
-    for (is_set, option, advice) in [
-        (tensor.optional, "optional", "a model needs all of its inputs"),
-        (tensor.is_shape_tensor, "is_shape_tensor", "that is a setting of TensorRT's"),
-    ] {
-        if is_set {
-            return Err(unsupported(&format!("'{option}' of {kind} '{name}'"), advice));
-        }
+    if tensor.is_shape_tensor {
+        return Err(unsupported(
+            &format!("'is_shape_tensor' of {kind} '{name}'"),
+            "that is a setting of TensorRT's",
+        ));
     }
     let dims = tensor.reshape.map_or(tensor.dims, |reshape| reshape.shape);
     // Triton's outputs have no such field: `batch_output` names those that are ragged.
     let is_ragged = kind == "input" && tensor.allow_ragged_batch;
-    Ok(TensorConfig { name, data_type: tensor.data_type, dims, is_ragged })
+    let is_optional = kind == "input" && tensor.optional;
+    Ok(TensorConfig { name, data_type: tensor.data_type, dims, is_ragged, is_optional })
 }
 
 #[cfg(test)]
@@ -346,7 +345,7 @@ mod tests {
     fn what_is_not_honoured_is_refused() {
         for config in [
             json!({"sequence_batching": {"state": [{"input_name": "s"}]}}),
-            json!({"input": [{"name": "x", "optional": true}]}),
+            json!({"input": [{"name": "x", "is_shape_tensor": true}]}),
             json!({"optimization": {"execution_accelerators": {"gpu_execution_accelerator": [{"name": "tensorrt"}]}}}),
             json!({"optimization": {"execution_accelerators": {"cpu_execution_accelerator": [{"name": "openvino"}]}}}),
         ] {

@@ -1,5 +1,6 @@
 //! What happens to the requests of one execution, from end to end.
 
+use super::apart::apart;
 use super::batch_outputs::{Part, Parts};
 use super::gather::{Gathered, gather};
 use super::inline::InlineRows;
@@ -8,7 +9,7 @@ use super::timing::{self, BatchTimes};
 use crate::config::Step;
 use crate::few::Few;
 use crate::model::Model;
-use crate::tensorflow::{Tensor, TensorPool};
+use crate::tensorflow::{Fed, Tensor, TensorPool};
 use crate::triton::Error;
 use crate::triton::clock::now_ns;
 use crate::triton::request::{Answered, Request};
@@ -81,12 +82,11 @@ impl Executor {
 
     /// Executes requests that the server handed over together, and answers every one of them.
     pub fn execute(&self, requests: Few<Request>) {
-        if self.model.batching {
+        if self.model.batching && !self.model.sets_apart {
             self.execute_batch(requests);
         } else {
-            // Without a batch dimension two requests cannot share an execution.
-            for request in requests {
-                self.execute_batch(Few::from_iter([request]));
+            for requests in apart(&self.model, requests) {
+                self.execute_batch(requests);
             }
         }
     }
@@ -154,7 +154,9 @@ fn run_and_answer<F: Fault>(
 
     let compute_start = now_ns();
     let result = match &gathered.tensors {
-        Ok(inputs) => model.session.run(inputs, &outputs, executor.inline.run_options(size.padded)),
+        Ok(inputs) => {
+            model.session.run_fed(gathered.fed, inputs, &outputs, executor.inline.run_options(size.padded))
+        }
         Err(error) => Err(error.clone()),
     };
     let compute_end = now_ns();
@@ -167,17 +169,21 @@ fn run_and_answer<F: Fault>(
         }
         // What failed may be an output that only some of them want. (The parts of a ragged output are those of the whole batch.)
         (Err(_), Ok(inputs))
-            if scatter::want_different(&gathered.shares) && !model.session.may_act() && !model.is_ragged =>
+            if scatter::want_different(&gathered.shares)
+                && !model.session.may_act()
+                && model.ragged.is_none() =>
         {
-            answer_apart::<F>(executor, inputs, &times, requests, std::mem::take(&mut gathered.shares))
+            let shares = std::mem::take(&mut gathered.shares);
+            answer_apart::<F>(executor, (gathered.fed, inputs), &times, requests, shares)
         }
         (Err(error), _) => (fail_all(model, error, requests), None),
     };
-    // The outputs go first: one may be an input. Then a lent buffer goes back to its request.
+    // Each request's release, after every answer has left; that of one whose buffer is lent waits for the buffer. The server
+    // counts a step of an ensemble when it has the request back, so nothing is freed before.
+    drop(answered);
+    // The outputs first: one may be an input.
     drop(result);
     pool.give_back(gathered.tensors.into_iter().flatten());
-    // Each request's release, after every answer has left.
-    drop(answered);
     executed
 }
 
@@ -229,7 +235,7 @@ fn answer_all<F: Fault>(
 #[inline(never)]
 fn answer_apart<F: Fault>(
     executor: &Executor,
-    inputs: &[Box<Tensor>],
+    (fed, inputs): (Fed, &[Box<Tensor>]),
     times: &BatchTimes,
     requests: Few<Request>,
     shares: Few<Share>,
@@ -243,7 +249,8 @@ fn answer_apart<F: Fault>(
         let (these, rest): (Vec<_>, Vec<_>) = others.into_iter().partition(|(_, share)| wants_these(share));
         others = rest;
         let (requests, shares): (Few<Request>, Few<Share>) = these.into_iter().unzip();
-        let result = model.session.run(inputs, &outputs, executor.inline.run_options(times.size.padded));
+        let result =
+            model.session.run_fed(fed, inputs, &outputs, executor.inline.run_options(times.size.padded));
         match &result {
             Ok(tensors) => {
                 let times = BatchTimes { compute_end: now_ns(), ..*times };

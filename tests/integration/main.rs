@@ -25,6 +25,7 @@ mod load_errors;
 mod math_mode;
 mod memory;
 mod odd;
+mod optional;
 mod ragged;
 mod read_only;
 mod sequences;
