@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::backend::BackendOptions;
 use super::batching::Batching;
+use super::energy::EnergyScope;
 use super::json::{self, is_set};
 use super::parameters::Parameters;
 use super::ragged;
@@ -64,6 +65,8 @@ pub struct ModelConfig {
     pub freeze: Freeze,
     /// The latency values go into the response's parameters too.
     pub latency_parameters: bool,
+    /// Whose energy goes into responses; `None`: that of what the model computes on.
+    pub energy_scope: Option<EnergyScope>,
     /// All instances are of kind KIND_CPU.
     pub cpu_only: bool,
     /// The GPUs that instances of kind KIND_GPU name.
@@ -153,6 +156,7 @@ impl ModelConfig {
             inline: parameters.inline,
             freeze: parameters.freeze,
             latency_parameters: parameters.latency_parameters.unwrap_or(options.latency_parameters),
+            energy_scope: parameters.energy_scope.or(options.energy_scope),
             cpu_only: !config.instance_group.is_empty() && config.instance_group.iter().all(is_cpu),
             gpus,
             optimization: optimization(&config.optimization)?,
