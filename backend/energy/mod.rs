@@ -25,14 +25,19 @@
 //! - What a class costs is a mean. Executions of one class shorter than a tick that differ among themselves are told the
 //!   same cost.
 
-// What calls it comes with the meters.
-#![allow(dead_code)]
+mod costs;
+mod counters;
+mod devices;
+mod front;
+mod idle;
+mod ledger;
+mod metering;
+mod model;
+mod records;
+mod sampling;
 
-pub mod costs;
-pub mod front;
-pub mod idle;
-pub mod ledger;
-pub mod records;
+pub use devices::Domain;
+pub use model::{Energy, Execution, ModelEnergy};
 
 #[cfg(test)]
 mod tests;
