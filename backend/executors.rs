@@ -85,6 +85,7 @@ impl Maker {
         let mut executor = executor
             .map_err(|e| e.context(format!("model '{}', version {}", self.opens.name, self.version)))?;
         executor.inline = first.inline;
+        executor.energy = first.energy.clone();
         Ok(Arc::new(executor))
     }
 }

@@ -73,11 +73,17 @@ impl Powers {
         self.time += time - self.time / MEAN_TICKS;
         // As a tick has room for, if there were ever so many classes.
         let times = &times[..times.len().min(PLACES)];
-        let known: f64 = times.iter().filter(|(class, _)| self.index(*class).is_some()).map(|&(class, ns)| self.of(class) * ns as f64).sum();
-        let new: f64 = times.iter().filter(|(class, _)| self.index(*class).is_none()).map(|&(_, ns)| ns as f64).sum();
+        let known: f64 = times
+            .iter()
+            .filter(|(class, _)| self.index(*class).is_some())
+            .map(|&(class, ns)| self.of(class) * ns as f64)
+            .sum();
+        let new: f64 =
+            times.iter().filter(|(class, _)| self.index(*class).is_none()).map(|&(_, ns)| ns as f64).sum();
         // What the known ones leave, if that makes sense.
         let first = if energy > known && new > 0.0 { (energy - known) / new } else { energy / time };
-        let seen: Vec<(usize, f64)> = times.iter().map(|&(class, ns)| (self.place(class, first), ns as f64)).collect();
+        let seen: Vec<(usize, f64)> =
+            times.iter().map(|&(class, ns)| (self.place(class, first), ns as f64)).collect();
         let expected: f64 = seen.iter().map(|&(i, ns)| self.places[i].power * ns).sum();
         let reach: Vec<f64> =
             self.covariance.iter().map(|row| seen.iter().map(|&(j, ns)| row[j] * ns).sum()).collect();

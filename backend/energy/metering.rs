@@ -147,10 +147,9 @@ fn spawn(
             Ok(())
         });
     };
-    thread::Builder::new()
-        .name("energy".into())
-        .spawn(run)
-        .map_err(|e| Error::internal(format!("the system starts no thread that reads a meter of energy: {e}")))
+    thread::Builder::new().name("energy".into()).spawn(run).map_err(|e| {
+        Error::internal(format!("the system starts no thread that reads a meter of energy: {e}"))
+    })
 }
 
 impl Drop for Metering {

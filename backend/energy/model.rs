@@ -1,5 +1,6 @@
 //! The energy of one model: which devices count, and what its executions are told.
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 
@@ -56,14 +57,16 @@ pub struct ModelEnergy {
 /// An execution that takes part in the books.
 pub struct Execution {
     parts: SmallVec<[Running; 2]>,
+    rows: usize,
     /// Whether responses tell its energy.
     is_told: bool,
 }
 
 /// The energy of an execution.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct Energy {
     told: Told,
+    rows: usize,
 }
 
 impl ModelEnergy {
@@ -108,7 +111,7 @@ impl ModelEnergy {
             let meterings = self.domains.iter().filter_map(|domain| Asked::of(*domain).metering());
             meterings.filter_map(|metering| metering.begin(&self.model, rows, start_ns)).collect()
         };
-        (!parts.is_empty()).then_some(Execution { parts, is_told })
+        (!parts.is_empty()).then_some(Execution { parts, rows, is_told })
     }
 }
 
@@ -145,7 +148,7 @@ fn open(domain: Domain, places: &MeterPlaces) -> Result<Arc<Metering>> {
 impl Execution {
     /// It has ended, and its responses will be told what is returned; nothing where they tell no energy.
     pub fn end(self, end_ns: u64) -> Option<Energy> {
-        let mut energy = Energy::default();
+        let mut energy = Energy { told: Told::default(), rows: self.rows };
         for part in self.parts {
             energy.add(&part.end(end_ns));
         }
@@ -159,9 +162,9 @@ impl Energy {
         self.told.measured_uj = self.told.measured_uj.saturating_add(other.measured_uj);
     }
 
-    /// Microjoules of a request that has `rows` of the execution's `all` rows, behind `before` of others.
-    pub fn share(&self, before: usize, rows: usize, all: usize) -> u64 {
-        self.told.share(before as u64, rows as u64, all as u64)
+    /// Microjoules of the request that has these of the execution's rows.
+    pub fn share(&self, rows: &Range<usize>) -> u64 {
+        self.told.share(rows.start as u64, rows.len() as u64, self.rows as u64)
     }
 
     /// How much of it was measured, in whole percent.

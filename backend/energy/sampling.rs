@@ -79,7 +79,9 @@ fn take(event: Event, ledger: &mut Ledger, counters: &mut Counters) {
         }
         Event::Attached { slot, progress } => ledger.attach(slot, progress),
         Event::Started { slot, class, start_ns, sequence } => ledger.started(slot, class, start_ns, sequence),
-        Event::Ended { slot, class, start_ns, end_ns, told } => ledger.ended(slot, class, start_ns, end_ns, told),
+        Event::Ended { slot, class, start_ns, end_ns, told } => {
+            ledger.ended(slot, class, start_ns, end_ns, told)
+        }
         Event::Failed { slot, class, start_ns } => ledger.failed(slot, class, start_ns, clock::now_ns()),
     }
 }

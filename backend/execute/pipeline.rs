@@ -1,5 +1,7 @@
 //! What happens to the requests of one execution, from end to end.
 
+use std::sync::Arc;
+
 use super::apart::apart;
 use super::batch_outputs::{Part, Parts};
 use super::gather::{Gathered, gather};
@@ -7,6 +9,7 @@ use super::inline::InlineRows;
 use super::scatter::{self, Computed, Share};
 use super::timing::{self, BatchTimes};
 use crate::config::Step;
+use crate::energy::{Execution, ModelEnergy};
 use crate::few::Few;
 use crate::model::Model;
 use crate::tensorflow::{Fed, Tensor, TensorPool};
@@ -21,6 +24,8 @@ pub struct Executor {
     pub model: Model,
     /// Which batches run inline.
     pub inline: InlineRows,
+    /// Which devices' energy its executions take, and whether responses tell it; none while the model is tried out.
+    pub energy: Option<Arc<ModelEnergy>>,
     /// The input tensors of earlier batches, for later ones.
     pool: TensorPool,
     /// [`execute`], [`prepare`] and [`compute`], or for the tests of panics the same with a fault planted.
@@ -77,7 +82,7 @@ impl Executor {
     pub fn new(model: Model, pool: TensorPool, test_panic: Option<Step>) -> Self {
         let steps =
             if test_panic.is_some() { Steps::with::<PlantedPanic>() } else { Steps::with::<NoFault>() };
-        Self { model, inline: InlineRows::NONE, pool, steps, test_panic }
+        Self { model, inline: InlineRows::NONE, energy: None, pool, steps, test_panic }
     }
 
     /// Executes requests that the server handed over together, and answers every one of them.
@@ -152,6 +157,7 @@ fn run_and_answer<F: Fault>(
     let size = gathered.size;
     let outputs = scatter::to_compute(model, &gathered.shares);
 
+    let execution = begin(executor, size.executed, exec_start);
     let compute_start = now_ns();
     let result = match &gathered.tensors {
         Ok(inputs) => {
@@ -161,7 +167,10 @@ fn run_and_answer<F: Fault>(
     };
     let compute_end = now_ns();
 
-    let times = BatchTimes { exec_start, compute_start, compute_end, size };
+    // One that has failed tells nothing.
+    let execution = execution.filter(|_| result.is_ok());
+    let energy = execution.and_then(|execution| execution.end(compute_end));
+    let times = BatchTimes { exec_start, compute_start, compute_end, size, energy };
     let (answered, executed) = match (&result, &gathered.tensors) {
         (Ok(tensors), _) => {
             let computed = Computed { outputs: &outputs, tensors, size };
@@ -185,6 +194,12 @@ fn run_and_answer<F: Fault>(
     drop(result);
     pool.give_back(gathered.tensors.into_iter().flatten());
     executed
+}
+
+/// An execution takes part in the books of energy, where anybody asks for it.
+#[inline(always)]
+fn begin(executor: &Executor, rows: usize, start: u64) -> Option<Execution> {
+    executor.energy.as_ref()?.begin(rows, start)
 }
 
 /// Answers the requests that cannot be part of the batch, each with its error, and returns the others.
@@ -219,13 +234,14 @@ fn answer_all<F: Fault>(
     };
     let mut answered: Few<Answered> = Few::with_capacity(requests.len());
     let mut last = None;
+    let mut rows = 0;
     for (place, (request, share)) in requests.into_iter().zip(shares).enumerate() {
-        let request = answer::<F>(executor, computed, times, request, (share, parts.of_request(place)));
+        let request = answer::<F>(executor, computed, times, request, (share, rows, parts.of_request(place)));
         last = request.stamps().copied().or(last);
+        rows += share.rows.len();
         answered.push(request);
     }
     let last = last.unwrap_or_else(|| times.end(times.exec_start));
-    let rows = shares.iter().map(|share| share.rows.len()).sum();
     Answered::report(&mut answered, rows, &last);
     (answered, Some(Executed { rows, ns: last.request_end - times.exec_start }))
 }
@@ -249,11 +265,15 @@ fn answer_apart<F: Fault>(
         let (these, rest): (Vec<_>, Vec<_>) = others.into_iter().partition(|(_, share)| wants_these(share));
         others = rest;
         let (requests, shares): (Few<Request>, Few<Share>) = these.into_iter().unzip();
+        let rows = shares.iter().map(|share| share.rows.len()).sum();
+        let execution = begin(executor, rows, now_ns());
         let result =
             model.session.run_fed(fed, inputs, &outputs, executor.inline.run_options(times.size.padded));
         match &result {
             Ok(tensors) => {
-                let times = BatchTimes { compute_end: now_ns(), ..*times };
+                let compute_end = now_ns();
+                let energy = execution.and_then(|execution| execution.end(compute_end));
+                let times = BatchTimes { compute_end, energy, ..*times };
                 let computed = Computed { outputs: &outputs, tensors, size: times.size };
                 let (these, done) = answer_all::<F>(executor, &computed, &times, requests, &shares);
                 answered.extend(these);
@@ -273,13 +293,14 @@ fn fail_all(model: &Model, error: &Error, requests: Few<Request>) -> Few<Answere
     requests.into_iter().map(|request| request.fail(error.clone())).collect()
 }
 
-/// Writes a request's outputs, takes its end, attaches its times, sends the response.
+/// Writes a request's outputs, takes its end, attaches its times and its energy, which it shares with requests before it of so
+/// many rows and those behind it; sends the response.
 fn answer<F: Fault>(
     executor: &Executor,
     computed: &Computed<'_>,
     times: &BatchTimes,
     request: Request,
-    (share, parts): (&Share, &[Part]),
+    (share, before, parts): (&Share, usize, &[Part]),
 ) -> Answered {
     let model = &executor.model;
     F::at(executor, Step::Scatter, std::slice::from_ref(&request));
@@ -288,8 +309,8 @@ fn answer<F: Fault>(
         Err(answered) => return answered,
     };
     let filled = scatter::write(model, computed, share, parts, &response).and_then(|()| {
-        let own_rows = model.batching.then_some(share.rows.len());
-        timing::attach(times, &response, own_rows, share.wanted.measures(model), model.latency_parameters)
+        let rows = (before..before + share.rows.len(), model.batching);
+        timing::attach(times, &response, rows, share.wanted.measures(model), model.latency_parameters)
     });
     match filled {
         Ok(stamps) => response.send(stamps),

@@ -18,6 +18,6 @@ mod subsets;
 
 pub use agreed::Model;
 pub use autocomplete::{Signature, autocomplete};
-pub use measure::{BatchSize, Measure};
+pub use measure::{BatchSize, Measure, Shared};
 pub use ragged::BatchInput;
 pub use spec::{Selection, TensorSpec};

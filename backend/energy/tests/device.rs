@@ -143,7 +143,16 @@ pub fn run(setup: &Setup) -> Outcome {
         .map(|place| {
             let progress = Arc::<Progress>::default();
             ledger.attach(place as u64, Arc::clone(&progress));
-            Place { kind: 0, class: Class(0), generation: 0, start: 0, energy: 0.0, ns: 0, sequence: 0, progress }
+            Place {
+                kind: 0,
+                class: Class(0),
+                generation: 0,
+                start: 0,
+                energy: 0.0,
+                ns: 0,
+                sequence: 0,
+                progress,
+            }
         })
         .collect();
     let begin = 7 * SECOND;
@@ -209,7 +218,9 @@ pub fn run(setup: &Setup) -> Outcome {
                         error: told.error_uj as f64,
                     });
                 }
-                if !retiring.is_empty() && !places.iter().any(|other| other.generation == 0 && other.start + other.ns > now) {
+                if !retiring.is_empty()
+                    && !places.iter().any(|other| other.generation == 0 && other.start + other.ns > now)
+                {
                     retiring.drain(..).for_each(|class| ledger.retire(class));
                 }
                 events.push(Reverse((now + rng.u64(..=setup.pause_ns), Event::Start(index))));
