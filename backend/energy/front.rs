@@ -81,7 +81,8 @@ impl Prices {
         let spread = if known { f64::from_bits(self.spread.load(Ordering::Relaxed)) } else { 1.0 };
         // The first tick holds a part of the execution only, and is shared as if its power had been even. Even chances
         // over a tick's width have a standard deviation of a root of 12th of it.
-        let tick = if measured.uj > 0 { self.power() * self.tick_ns.load(Ordering::Relaxed) as f64 } else { 0.0 };
+        let tick =
+            if measured.uj > 0 { self.power() * self.tick_ns.load(Ordering::Relaxed) as f64 } else { 0.0 };
         let variance = (estimate * spread).powi(2) + tick.powi(2) / 12.0 + (correction_uj as f64).powi(2);
         Told {
             uj: base.saturating_add_signed(correction_uj),
@@ -170,13 +171,14 @@ impl Told {
     /// How much of the value was measured, 0 to 100.
     pub fn measured_percent(&self) -> f64 {
         let all = self.uj.max(self.measured_uj);
-        if all == 0 { 0.0 } else { self.measured_uj as f64 * 100.0 / all as f64 }
+        if all == 0 { 0.0 } else { (self.measured_uj as f64 * 100.0 / all as f64).min(100.0) }
     }
 
     /// The share of a request that has `rows` of the execution's `all` rows, after `before` rows of other requests.
     /// Rows are equal to the microjoule, and the shares of all requests sum up to the whole exactly.
     pub fn share(&self, before: u64, rows: u64, all: u64) -> u64 {
-        let up_to = |row: u64| (u128::from(self.uj) * u128::from(row.min(all)) / u128::from(all.max(1))) as u64;
+        let up_to =
+            |row: u64| (u128::from(self.uj) * u128::from(row.min(all)) / u128::from(all.max(1))) as u64;
         up_to(before.saturating_add(rows)) - up_to(before)
     }
 }
@@ -200,10 +202,11 @@ impl Progress {
         for _ in 0..TRIES {
             let version = self.version.load(Ordering::Acquire);
             let of = self.sequence.load(Ordering::Relaxed);
-            let measured = Measured { uj: self.uj.load(Ordering::Relaxed), ns: self.ns.load(Ordering::Relaxed) };
+            let measured =
+                Measured { uj: self.uj.load(Ordering::Relaxed), ns: self.ns.load(Ordering::Relaxed) };
             // What was read above is not newer than the version read below.
             fence(Ordering::Acquire);
-            if version % 2 == 0 && self.version.load(Ordering::Relaxed) == version {
+            if version.is_multiple_of(2) && self.version.load(Ordering::Relaxed) == version {
                 return if of == sequence { measured } else { Measured::default() };
             }
         }

@@ -116,8 +116,13 @@ pub struct Ledger {
 impl Ledger {
     /// A class begins. Executions read `prices` from now on.
     pub fn open(&mut self, class: Class, prices: Arc<Prices>) {
-        let account =
-            Account { prices, cost: Cost::default(), books: ClassBooks::default(), owed: 0, settled: (0.0, 0) };
+        let account = Account {
+            prices,
+            cost: Cost::default(),
+            books: ClassBooks::default(),
+            owed: 0,
+            settled: (0.0, 0),
+        };
         self.publish(class, &account);
         if let Some(former) = self.accounts.insert(class, account) {
             self.retired.add(&former.books);
@@ -179,7 +184,9 @@ impl Ledger {
     pub fn tick(&mut self, ns: u64, total_uj: u64) {
         match self.last {
             Some((last_ns, _)) if ns <= last_ns => return,
-            Some((last_ns, last_uj)) if total_uj >= last_uj => self.book(ns, ns - last_ns, total_uj - last_uj),
+            Some((last_ns, last_uj)) if total_uj >= last_uj => {
+                self.book(ns, ns - last_ns, total_uj - last_uj)
+            }
             // The first reading, or the first after a gap. One from before the end of the gap begins nothing.
             _ if ns < self.booked_ns => return,
             _ => self.pass(ns),
@@ -220,6 +227,13 @@ impl Ledger {
     /// What an execution of a class costs, in µJ; none before the first is settled.
     pub fn cost(&self, class: Class) -> Option<f64> {
         self.accounts.get(&class)?.cost.mean()
+    }
+
+    /// What later executions of a class are still to bear, or to be relieved of, in µJ: what is pending for it without
+    /// those that run or wait for their ticks.
+    pub fn owed(&self, class: Class) -> Option<i128> {
+        let account = self.accounts.get(&class)?;
+        Some(account.owed + i128::from(account.prices.pool()))
     }
 
     /// Records that are kept.
@@ -350,10 +364,16 @@ impl Ledger {
         }
         // Those that ran have a new power, others may have been settled without it.
         let is_new = |class: &Class, account: &Account| {
-            account.owed != 0 || account.settled.1 > 0 || seen.binary_search_by_key(class, |&(seen, _)| seen).is_ok()
+            account.owed != 0
+                || account.settled.1 > 0
+                || seen.binary_search_by_key(class, |&(seen, _)| seen).is_ok()
         };
-        let new: Vec<Class> =
-            self.accounts.iter().filter(|(class, account)| is_new(class, account)).map(|(&class, _)| class).collect();
+        let new: Vec<Class> = self
+            .accounts
+            .iter()
+            .filter(|(class, account)| is_new(class, account))
+            .map(|(&class, _)| class)
+            .collect();
         for class in new {
             self.give(class);
         }

@@ -25,8 +25,7 @@
 //! - What a class costs is a mean. Executions of one class shorter than a tick that differ among themselves are told the
 //!   same cost.
 
-// What calls it comes with the meters.
-#![allow(dead_code)]
+#![allow(dead_code, reason = "what calls it comes with the meters")]
 
 pub mod costs;
 pub mod front;

@@ -61,7 +61,11 @@ impl Record {
         let part = end_ns.min(until_ns).saturating_sub(self.from_ns);
         let span = end_ns.saturating_sub(self.from_ns);
         // Of one execution, the part itself.
-        if part == span { self.busy_ns } else { (u128::from(self.busy_ns) * u128::from(part) / u128::from(span)) as u64 }
+        if part == span {
+            self.busy_ns
+        } else {
+            (u128::from(self.busy_ns) * u128::from(part) / u128::from(span)) as u64
+        }
     }
 
     /// Up to that time it is booked: with so much, or, where there is no meter, with nothing.

@@ -15,7 +15,7 @@ pub const FLOORS: [&[&str]; 10] = [
     &["execute"],
     &["model", "model_file"],
     &["tensorflow"],
-    &["config"],
+    &["config", "energy"],
     &["triton"],
     // Small files that anyone may use.
     &["buckets", "datatype", "few"],
