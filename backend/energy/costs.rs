@@ -6,7 +6,7 @@ use super::records::Class;
 /// takes some 2 µs for all of them.
 const PLACES: usize = 48;
 /// Standard deviation of a tick's energy from what constant powers would give, as a part of it: meters and clocks.
-const NOISE: f64 = 0.03;
+const NOISE: f64 = 0.02;
 /// By how much of itself a power wanders from tick to tick: temperatures, clocks, what else runs.
 const WANDERS: f64 = 0.01;
 /// The least part of the mean power that a class weighs with, so that energy is shared by time where all is 0.
@@ -139,7 +139,7 @@ impl Powers {
 /// By how much one execution fades those before it.
 const FADES: f64 = 1.0 / 32.0;
 /// All executions that one tick settles share its error: together they count as so many.
-const MOST_OF_TICK: f64 = 4.0;
+const MOST_OF_TICK: f64 = 8.0;
 /// The least standard deviation that is claimed of a cost: no meter is better.
 const LEAST_SPREAD: f64 = 0.01;
 
@@ -154,15 +154,15 @@ pub struct Cost {
 }
 
 impl Cost {
-    /// One tick has settled so many executions, for which so much is booked.
+    /// One tick has settled so many executions, 1 or more, for which so much is booked.
     pub fn learn(&mut self, uj: f64, count: u64) {
         let count = count as f64;
         let kept = (1.0 - FADES).powf(count.min(MOST_OF_TICK));
-        if let (Some(cost), true) = (self.mean(), count > 0.0) {
-            if cost > 0.0 {
-                self.squares = self.squares * kept + (uj / count / cost - 1.0).powi(2);
-                self.compared = self.compared * kept + 1.0;
-            }
+        if let Some(cost) = self.mean()
+            && cost > 0.0
+        {
+            self.squares = self.squares * kept + (uj / count / cost - 1.0).powi(2);
+            self.compared = self.compared * kept + 1.0;
         }
         self.uj = self.uj * kept + uj;
         self.count = self.count * kept + count;

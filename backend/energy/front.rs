@@ -171,7 +171,7 @@ impl Told {
     /// How much of the value was measured, 0 to 100.
     pub fn measured_percent(&self) -> f64 {
         let all = self.uj.max(self.measured_uj);
-        if all == 0 { 0.0 } else { self.measured_uj as f64 * 100.0 / all as f64 }
+        if all == 0 { 0.0 } else { (self.measured_uj as f64 * 100.0 / all as f64).min(100.0) }
     }
 
     /// The share of a request that has `rows` of the execution's `all` rows, after `before` rows of other requests.
@@ -206,7 +206,7 @@ impl Progress {
                 Measured { uj: self.uj.load(Ordering::Relaxed), ns: self.ns.load(Ordering::Relaxed) };
             // What was read above is not newer than the version read below.
             fence(Ordering::Acquire);
-            if version % 2 == 0 && self.version.load(Ordering::Relaxed) == version {
+            if version.is_multiple_of(2) && self.version.load(Ordering::Relaxed) == version {
                 return if of == sequence { measured } else { Measured::default() };
             }
         }

@@ -229,6 +229,13 @@ impl Ledger {
         self.accounts.get(&class)?.cost.mean()
     }
 
+    /// What later executions of a class are still to bear, or to be relieved of, in µJ: what is pending for it without
+    /// those that run or wait for their ticks.
+    pub fn owed(&self, class: Class) -> Option<i128> {
+        let account = self.accounts.get(&class)?;
+        Some(account.owed + i128::from(account.prices.pool()))
+    }
+
     /// Records that are kept.
     pub fn kept(&self) -> usize {
         self.waiting.len() + self.running.len()

@@ -22,6 +22,8 @@ pub struct Kind {
 #[derive(Clone, Debug)]
 pub struct Setup {
     pub kinds: Vec<Kind>,
+    /// Models, which have equal parts of `kinds`. Each place runs one of them.
+    pub models: usize,
     /// Executions that run at a time.
     pub concurrency: usize,
     /// A pause between two executions in one place, up to so many ns.
@@ -49,13 +51,14 @@ impl Setup {
         let (tick, reading, period) = meter_ms;
         Self {
             kinds,
+            models: 1,
             concurrency,
             pause_ns: MS,
             tick_ns: tick * MS,
             reading_ns: reading * MS,
             period_ns: period.max(reading) * MS,
             idle_w: 80.0,
-            noise: 0.03,
+            noise: 0.02,
             quiet_ns: SECOND,
             run_ns: 30 * SECOND,
             reload_at: None,
@@ -93,13 +96,15 @@ impl Answer {
 pub struct Outcome {
     pub answers: Vec<Answer>,
     pub ledger: Ledger,
-    /// µJ by the counter.
+    /// µJ of the device, and the time they are for.
     pub counted: f64,
+    pub run_ns: u64,
+    /// The sum over all responses.
+    pub told: u128,
     /// The largest |pending| without what runs, in µJ, after 200 executions, and the energy of one tick, one reading and
-    /// one sampling period at the mean power.
+    /// one sampling period at the mean power under load.
     pub pending: f64,
     pub bound: f64,
-    pub prices: Vec<Arc<Prices>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -129,7 +134,7 @@ pub fn run(setup: &Setup) -> Outcome {
     let mut ledger = Ledger::default();
     let mut prices: Vec<Arc<Prices>> = Vec::new();
     let class_of = |generation: usize, kind: usize| Class((generation * setup.kinds.len() + kind) as u64);
-    let mut open = |ledger: &mut Ledger, generation: usize, prices: &mut Vec<Arc<Prices>>| {
+    let open = |ledger: &mut Ledger, generation: usize, prices: &mut Vec<Arc<Prices>>| {
         prices.clear();
         for kind in 0..setup.kinds.len() {
             prices.push(Arc::default());
@@ -169,10 +174,17 @@ pub fn run(setup: &Setup) -> Outcome {
     let (mut shown, mut handed) = ((begin, 0_u64), 0);
     let mut base = 0.0;
     let (mut answers, mut pending, mut retiring) = (Vec::new(), 0.0_f64, Vec::new());
+    let mut told_uj = 0;
+    // Up to when, and how much, while there was load.
+    let mut loaded = (begin, 0.0);
     let end = begin + setup.quiet_ns + setup.run_ns;
     while let Some(Reverse((at, event))) = events.pop() {
         // A watt is a µJ in each µs.
-        energy += (setup.idle_w + above_w) * (at - now) as f64 / 1e3;
+        let spent = (setup.idle_w + above_w) * (at - now) as f64 / 1e3;
+        energy += spent;
+        if now >= begin + setup.quiet_ns && at <= end {
+            loaded = (at, loaded.1 + spent);
+        }
         now = at;
         let is_dead = setup.dead.is_some_and(|(from, to)| (begin + from..begin + to).contains(&now));
         match event {
@@ -183,7 +195,8 @@ pub fn run(setup: &Setup) -> Outcome {
                     open(&mut ledger, 1, &mut prices);
                     seen.fill(0);
                 }
-                let kind = rng.usize(..setup.kinds.len());
+                let each = setup.kinds.len() / setup.models;
+                let kind = index % setup.models * each + rng.usize(..each);
                 let mut vary = || 1.0 + setup.noise * (rng.f64() * 2.0 - 1.0);
                 let Kind { ns, uj } = setup.kinds[kind];
                 let place = &mut places[index];
@@ -203,6 +216,7 @@ pub fn run(setup: &Setup) -> Outcome {
                     true => prices[place.kind].tell(place.start, now, place.progress.of(place.sequence)),
                     false => Prices::default().tell(place.start, now, place.progress.of(place.sequence)),
                 };
+                told_uj += u128::from(told.uj);
                 ledger.ended(index as u64, place.class, place.start, now, told);
                 if place.generation == generation {
                     let nth = seen[place.kind];
@@ -223,7 +237,9 @@ pub fn run(setup: &Setup) -> Outcome {
                 {
                     retiring.drain(..).for_each(|class| ledger.retire(class));
                 }
-                events.push(Reverse((now + rng.u64(..=setup.pause_ns), Event::Start(index))));
+                // Two models that always ran in the same proportions could not be told apart.
+                let pause = if setup.models > 1 { setup.pause_ns.max(place.ns) } else { setup.pause_ns };
+                events.push(Reverse((now + rng.u64(..=pause), Event::Start(index))));
             }
             Event::Tick => {
                 shown = (now, (energy - base) as u64);
@@ -250,11 +266,12 @@ pub fn run(setup: &Setup) -> Outcome {
         if answers.len() >= 200 && now < end {
             pending = pending.max((books.pending - books.running as i128).abs() as f64);
         }
-        if now > end + SECOND {
+        // The longest executions take a second.
+        if now > end + 2 * SECOND {
             break;
         }
     }
-    let mean_w = energy / ((now - begin) as f64 / 1e3);
+    let mean_w = loaded.1 / ((loaded.0 - begin - setup.quiet_ns) as f64 / 1e3);
     let bound = mean_w * (setup.tick_ns + setup.reading_ns + setup.period_ns) as f64 / 1e3;
-    Outcome { answers, ledger, counted: energy, pending, bound, prices }
+    Outcome { answers, ledger, counted: energy, run_ns: now - begin, told: told_uj, pending, bound }
 }
