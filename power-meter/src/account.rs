@@ -235,13 +235,11 @@ mod tests {
         Books::new(&[Box::new(Named("GPU-a", true)), Box::new(Named("GPU-b", true))])
     }
 
+    /// Counter and power at a moment.
+    type Says = dyn Fn(u64) -> Result<(Option<u64>, Option<f64>)>;
+
     /// Reads both for some seconds, each with what it says at a moment.
-    fn run(
-        books: &mut Books,
-        from: u64,
-        to: u64,
-        says: [&dyn Fn(u64) -> Result<(Option<u64>, Option<f64>)>; 2],
-    ) {
+    fn run(books: &mut Books, from: u64, to: u64, says: [&Says; 2]) {
         for ns in (from..to).step_by(12 * MS as usize) {
             for (account, says) in books.accounts.iter_mut().zip(says) {
                 let reading = says(ns).map(|(counter_uj, average_w)| {

@@ -140,7 +140,7 @@ fn two_seconds_are_within_one_percent_of_the_truth() {
 /// a tick of the change of power, which its error says.
 #[test]
 fn bursts_of_the_length_of_a_tick_are_told_by_the_error() {
-    let bursts = |_: &mut Rng, ms: u64| if ms / 150 % 2 == 0 { 400.0 } else { 100.0 };
+    let bursts = |_: &mut Rng, ms: u64| if (ms / 150).is_multiple_of(2) { 400.0 } else { 100.0 };
     let (within, worst, beyond, _) = over_seeds(bursts, (98.0, 102.0), 3.0, 25.0);
     assert!(within > 0.5 && worst < 0.05 && beyond < 0.02, "{within} {worst} {beyond}");
 }

@@ -181,7 +181,7 @@ fn a_difference_of_six_percent_is_dropped_with_both_numbers_and_one_of_four_is_n
 #[test]
 fn unsteady_load_is_not_judged() {
     let mut run = Run::new(nvml());
-    run.on(60.0, ticking(80.0), |ns| Some(if ns / (3 * S) % 2 == 0 { 80.0 } else { 120.0 }));
+    run.on(60.0, ticking(80.0), |ns| Some(if (ns / (3 * S)).is_multiple_of(2) { 80.0 } else { 120.0 }));
     assert!(run.dropped().is_empty(), "{:?}", run.dropped());
 }
 
