@@ -15,6 +15,7 @@ mod compatibility;
 mod custom_op;
 mod discovery;
 mod drop_in;
+mod energy;
 mod faults;
 mod freeze;
 mod gpu;
