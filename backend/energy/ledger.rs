@@ -160,8 +160,10 @@ impl Ledger {
     /// The execution in `slot` has ended, and its responses were told so much. One that was never
     /// [started](Self::started) counts from its start on, as far as no tick is booked.
     pub fn ended(&mut self, slot: Slot, class: Class, start_ns: u64, end_ns: u64, told: Told) {
-        let running = self.running.remove(&slot).filter(|running| running.record.class == class);
-        let mut record = match running {
+        if self.running.get(&slot).is_some_and(|running| running.record.class != class) {
+            self.abandon(slot);
+        }
+        let mut record = match self.running.remove(&slot) {
             Some(running) => {
                 self.books.running -= running.record.booked_uj;
                 running.record
@@ -299,11 +301,14 @@ impl Ledger {
         weights.clear();
         let running = self.running.values().map(|running| &running.record);
         weights.extend(self.waiting.iter().chain(running).map(weigh));
-        // Up to 104 bits each: as many less as make sum times energy fit.
-        let bits = weights.iter().fold(0_u128, |sum, weight| sum.saturating_add(*weight)).ilog2();
-        let shift = bits.saturating_sub(62);
+        // Up to 104 bits each. What is left of their sum times the energy takes 64 bits, if that still tells a 2^32th
+        // part: division is quick then.
+        let bits = |number: u128| u128::BITS - number.leading_zeros();
+        let energy_uj = u128::from(energy_uj);
+        let all = weights.iter().fold(0_u128, |sum, weight| sum.saturating_add(*weight));
+        let shift = bits(all).saturating_sub(63_u32.saturating_sub(bits(energy_uj)).clamp(32, 62));
         let sum: u128 = weights.iter().map(|weight| weight >> shift).sum();
-        let mut portions = Portions { energy: u128::from(energy_uj), sum, before: 0 };
+        let mut portions = Portions { energy: energy_uj, sum, weights: 0, given: 0 };
         for (record, weight) in self.waiting.iter_mut().zip(&weights) {
             let uj = portions.next(weight >> shift);
             record.book(until_ns, Some(uj));
@@ -451,15 +456,18 @@ impl Ledger {
 /// Parts of a whole by weights, nothing left over.
 struct Portions {
     energy: u128,
+    /// Of all weights.
     sum: u128,
-    before: u128,
+    /// Of those so far, and what they got.
+    weights: u128,
+    given: u128,
 }
 
 impl Portions {
     fn next(&mut self, weight: u128) -> u64 {
-        let up_to = |weights: u128| self.energy * weights / self.sum.max(1);
-        let part = up_to(self.before + weight) - up_to(self.before);
-        self.before += weight;
+        self.weights += weight;
+        let given = self.energy * self.weights / self.sum.max(1);
+        let part = given - std::mem::replace(&mut self.given, given);
         u64::try_from(part).unwrap_or(u64::MAX)
     }
 }

@@ -22,8 +22,9 @@ enum Step {
     End {
         slot: u64,
     },
-    /// Nobody said that it had started.
+    /// Nobody said that it had started, or something else had.
     Unheard {
+        slot: u64,
         class: u64,
         ns: u64,
         told: u64,
@@ -61,7 +62,7 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         6 => (slot.clone(), class.clone(), number()).prop_map(|(slot, class, late)| Step::Start { slot, class, late }),
         6 => slot.clone().prop_map(|slot| Step::End { slot }),
-        1 => (class.clone(), number(), number()).prop_map(|(class, ns, told)| Step::Unheard { class, ns, told }),
+        1 => (0..=SLOTS, class.clone(), number(), number()).prop_map(|(slot, class, ns, told)| Step::Unheard { slot, class, ns, told }),
         1 => slot.clone().prop_map(|slot| Step::Fail { slot }),
         6 => (number(), number()).prop_map(|(uj, late)| Step::Tick { uj, late }),
         1 => number().prop_map(|to| Step::Falls { to }),
@@ -119,11 +120,11 @@ impl World {
                 self.told += u128::from(told.uj);
                 self.ledger.ended(slot, class, start, self.now, told);
             }
-            Step::Unheard { class, ns, told } => {
+            Step::Unheard { slot, class, ns, told } => {
                 let told = Told { uj: told, estimate_uj: told, unmeasured_ns: ns, ..Told::default() };
                 self.told += u128::from(told.uj);
                 let class = self.classes[class as usize].0;
-                self.ledger.ended(SLOTS, class, self.now.saturating_sub(ns), self.now, told);
+                self.ledger.ended(slot, class, self.now.saturating_sub(ns), self.now, told);
             }
             Step::Fail { slot } => {
                 let Some((start, class, ..)) = self.running.remove(&slot) else { return };

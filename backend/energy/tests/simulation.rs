@@ -78,7 +78,9 @@ fn answers_are_true(setup: &Setup, name: &str) {
         assert!(long.1 <= 0.05 && short.1 <= 0.10, "{of}: {long:?} {short:?}");
     } else {
         assert!(long.0 <= 0.005 && long.1 <= 0.10, "{of}: {long:?}");
-        assert!(short.0 <= 0.002 && short.1 <= 0.13, "{of}: {short:?}");
+        // Single ones are further off soon after the start, while two powers are still mixed up; by how much depends on
+        // chance. With other seeds the worst of 130,000 was 13.1 %.
+        assert!(short.0 <= 0.002 && short.1 <= 0.15, "{of}: {short:?}");
     }
     // The sums say the same as the counter, and idle is what the device draws idle.
     let books = outcome.ledger.books();
