@@ -67,7 +67,7 @@ pub struct Limits {
     pub tick_ns: u64,
     /// No such device draws more: a power beyond it is no reading, a counter that grows faster is wrong. In watts.
     pub most_w: f64,
-    /// A counter that stands still for so long is not believed if power says more than 20 W all the while. After ten
+    /// A counter that stands still for so long, and for two ticks and a half, is not believed if power says more than 20 W all the while. After ten
     /// times as long any power will do, because a device that works never stands still.
     pub standstill_ns: u64,
     /// The same where there is no power to compare with.

@@ -188,6 +188,32 @@ mod tests {
         assert_eq!(read, [5_000_000, 7, 3, 1, 0]);
     }
 
+    /// C5 of the field, with the files and the clock in earnest.
+    #[test]
+    fn a_wrap_is_counted_and_a_reset_leaves_a_gap_with_its_reason() {
+        let root = TempDir::new().unwrap();
+        let package = zone(&root, "intel-rapl:0", "package-0", RANGE - 3_000_000);
+        let mut devices = open(root.path()).unwrap();
+        let mut books = crate::Books::new(&devices);
+        let mut read = |values: &[u64]| {
+            for uj in values {
+                fs::write(package.join("energy_uj"), format!("{uj}\n")).unwrap();
+                let reading = devices[0].read(Also::default());
+                books.accounts[0].take(reading, now_ns());
+                std::thread::sleep(std::time::Duration::from_millis(5));
+            }
+            (books.accounts[0].curve().last().unwrap(), books.clone())
+        };
+        let first = read(&[RANGE - 3_000_000, RANGE - 2_000_000]).0;
+        let (wrapped, books) = read(&[1_000_000]);
+        assert_eq!(books.energy(first.ns, wrapped.ns).unwrap().uj, 3_000_000);
+        let (last, books) = read(&[500_000, 600_000, 700_000]);
+        assert_eq!(last.uj, 3_100_000);
+        assert_eq!(books.energy(first.ns, wrapped.ns).unwrap().uj, 3_000_000);
+        let missing = books.energy(first.ns, last.ns).unwrap_err().to_string();
+        assert!(missing.starts_with("package-0: ") && missing.contains("it was reset"), "{missing}");
+    }
+
     #[test]
     fn without_permission_the_file_and_the_remedy_are_named() {
         let denied = io::Error::from(io::ErrorKind::PermissionDenied);

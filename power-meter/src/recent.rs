@@ -7,27 +7,32 @@ const KEPT: usize = 64;
 
 /// The last values of a kind, in nanoseconds.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Recent(VecDeque<u64>);
+pub(crate) struct Recent {
+    values: VecDeque<u64>,
+    /// Asked for several times in each reading, unlike the rest.
+    median: Option<u64>,
+}
 
 impl Recent {
     pub fn add(&mut self, ns: u64) {
-        if self.0.len() == KEPT {
-            self.0.pop_front();
+        if self.values.len() == KEPT {
+            self.values.pop_front();
         }
-        self.0.push_back(ns);
+        self.values.push_back(ns);
+        self.median = self.quantile(0.5);
     }
 
     pub fn count(&self) -> usize {
-        self.0.len()
+        self.values.len()
     }
 
     pub fn median(&self) -> Option<u64> {
-        self.quantile(0.5)
+        self.median
     }
 
     /// Of the values that are kept, the one below which the given part of them lies.
     pub fn quantile(&self, part: f64) -> Option<u64> {
-        let mut values: Vec<u64> = self.0.iter().copied().collect();
+        let mut values: Vec<u64> = self.values.iter().copied().collect();
         let last = values.len().checked_sub(1)?;
         let at = ((last as f64 * part).round() as usize).min(last);
         Some(*values.select_nth_unstable(at).1)

@@ -61,7 +61,7 @@ impl Meter {
             description: description.to_owned(),
             devices,
             has_energy: false,
-            interval_s: 0.1,
+            interval_s: 0.05,
             learnt: Vec::new(),
         };
         Self { source, devices: Vec::new(), patience: Duration::from_secs(2) }

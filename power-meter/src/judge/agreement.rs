@@ -66,8 +66,8 @@ impl Agreement {
         }
     }
 
-    /// At a tick: what the counter and integrated power have come to. The tool of the judgement: the second of two
-    /// stretches in a row that differ.
+    /// At a tick: what the counter and integrated power have come to. Returns what is wrong once two stretches in a row
+    /// differ; an unsteady one in between is not judged and does not count.
     pub fn tick(&mut self, ns: u64, counted_uj: u64, integrated_uj: f64) -> Option<Disagreement> {
         let Some(stretch) = &self.stretch else {
             self.begin(ns, counted_uj, integrated_uj);

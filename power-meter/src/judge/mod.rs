@@ -229,10 +229,12 @@ impl Judge {
             None => format!("has had no reading of its energy counter{}", self.in_its_words()),
         };
         if self.power_is_recent(now_ns) {
+            // A server that was told to renew its metrics less often is not wrong for that.
+            let standstill_ns = self.limits.standstill_ns.max(self.counter.ticks.tick_ns() * 5 / 2);
             let powers = || self.held.iter().filter(|(ns, _)| *ns >= since).map(|(_, watts)| *watts);
             let least = powers().fold(f64::INFINITY, f64::min);
-            let clearly = still_ns >= self.limits.standstill_ns && least.is_finite() && least > CLEARLY_ON_W;
-            if clearly || still_ns >= self.limits.standstill_ns.saturating_mul(LONG_STANDSTILL) {
+            let clearly = still_ns >= standstill_ns && least.is_finite() && least > CLEARLY_ON_W;
+            if clearly || still_ns >= standstill_ns.saturating_mul(LONG_STANDSTILL) {
                 let mean = powers().sum::<f64>() / powers().count().max(1) as f64;
                 let reason = format!("{what} for {:.1} s while power said {mean:.1} W", seconds(still_ns));
                 self.drop_counter(self.last_point_ns.unwrap_or(since), reason, events);
