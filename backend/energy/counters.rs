@@ -24,6 +24,7 @@ struct Shown {
     unattributed: Amount,
     lost: Amount,
     pending: Gauge,
+    idle_power: Gauge,
     /// With the number of the model.
     classes: BTreeMap<Class, u64>,
     models: BTreeMap<u64, OfModel>,
@@ -98,6 +99,9 @@ impl Counters {
         shown.unattributed.show(books.unattributed);
         shown.lost.show(books.lost);
         shown.pending.set(books.pending as f64 / 1e6);
+        if let Some(power) = ledger.idle_power_uw() {
+            shown.idle_power.set(power as f64 / 1e6);
+        }
         for (class, model) in &shown.classes {
             let Some(of_model) = shown.models.get_mut(model) else { continue };
             let books = ledger.of_class(*class).unwrap_or_default();
@@ -128,6 +132,10 @@ impl Shown {
             c"tensorflow_latency_energy_pending_joules",
             c"Energy that is attributed and in no response yet; below 0, in responses and not attributed yet",
         )?;
+        let idle_power = Family::gauges(
+            c"tensorflow_latency_idle_power_watts",
+            c"Power of a device with the models loaded and nothing running, as it was learnt",
+        )?;
         let of_models = Family::counters(
             c"tensorflow_latency_model_energy_joules_total",
             c"Energy of a device that is attributed to executions of a model",
@@ -141,6 +149,7 @@ impl Shown {
             unattributed: Amount::new(&kinds, device, "unattributed")?,
             lost: Amount(Counter::new(&lost, &[("device", device)])?, 0),
             pending: Gauge::new(&pending, &[("device", device)])?,
+            idle_power: Gauge::new(&idle_power, &[("device", device)])?,
             classes: BTreeMap::new(),
             models: BTreeMap::new(),
         })

@@ -136,6 +136,7 @@ impl Prices {
     }
 
     /// What waits for later executions, in µJ.
+    #[cfg(test)]
     pub fn pool(&self) -> i64 {
         self.pool.load(Ordering::Relaxed)
     }

@@ -58,11 +58,6 @@ pub struct ClassBooks {
 }
 
 impl ClassBooks {
-    /// As in [`Books`].
-    pub fn pending(&self) -> i128 {
-        signed(self.attributed) + signed(self.lost) - signed(self.told)
-    }
-
     fn add(&mut self, other: &Self) {
         self.attributed += other.attributed;
         self.told += other.told;
@@ -139,15 +134,10 @@ impl Ledger {
         self.powers.forget(class);
     }
 
-    /// A place for executions; `progress` says what is measured of the one that runs in it.
+    /// A place for executions, in which none runs; `progress` says what is measured of the one that does later.
     pub fn attach(&mut self, slot: Slot, progress: Arc<Progress>) {
-        self.slots.insert(slot, progress);
-    }
-
-    /// A place goes. An execution that ran in it is over.
-    pub fn detach(&mut self, slot: Slot) {
-        self.slots.remove(&slot);
         self.abandon(slot);
+        self.slots.insert(slot, progress);
     }
 
     /// An execution has started; `sequence` is one that [`Progress::of`] will be asked for.
@@ -216,31 +206,9 @@ impl Ledger {
         self.accounts.get(&class).map(|account| account.books)
     }
 
-    /// The sums of classes that are gone.
-    pub fn retired(&self) -> ClassBooks {
-        self.retired
-    }
-
     /// The power of the idle device in µW, once it is known.
     pub fn idle_power_uw(&self) -> Option<u64> {
         self.idle.power_uw()
-    }
-
-    /// What an execution of a class costs, in µJ; none before the first is settled.
-    pub fn cost(&self, class: Class) -> Option<f64> {
-        self.accounts.get(&class)?.cost.mean()
-    }
-
-    /// What later executions of a class are still to bear, or to be relieved of, in µJ: what is pending for it without
-    /// those that run or wait for their ticks.
-    pub fn owed(&self, class: Class) -> Option<i128> {
-        let account = self.accounts.get(&class)?;
-        Some(account.owed + i128::from(account.prices.pool()))
-    }
-
-    /// Records that are kept.
-    pub fn kept(&self) -> usize {
-        self.waiting.len() + self.running.len()
     }
 
     /// A tick, `length_ns` long.
@@ -480,4 +448,39 @@ fn book_for(accounts: &mut BTreeMap<Class, Account>, retired: &mut ClassBooks, c
 fn mean(mean: u64, value: u64) -> u64 {
     let kept = u128::from(mean) * u128::from(MEAN_TICKS - 1);
     u64::try_from((kept + u128::from(value)) / u128::from(MEAN_TICKS)).unwrap_or(u64::MAX)
+}
+
+/// What the tests look at.
+#[cfg(test)]
+impl ClassBooks {
+    /// As in [`Books`].
+    pub fn pending(&self) -> i128 {
+        signed(self.attributed) + signed(self.lost) - signed(self.told)
+    }
+}
+
+/// What the tests look at.
+#[cfg(test)]
+impl Ledger {
+    /// The sums of classes that are gone.
+    pub fn retired(&self) -> ClassBooks {
+        self.retired
+    }
+
+    /// What an execution of a class costs, in µJ; none before the first is settled.
+    pub fn cost(&self, class: Class) -> Option<f64> {
+        self.accounts.get(&class)?.cost.mean()
+    }
+
+    /// What later executions of a class are still to bear, or to be relieved of, in µJ: what is pending for it without
+    /// those that run or wait for their ticks.
+    pub fn owed(&self, class: Class) -> Option<i128> {
+        let account = self.accounts.get(&class)?;
+        Some(account.owed + i128::from(account.prices.pool()))
+    }
+
+    /// Records that are kept.
+    pub fn kept(&self) -> usize {
+        self.waiting.len() + self.running.len()
+    }
 }

@@ -26,7 +26,7 @@ pub struct Metering {
     name: String,
     events: Sender<Event>,
     /// By model and rows.
-    classes: RwLock<HashMap<(u64, usize), (Class, Arc<Prices>)>>,
+    classes: RwLock<HashMap<(u64, usize), Priced>>,
     /// Where no execution runs at present.
     free: Mutex<Vec<Place>>,
     next_slot: AtomicU64,
@@ -34,6 +34,9 @@ pub struct Metering {
     stop: Option<Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
+
+/// A class, and what its executions cost.
+type Priced = (Class, Arc<Prices>);
 
 /// Where one execution at a time runs, as the ledger sees it.
 struct Place {
@@ -99,7 +102,7 @@ impl Metering {
         });
     }
 
-    fn class(&self, model: &Arc<Model>, rows: usize) -> Option<(Class, Arc<Prices>)> {
+    fn class(&self, model: &Arc<Model>, rows: usize) -> Option<Priced> {
         let key = (model.number, rows);
         if let Some((class, prices)) = self.classes.read().unwrap_or_else(PoisonError::into_inner).get(&key) {
             return Some((*class, Arc::clone(prices)));

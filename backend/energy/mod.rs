@@ -37,7 +37,7 @@ mod records;
 mod sampling;
 
 pub use devices::Domain;
-pub use model::{Energy, Execution, ModelEnergy};
+pub use model::{Energy, Execution, ModelEnergy, is_asked};
 
 #[cfg(test)]
 mod tests;

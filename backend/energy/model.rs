@@ -16,19 +16,27 @@ use crate::triton::Result;
 static NEXT_MODEL: AtomicU64 = AtomicU64::new(0);
 
 /// The devices whose energy some model has asked for.
-static ASKED: [Asked; 2] = [Asked::NOBODY; 2];
+static ASKED: [Asked; 2] = [const { Asked::by_nobody() }; 2];
+
+/// Whether any model asks for any device's. All that is read of energy where nobody does.
+static BY_ANY: AtomicBool = AtomicBool::new(false);
+
+/// Whether any model asks for energy.
+#[inline(always)]
+pub fn is_asked() -> bool {
+    BY_ANY.load(Ordering::Relaxed)
+}
 
 /// One at a time: a meter is opened once, however many models ask for it.
 static OPENING: Mutex<()> = Mutex::new(());
 
-struct Asked {
-    /// Beside what is read for each execution of models that ask for nothing.
-    by_any: AtomicBool,
-    metering: RwLock<Weak<Metering>>,
-}
+#[derive(Debug)]
+struct Asked(RwLock<Weak<Metering>>);
 
 impl Asked {
-    const NOBODY: Self = Self { by_any: AtomicBool::new(false), metering: RwLock::new(Weak::new()) };
+    const fn by_nobody() -> Self {
+        Self(RwLock::new(Weak::new()))
+    }
 
     fn of(domain: Domain) -> &'static Self {
         &ASKED[domain as usize]
@@ -36,11 +44,7 @@ impl Asked {
 
     /// The device's metering, if some model asks for it.
     fn metering(&self) -> Option<Arc<Metering>> {
-        // Whoever was told late that there is one begins late.
-        if !self.by_any.load(Ordering::Relaxed) {
-            return None;
-        }
-        self.metering.read().unwrap_or_else(PoisonError::into_inner).upgrade()
+        self.0.read().unwrap_or_else(PoisonError::into_inner).upgrade()
     }
 }
 
@@ -92,18 +96,9 @@ impl ModelEnergy {
         !self.asks.is_empty()
     }
 
-    /// An execution of so many rows starts; nothing where nobody asks for its energy.
-    #[inline(always)]
-    pub fn begin(&self, rows: usize, start_ns: u64) -> Option<Execution> {
-        let nobody = |domain: &Domain| !Asked::of(*domain).by_any.load(Ordering::Relaxed);
-        if self.asks.is_empty() && self.domains.iter().all(nobody) {
-            return None;
-        }
-        self.take_part(rows, start_ns)
-    }
-
+    /// An execution of so many rows starts; nothing where nobody asks for the energy of its devices.
     #[inline(never)]
-    fn take_part(&self, rows: usize, start_ns: u64) -> Option<Execution> {
+    pub fn begin(&self, rows: usize, start_ns: u64) -> Option<Execution> {
         let is_told = self.is_told();
         let parts: SmallVec<_> = if is_told {
             self.asks.iter().filter_map(|metering| metering.begin(&self.model, rows, start_ns)).collect()
@@ -125,11 +120,7 @@ impl Drop for ModelEnergy {
         // Under the lock: nobody opens meanwhile what is closed here.
         let _opening = OPENING.lock().unwrap_or_else(PoisonError::into_inner);
         self.asks.clear();
-        for domain in self.domains {
-            let asked = Asked::of(*domain);
-            let is_gone = asked.metering.read().unwrap_or_else(PoisonError::into_inner).strong_count() == 0;
-            asked.by_any.store(!is_gone, Ordering::Relaxed);
-        }
+        BY_ANY.store(ASKED.iter().any(|asked| asked.metering().is_some()), Ordering::Relaxed);
     }
 }
 
@@ -140,8 +131,8 @@ fn open(domain: Domain, places: &MeterPlaces) -> Result<Arc<Metering>> {
         return Ok(metering);
     }
     let metering = Metering::start(domain.name(), devices::open(domain, places)?)?;
-    *asked.metering.write().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(&metering);
-    asked.by_any.store(true, Ordering::Relaxed);
+    *asked.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(&metering);
+    BY_ANY.store(true, Ordering::Relaxed);
     Ok(metering)
 }
 

@@ -9,7 +9,7 @@ use super::inline::InlineRows;
 use super::scatter::{self, Computed, Share};
 use super::timing::{self, BatchTimes};
 use crate::config::Step;
-use crate::energy::{Execution, ModelEnergy};
+use crate::energy::{self, Execution, ModelEnergy};
 use crate::few::Few;
 use crate::model::Model;
 use crate::tensorflow::{Fed, Tensor, TensorPool};
@@ -116,11 +116,13 @@ impl Executor {
 // move it to than all that is done here.
 fn execute<F: Fault>(executor: &Executor, mut requests: Few<Request>) -> Option<Executed> {
     let exec_start = now_ns();
+    // Read here, where it waits for memory together with what the gathering reads.
+    let tells_energy = energy::is_asked();
     let gathered = gather_all::<F>(executor, &mut requests);
     if requests.is_empty() {
         return None;
     }
-    run_and_answer::<F>(executor, exec_start, requests, gathered)
+    run_and_answer::<F>(executor, (exec_start, tells_energy), requests, gathered)
 }
 
 fn prepare<F: Fault>(executor: &Executor, mut requests: Few<Request>) -> Option<Gathering> {
@@ -131,7 +133,7 @@ fn prepare<F: Fault>(executor: &Executor, mut requests: Few<Request>) -> Option<
 
 fn compute<F: Fault>(executor: &Executor, batch: Gathering) -> Option<Executed> {
     let Gathering { requests, gathered, exec_start } = batch;
-    run_and_answer::<F>(executor, exec_start, requests, gathered)
+    run_and_answer::<F>(executor, (exec_start, energy::is_asked()), requests, gathered)
 }
 
 /// Gathers the inputs of the batch, and answers those of `requests` that cannot be part of it; the others stay.
@@ -149,7 +151,7 @@ fn gather_all<F: Fault>(executor: &Executor, requests: &mut Few<Request>) -> Gat
 #[inline(always)]
 fn run_and_answer<F: Fault>(
     executor: &Executor,
-    exec_start: u64,
+    (exec_start, tells_energy): (u64, bool),
     requests: Few<Request>,
     mut gathered: Gathered,
 ) -> Option<Executed> {
@@ -157,7 +159,7 @@ fn run_and_answer<F: Fault>(
     let size = gathered.size;
     let outputs = scatter::to_compute(model, &gathered.shares);
 
-    let execution = begin(executor, size.executed, exec_start);
+    let execution = if tells_energy { begin(executor, size.executed, exec_start) } else { None };
     let compute_start = now_ns();
     let result = match &gathered.tensors {
         Ok(inputs) => {
@@ -196,8 +198,9 @@ fn run_and_answer<F: Fault>(
     executed
 }
 
-/// An execution takes part in the books of energy, where anybody asks for it.
-#[inline(always)]
+/// An execution takes part in the books of energy.
+#[cold]
+#[inline(never)]
 fn begin(executor: &Executor, rows: usize, start: u64) -> Option<Execution> {
     executor.energy.as_ref()?.begin(rows, start)
 }
@@ -266,7 +269,7 @@ fn answer_apart<F: Fault>(
         others = rest;
         let (requests, shares): (Few<Request>, Few<Share>) = these.into_iter().unzip();
         let rows = shares.iter().map(|share| share.rows.len()).sum();
-        let execution = begin(executor, rows, now_ns());
+        let execution = if energy::is_asked() { begin(executor, rows, now_ns()) } else { None };
         let result =
             model.session.run_fed(fed, inputs, &outputs, executor.inline.run_options(times.size.padded));
         match &result {

@@ -103,7 +103,10 @@ fn config(name: &str) -> ModelConfig {
 
 fn energy(answer: &Answer) -> i64 {
     let values = answer.output("energy_uj").as_i64();
-    assert!(values.iter().all(|value| *value == values[0]), "each row tells the request's energy: {values:?}");
+    assert!(
+        values.iter().all(|value| *value == values[0]),
+        "each row tells the request's energy: {values:?}"
+    );
     if let Some(told) = answer.parameters.get("energy_uj") {
         assert_eq!(told.as_i64(), Some(values[0]));
         let percent = answer.parameters["energy_measured_percent"].as_i64().expect("a number");
@@ -135,7 +138,8 @@ fn assert_told(server: &Server, model: &str, made: &Made, device: &str) {
     thread::sleep(Duration::from_millis(1500));
     let metrics = server.metrics();
     let label = format!("device=\"{device}\"");
-    let kinds = |kind: &str| sum(&metrics, "tensorflow_latency_energy_joules_total", &format!("kind=\"{kind}\""));
+    let kinds =
+        |kind: &str| sum(&metrics, "tensorflow_latency_energy_joules_total", &format!("kind=\"{kind}\""));
     let (attributed, told) = (kinds("attributed"), told as f64 / 1e6);
     let pending = sum(&metrics, "tensorflow_latency_energy_pending_joules", &label);
     let drawn = busy * BUSY;
@@ -206,7 +210,8 @@ fn the_requests_of_a_batch_share_its_energy_by_rows() {
         let request = InferRequest::new(vec![Tensor::fp32("x", &[rows, 1], &vec![200.0; rows as usize])]);
         made.work(|| server.client().infer(model, &request)).0.expect("the request is good")
     });
-    let sizes: Vec<i64> = answers.iter().map(|answer| answer.output("executed_batch_size").as_i64()[0]).collect();
+    let sizes: Vec<i64> =
+        answers.iter().map(|answer| answer.output("executed_batch_size").as_i64()[0]).collect();
     let (one, three) = (energy(&answers[0]), energy(&answers[1]));
     if sizes == [4, 4] {
         assert!(one > 0 && (three - 3 * one).abs() <= 3, "{one} and {three} microjoules");

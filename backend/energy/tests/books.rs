@@ -121,7 +121,7 @@ fn executions_of_a_failed_batch_and_of_lost_places_are_borne_by_later_ones() {
     let (mut ledger, prices) = idle_seen();
     ledger.started(0, A, 1_000 * MS, 1);
     ledger.tick(1_100 * MS, 11_000_600);
-    ledger.detach(0);
+    ledger.attach(0, Arc::default());
     assert_eq!((ledger.books().pending, prices.pool(), ledger.kept()), (600, 600, 0));
     ledger.failed(0, A, 1_100 * MS, 1_150 * MS);
     ledger.tick(1_200 * MS, 12_001_000);

@@ -76,7 +76,6 @@ impl Setup {
 /// What an execution was told, and what it cost.
 #[derive(Clone, Copy, Debug)]
 pub struct Answer {
-    pub kind: usize,
     /// How many of its kind were before it, since the model was loaded.
     pub nth: usize,
     pub ns: u64,
@@ -222,7 +221,6 @@ pub fn run(setup: &Setup) -> Outcome {
                     let nth = seen[place.kind];
                     seen[place.kind] += 1;
                     answers.push(Answer {
-                        kind: place.kind,
                         nth,
                         ns: place.ns,
                         end_ns: now - begin,

@@ -148,7 +148,6 @@ impl World {
                 self.classes[class as usize] = fresh;
             }
             Step::Detach { slot } => {
-                self.ledger.detach(slot);
                 self.ledger.attach(slot, Arc::clone(&self.progress[slot as usize]));
                 self.running.remove(&slot);
             }
