@@ -41,7 +41,7 @@ pub struct Model {
 pub struct ModelInstance {
     pub model: usize,
     pub state: AtomicPtr<c_void>,
-    /// Requests that were reported since the last execution was.
+    /// Requests that were reported, less the executions that were.
     pub reported: AtomicUsize,
 }
 
