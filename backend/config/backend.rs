@@ -39,8 +39,9 @@ const DEFAULT_MAX_BATCH_SIZE_OPTION: &str = "default-max-batch-size";
 const FPMATH_MODE: &str = "fpmath-mode";
 const GPU_MEMORY_FRACTION: &str = "gpu-memory-fraction";
 const ENERGY_SCOPE: &str = "energy-scope";
-const NVML_LIBRARY: &str = "nvml-library";
-const POWERCAP_DIR: &str = "powercap-dir";
+// Servers such as 2.28.0 pass only one option on whose name comes behind `min-compute-capability`, and there is `tensorflow-dir`.
+const NVML_LIBRARY: &str = "energy-nvml-library";
+const POWERCAP_DIR: &str = "energy-powercap-dir";
 const ALLOW_SOFT_PLACEMENT: &str = "allow-soft-placement";
 const TENSORFLOW_VERSION: &str = "version";
 /// What the server passes to every backend.
@@ -68,7 +69,7 @@ pub struct BackendOptions {
     pub soft_placement: bool,
     /// Whose energy goes into responses, for models that do not say (`energy-scope`).
     pub energy_scope: Option<EnergyScope>,
-    /// Where the meters of energy are (`nvml-library`, `powercap-dir`).
+    /// Where the meters of energy are (`energy-nvml-library`, `energy-powercap-dir`).
     pub meters: MeterPlaces,
 }
 

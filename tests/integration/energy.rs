@@ -27,7 +27,8 @@ struct Made {
 impl Made {
     /// A device that moves its counter each `tick`; `write` puts joules and watts where the meter is.
     fn start(tick: Duration, write: fn(&Path, f64, f64)) -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
+        // Where servers in containers find it.
+        let folder = tempfile::tempdir_in(scratch()).expect("a folder");
         let (busy, end) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicBool::new(false)));
         let (place, busy_now, ended) = (folder.path().to_owned(), Arc::clone(&busy), Arc::clone(&end));
         write(&place, 0.0, IDLE);
@@ -63,6 +64,12 @@ impl Drop for Made {
         self.end.store(true, Ordering::Relaxed);
         drop(self.thread.take().map(JoinHandle::join));
     }
+}
+
+fn scratch() -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("integration");
+    fs::create_dir_all(&folder).expect("the target folder can be written");
+    folder
 }
 
 /// A file that is there with all of its text, or with that before.
@@ -167,7 +174,7 @@ fn has_metrics() -> bool {
 fn a_request_tells_the_processors_energy() {
     let made = Made::start(Duration::from_millis(1), powercap);
     let place = made.folder.path().to_str().expect("a path");
-    let server = Server::start(Options::new().metrics().backend_config("powercap-dir", place));
+    let server = Server::start(Options::new().metrics().backend_config("energy-powercap-dir", place));
     server.load(&config("cpu_energy"), SavedModel::Small("slow"));
     if has_metrics() {
         assert_told(&server, "cpu_energy", &made, "cpu");
@@ -182,7 +189,7 @@ fn a_request_tells_the_energy_of_a_gpu() {
     let options = Options::new()
         .metrics()
         .environment("MADE_NVML", made.folder.path().join("gpu").to_str().expect("a path"))
-        .backend_config("nvml-library", library.to_str().expect("a path"))
+        .backend_config("energy-nvml-library", library.to_str().expect("a path"))
         .backend_config("energy-scope", "gpu");
     let server = Server::start(options);
     server.load(&config("gpu_energy"), SavedModel::Small("slow"));
@@ -196,7 +203,7 @@ fn a_request_tells_the_energy_of_a_gpu() {
 fn the_requests_of_a_batch_share_its_energy_by_rows() {
     let made = Made::start(Duration::from_millis(1), powercap);
     let place = made.folder.path().to_str().expect("a path");
-    let server = Server::start(Options::new().metrics().backend_config("powercap-dir", place));
+    let server = Server::start(Options::new().metrics().backend_config("energy-powercap-dir", place));
     let model = "shared_energy";
     let config = config(model).dynamic_batching(100_000).instances(1);
     server.load(&config, SavedModel::Small("slow"));
@@ -220,7 +227,7 @@ fn the_requests_of_a_batch_share_its_energy_by_rows() {
 
 #[test]
 fn without_a_meter_there_is_no_energy() {
-    let server = Server::start(Options::new().backend_config("powercap-dir", "/nowhere/powercap"));
+    let server = Server::start(Options::new().backend_config("energy-powercap-dir", "/nowhere/powercap"));
     let message =
         server.try_load(&config("no_meter"), SavedModel::Small("slow")).expect_err("there is no meter");
     for part in ["energy_uj", "no meter for the energy of the cpu", "/nowhere/powercap"] {
