@@ -85,6 +85,7 @@ impl Maker {
         let mut executor = executor
             .map_err(|e| e.context(format!("model '{}', version {}", self.opens.name, self.version)))?;
         executor.inline = first.inline;
+        executor.energy = first.energy.clone();
         Ok(Arc::new(executor))
     }
 }
@@ -146,8 +147,11 @@ impl Opens {
                 init_ops: &self.init_ops,
             }),
         };
+        let optional = config.inputs.iter().filter(|input| input.is_optional);
+        let optional: Vec<String> = optional.map(|input| input.name.clone()).collect();
         let is_other_shape = |endpoint: &Endpoint| self.is_other_shape(config, endpoint);
         let options = Options {
+            optional: &optional,
             is_other_shape: &is_other_shape,
             model: &self.name,
             file,

@@ -12,6 +12,7 @@
 //! | [`execute`] | the pipeline: gather, run, scatter, stamp, send |
 //! | [`model`] | what configuration and SavedModel, or graph, agree on |
 //! | [`tensorflow`] | TensorFlow's C API made safe: library, session, tensors; freezing |
+//! | [`energy`] | meters, and whose energy it was: books that balance |
 //! | [`config`] | config.pbtxt and `--backend-config` as types |
 //! | [`triton`] | the server's C API made safe: requests, responses, models, errors, logging |
 //! | [`buckets`], [`few`] | the sizes that batches are filled up to; short lists without heap memory |
@@ -26,6 +27,7 @@
 mod batching;
 mod buckets;
 mod config;
+mod energy;
 mod execute;
 mod executors;
 mod few;

@@ -1,10 +1,13 @@
 //! Loads a model: configuration, session, trial runs, queue.
 
+use std::sync::Arc;
+
 use crate::batching::{Families, Loading, ModelQueue};
 use crate::config::{BackendOptions, Batching, Format, ModelConfig, TensorConfig};
+use crate::energy::{Domain, ModelEnergy};
 use crate::execute::OverlapRule;
 use crate::executors::{Executors, Maker, Opens};
-use crate::model::{Measure, Signature, autocomplete};
+use crate::model::{Measure, Model, Signature, autocomplete};
 use crate::model_file;
 use crate::tensorflow::op_library;
 use crate::trial;
@@ -92,12 +95,37 @@ fn load(
             Some(ModelQueue::start(&executor.model, version, adaptive, service, families)?)
         }
     };
+    // After the trial runs, which are nobody's.
+    executor.energy = Some(Arc::new(energy(&executor.model, version, &config, on_gpu, options)?));
     let rule = OverlapRule::new(config.server_batches);
     // The tests' batches are small.
     let rule = if config.test_gpu { OverlapRule { least_bytes: 0, ..rule } } else { rule };
     let executors =
         if keeps_sequences { Executors::apart(executor, maker, config) } else { Executors::shared(executor) };
     Ok(ServedModel { executors, queue, overlap: on_gpu.then_some(rule) })
+}
+
+/// The energy of a model's executions: shared where there is a meter, for whoever asks for it.
+///
+/// # Errors
+/// There is none, and the configuration declares the output.
+fn energy(
+    model: &Model,
+    version: u64,
+    config: &ModelConfig,
+    on_gpu: bool,
+    options: &BackendOptions,
+) -> Result<ModelEnergy> {
+    let name = &model.name;
+    let mut energy = ModelEnergy::unasked(name, version, Domain::of(config.energy_scope, on_gpu));
+    if model.declared.measures.contains(&Measure::Energy) {
+        energy.ask(&options.meters).map_err(|e| e.context("output 'energy_uj'"))?;
+    } else if config.latency_parameters
+        && let Err(reason) = energy.ask(&options.meters)
+    {
+        log::info!("model '{name}': the response parameters have no energy: {}", reason.message);
+    }
+    Ok(energy)
 }
 
 /// The names that config.pbtxt has for tensors of the model.

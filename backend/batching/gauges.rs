@@ -5,14 +5,14 @@ use std::sync::Arc;
 use super::scheduler::Seen;
 use crate::buckets::doubling;
 use crate::triton::Result;
-use crate::triton::metrics::{Gauge, GaugeFamily};
+use crate::triton::metrics::{Family, Gauge};
 
 /// The names under which every model's gauges are.
 pub struct Families {
-    target_size: Arc<GaugeFamily>,
-    rate: Arc<GaugeFamily>,
-    queue: Arc<GaugeFamily>,
-    service_time: Arc<GaugeFamily>,
+    target_size: Arc<Family>,
+    rate: Arc<Family>,
+    queue: Arc<Family>,
+    service_time: Arc<Family>,
 }
 
 impl Families {
@@ -20,19 +20,19 @@ impl Families {
     /// The server has no metrics of backends, or was started without metrics.
     pub fn new() -> Result<Self> {
         Ok(Self {
-            target_size: GaugeFamily::new(
+            target_size: Family::gauges(
                 c"tensorflow_latency_target_batch_size",
                 c"Rows that adaptive batching is waiting to have in a batch at the present rate",
             )?,
-            rate: GaugeFamily::new(
+            rate: Family::gauges(
                 c"tensorflow_latency_arrival_rate",
                 c"Rows that arrive in a second, as adaptive batching estimates it",
             )?,
-            queue: GaugeFamily::new(
+            queue: Family::gauges(
                 c"tensorflow_latency_queue_size",
                 c"Rows that wait in the queue of adaptive batching",
             )?,
-            service_time: GaugeFamily::new(
+            service_time: Family::gauges(
                 c"tensorflow_latency_service_time_seconds",
                 c"Time that a batch of the labelled size takes, as adaptive batching has learnt it",
             )?,

@@ -187,23 +187,27 @@ impl Host for ServerHost {
 
 /// What the queue goes by. What is wrong with a request is found, and answered, when it is executed.
 pub fn describe(model: &Model, request: Request) -> Arrival<Request> {
-    let mut rows = 1;
+    let mut rows = None;
     let mut shape = Shape::new();
     if model.batching {
-        for (index, spec) in model.inputs.iter().enumerate() {
+        for spec in &model.inputs {
             // Requests that differ in a ragged input can share a batch.
             let open = spec.dims.contains(&-1) && !spec.is_ragged;
-            if index > 0 && !open {
+            if rows.is_some() && !open && !spec.sets_apart() {
                 continue;
             }
-            let Ok(input) = request.input(&spec.c_name) else { continue };
-            if index == 0 {
-                rows = input.shape.first().map_or(1, |&rows| rows.max(1) as usize);
+            let input = request.input(&spec.c_name);
+            if spec.sets_apart() {
+                shape.push(input.is_ok().into());
             }
+            // One that is left out.
+            let Ok(input) = input else { continue };
+            rows = rows.or(input.shape.first().map(|&rows| rows.max(1) as usize));
             if open {
                 shape.extend(input.shape.iter().skip(1).copied());
             }
         }
     }
+    let rows = rows.unwrap_or(1);
     Arrival { at: request.arrival(), rows, shape, timeout: request.timeout(), request }
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::energy::{EnergyScope, MeterPlaces};
 use super::json;
 use super::setting::{Setting, nearest};
 use super::values::{GpuMemory, LATENCY_PARAMETERS, MathMode};
@@ -19,13 +20,16 @@ const DEFAULT_MAX_BATCH_SIZE: u32 = 4;
 const FORMER_NAMES: [&str; 3] = ["tensorflow", "tensorflow1", "tensorflow2"];
 
 /// The options there are.
-const OPTIONS: [&str; 8] = [
+const OPTIONS: [&str; 11] = [
     TENSORFLOW_DIR,
     LATENCY_OUTPUTS,
     LATENCY_PARAMETERS,
     DEFAULT_MAX_BATCH_SIZE_OPTION,
     FPMATH_MODE,
     GPU_MEMORY_FRACTION,
+    ENERGY_SCOPE,
+    NVML_LIBRARY,
+    POWERCAP_DIR,
     ALLOW_SOFT_PLACEMENT,
     TENSORFLOW_VERSION,
 ];
@@ -34,6 +38,10 @@ const LATENCY_OUTPUTS: &str = "latency-outputs";
 const DEFAULT_MAX_BATCH_SIZE_OPTION: &str = "default-max-batch-size";
 const FPMATH_MODE: &str = "fpmath-mode";
 const GPU_MEMORY_FRACTION: &str = "gpu-memory-fraction";
+const ENERGY_SCOPE: &str = "energy-scope";
+// Servers such as 2.28.0 pass only one option on whose name comes behind `min-compute-capability`, and there is `tensorflow-dir`.
+const NVML_LIBRARY: &str = "energy-nvml-library";
+const POWERCAP_DIR: &str = "energy-powercap-dir";
 const ALLOW_SOFT_PLACEMENT: &str = "allow-soft-placement";
 const TENSORFLOW_VERSION: &str = "version";
 /// What the server passes to every backend.
@@ -59,6 +67,10 @@ pub struct BackendOptions {
     pub gpu_memory: GpuMemory,
     /// Operations without a kernel for the device that the model names are computed on another one (`allow-soft-placement`).
     pub soft_placement: bool,
+    /// Whose energy goes into responses, for models that do not say (`energy-scope`).
+    pub energy_scope: Option<EnergyScope>,
+    /// Where the meters of energy are (`energy-nvml-library`, `energy-powercap-dir`).
+    pub meters: MeterPlaces,
 }
 
 impl Default for BackendOptions {
@@ -72,6 +84,8 @@ impl Default for BackendOptions {
             math_mode: None,
             gpu_memory: GpuMemory::default(),
             soft_placement: true,
+            energy_scope: None,
+            meters: MeterPlaces::default(),
         }
     }
 }
@@ -108,6 +122,9 @@ impl BackendOptions {
             }
             GPU_MEMORY_FRACTION => self.gpu_memory = gpu_memory(option)?,
             ALLOW_SOFT_PLACEMENT => self.soft_placement = option.boolean()?,
+            ENERGY_SCOPE => self.energy_scope = Some(EnergyScope::read(option)?),
+            NVML_LIBRARY => self.meters.nvml_library = option.value.into(),
+            POWERCAP_DIR => self.meters.powercap_dir = option.value.into(),
             TENSORFLOW_VERSION => {
                 if option.value != "2" {
                     return Err(option.wrong("2, since this backend needs TensorFlow 2.4 or newer"));

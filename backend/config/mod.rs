@@ -6,6 +6,7 @@
 
 mod backend;
 mod batching;
+mod energy;
 mod json;
 mod model;
 mod parameters;
@@ -16,6 +17,7 @@ mod values;
 
 pub use backend::BackendOptions;
 pub use batching::{Adaptive, Batching, Target};
+pub use energy::{EnergyScope, MeterPlaces};
 pub use model::{MAX_RANK, ModelConfig};
 pub use values::{
     BATCH_SIZE_BUCKETS, BatchInputKind, BatchSizeBuckets, Format, Freeze, GpuMemory, InlineExecution,

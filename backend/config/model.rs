@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::backend::BackendOptions;
 use super::batching::Batching;
+use super::energy::EnergyScope;
 use super::json::{self, is_set};
 use super::parameters::Parameters;
 use super::ragged;
@@ -64,6 +65,8 @@ pub struct ModelConfig {
     pub freeze: Freeze,
     /// The latency values go into the response's parameters too.
     pub latency_parameters: bool,
+    /// Whose energy goes into responses; `None`: that of what the model computes on.
+    pub energy_scope: Option<EnergyScope>,
     /// All instances are of kind KIND_CPU.
     pub cpu_only: bool,
     /// The GPUs that instances of kind KIND_GPU name.
@@ -153,6 +156,7 @@ impl ModelConfig {
             inline: parameters.inline,
             freeze: parameters.freeze,
             latency_parameters: parameters.latency_parameters.unwrap_or(options.latency_parameters),
+            energy_scope: parameters.energy_scope.or(options.energy_scope),
             cpu_only: !config.instance_group.is_empty() && config.instance_group.iter().all(is_cpu),
             gpus,
             optimization: optimization(&config.optimization)?,
@@ -263,18 +267,17 @@ fn tensors(kind: &str, declared: Vec<json::Tensor>, batching: bool) -> Result<Ve
 
 fn tensor_config(kind: &str, tensor: json::Tensor) -> Result<TensorConfig> {
     let name = tensor.name;
-    for (is_set, option, advice) in [
-        (tensor.optional, "optional", "a model needs all of its inputs"),
-        (tensor.is_shape_tensor, "is_shape_tensor", "that is a setting of TensorRT's"),
-    ] {
-        if is_set {
-            return Err(unsupported(&format!("'{option}' of {kind} '{name}'"), advice));
-        }
+    if tensor.is_shape_tensor {
+        return Err(unsupported(
+            &format!("'is_shape_tensor' of {kind} '{name}'"),
+            "that is a setting of TensorRT's",
+        ));
     }
     let dims = tensor.reshape.map_or(tensor.dims, |reshape| reshape.shape);
     // Triton's outputs have no such field: `batch_output` names those that are ragged.
     let is_ragged = kind == "input" && tensor.allow_ragged_batch;
-    Ok(TensorConfig { name, data_type: tensor.data_type, dims, is_ragged })
+    let is_optional = kind == "input" && tensor.optional;
+    Ok(TensorConfig { name, data_type: tensor.data_type, dims, is_ragged, is_optional })
 }
 
 #[cfg(test)]
@@ -346,7 +349,7 @@ mod tests {
     fn what_is_not_honoured_is_refused() {
         for config in [
             json!({"sequence_batching": {"state": [{"input_name": "s"}]}}),
-            json!({"input": [{"name": "x", "optional": true}]}),
+            json!({"input": [{"name": "x", "is_shape_tensor": true}]}),
             json!({"optimization": {"execution_accelerators": {"gpu_execution_accelerator": [{"name": "tensorrt"}]}}}),
             json!({"optimization": {"execution_accelerators": {"cpu_execution_accelerator": [{"name": "openvino"}]}}}),
         ] {

@@ -1,6 +1,7 @@
 //! The model parameters of config.pbtxt that this backend knows.
 
 use super::batching::BatchingParameters;
+use super::energy::EnergyScope;
 use super::setting::{Setting, is_inside, nearest};
 use super::values::{
     BATCH_SIZE_BUCKETS, BatchSizeBuckets, Freeze, INIT_OPS_FILE, InlineExecution, LATENCY_PARAMETERS, Step,
@@ -12,6 +13,7 @@ use crate::triton::Result;
 #[derive(Debug)]
 pub struct Parameters {
     pub latency_parameters: Option<bool>,
+    pub energy_scope: Option<EnergyScope>,
     pub batching: BatchingParameters,
     pub batch_size_buckets: BatchSizeBuckets,
     pub graph_tag: String,
@@ -31,6 +33,7 @@ impl Default for Parameters {
     fn default() -> Self {
         Self {
             latency_parameters: None,
+            energy_scope: None,
             batching: BatchingParameters::default(),
             batch_size_buckets: BatchSizeBuckets::default(),
             graph_tag: "serve".into(),
@@ -51,8 +54,9 @@ impl Default for Parameters {
 type Set = fn(&mut Parameters, &Setting<'_>) -> Result<()>;
 
 /// Every parameter there is, by name. docs/configuration.md describes them to users.
-const PARAMETERS: [(&str, Set); 16] = [
+const PARAMETERS: [(&str, Set); 17] = [
     (LATENCY_PARAMETERS, |to, setting| setting.boolean().map(|on| to.latency_parameters = Some(on))),
+    ("energy_scope", |to, setting| EnergyScope::read(setting).map(|scope| to.energy_scope = Some(scope))),
     ("batching", |to, setting| to.batching.set_batching(setting)),
     ("latency_target_ms", |to, setting| to.batching.set_target(setting)),
     ("latency_percentile", |to, setting| to.batching.set_percentile(setting)),

@@ -57,7 +57,12 @@ fn control(input: &ControlInput) -> Result<TensorConfig> {
             control.kind
         )));
     }
-    Ok(TensorConfig { name: name.clone(), data_type: data_type.into(), dims: vec![1], is_ragged: false })
+    Ok(TensorConfig {
+        name: name.clone(),
+        data_type: data_type.into(),
+        dims: vec![1],
+        ..TensorConfig::default()
+    })
 }
 
 #[cfg(test)]
@@ -88,7 +93,7 @@ mod tests {
                 name: "c".into(),
                 data_type: data_type.into(),
                 dims: vec![1],
-                is_ragged: false,
+                ..TensorConfig::default()
             };
             assert_eq!(read(input(control)).unwrap(), [expected]);
         }

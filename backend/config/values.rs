@@ -92,6 +92,8 @@ pub struct TensorConfig {
     /// `allow_ragged_batch` of an input, `batch_output` of an output: a request of any other shape may be in the same batch, and
     /// the model has the elements of all of them one after the other. The dims are those of a request.
     pub is_ragged: bool,
+    /// An input that a request may leave out.
+    pub is_optional: bool,
 }
 
 /// A `batch_input`: inputs of the model that the backend makes for each batch.

@@ -39,7 +39,7 @@ impl Parts {
         computed: (&[usize], &[Output<'_>]),
         requests: &[Request],
     ) -> Result<Self> {
-        if model.is_ragged { Self::divide(model, computed, requests) } else { Ok(Self::default()) }
+        if model.ragged.is_some() { Self::divide(model, computed, requests) } else { Ok(Self::default()) }
     }
 
     #[cold]

@@ -6,18 +6,21 @@
 //! buffers are copied by its driver, which may fail, and strings may turn out to be none: that request leaves the batch, and
 //! the others are copied anew.
 //!
-//! One walk checks each input and notes its buffers in a flat list. What makes the messages of bad requests is kept out
-//! of line: TensorFlow's run leaves little of this code in the processor's caches, so its size is what it costs.
+//! One walk checks each input and notes its buffers in a flat list. What makes the messages of bad requests ([`super::misfits`])
+//! is kept out of line: TensorFlow's run leaves little of this code in the processor's caches, so its size is what it costs.
 
 use std::iter;
 
 use smallvec::SmallVec;
 
 use super::batch_inputs;
+use super::misfits::{at_input, other_rows, other_shape, other_size, other_type, too_large, unfit_shape};
 use super::scatter::{Share, Wanted};
 use crate::few::{Dims, Few};
 use crate::model::{BatchSize, Model, TensorSpec};
-use crate::tensorflow::{ALIGNMENT, Blank, STRING_PREFIX, Strings, Tensor, TensorPool, byte_size};
+use crate::tensorflow::{
+    ALIGNMENT, Blank, Fed, InputDefault, STRING_PREFIX, Strings, Tensor, TensorPool, byte_size,
+};
 use crate::triton::request::{InputBuffer, Request};
 use crate::triton::{DataType, Error, Result};
 
@@ -32,6 +35,8 @@ pub struct Gathered {
     pub refused: Vec<(usize, Error)>,
     /// The rows of the batch.
     pub size: BatchSize,
+    /// For which inputs there are tensors.
+    pub fed: Fed,
 }
 
 /// One input of one request, checked.
@@ -40,6 +45,8 @@ struct Part<'r> {
     first: InputBuffer<'r>,
     /// Nearly always none: the server passes on the buffer that it received.
     others: Vec<InputBuffer<'r>>,
+    /// The request has left it out, and its default stands for so many rows.
+    default_rows: Option<usize>,
 }
 
 impl Part<'_> {
@@ -54,13 +61,13 @@ type Parts<'r> = SmallVec<[Part<'r>; 2]>;
 /// Gathers the inputs. A request that does not fit gets an error, and the others their batch.
 #[inline(always)]
 pub fn gather(model: &Model, pool: &TensorPool, requests: &[Request]) -> Gathered {
-    // Two functions, so that nothing about ragged batches is in the one that most models use.
-    if model.is_ragged { gather_ragged(model, pool, requests) } else { gather_alike(model, pool, requests) }
+    // Two functions, so that nothing about ragged batches and optional inputs is in the one that most models use.
+    if model.is_mixed { gather_mixed(model, pool, requests) } else { gather_alike(model, pool, requests) }
 }
 
 #[cold]
 #[inline(never)]
-fn gather_ragged(model: &Model, pool: &TensorPool, requests: &[Request]) -> Gathered {
+fn gather_mixed(model: &Model, pool: &TensorPool, requests: &[Request]) -> Gathered {
     gather_batch::<true>(model, pool, requests)
 }
 
@@ -69,16 +76,16 @@ fn gather_alike(model: &Model, pool: &TensorPool, requests: &[Request]) -> Gathe
     gather_batch::<false>(model, pool, requests)
 }
 
-/// Gathers the inputs of requests that may be `RAGGED`.
+/// Gathers the inputs of requests that may be `MIXED`: they differ in shape, or in the inputs that they have.
 #[inline(always)]
-fn gather_batch<const RAGGED: bool>(model: &Model, pool: &TensorPool, requests: &[Request]) -> Gathered {
+fn gather_batch<const MIXED: bool>(model: &Model, pool: &TensorPool, requests: &[Request]) -> Gathered {
     let mut parts = Parts::new();
     let mut shares = Few::new();
     let mut refused = Vec::new();
     let mut total_rows = 0;
     for (index, request) in requests.iter().enumerate() {
         let start = parts.len();
-        let rows = add::<RAGGED>(model, request, total_rows, &mut parts);
+        let rows = add::<MIXED>(model, request, total_rows, &mut parts);
         match rows.and_then(|rows| Ok((rows, Wanted::by(request, model)?))) {
             Ok((rows, wanted)) => {
                 shares.push(Share { rows: total_rows..total_rows + rows, wanted });
@@ -93,13 +100,14 @@ fn gather_batch<const RAGGED: bool>(model: &Model, pool: &TensorPool, requests: 
     let mut failed = None;
     let size = batch_size(model, total_rows);
     let mut gathered = Gathered {
-        tensors: tensors::<RAGGED>(model, pool, &parts, size, &mut failed),
+        tensors: tensors::<MIXED>(model, pool, &parts, size, &mut failed),
         shares,
         refused,
         size,
+        fed: if MIXED { fed(model, &parts) } else { Fed::ALL },
     };
     if failed.is_some() {
-        gather_anew::<RAGGED>(model, pool, &mut parts, &mut gathered, failed);
+        gather_anew::<MIXED>(model, pool, &mut parts, &mut gathered, failed);
     }
     gathered
 }
@@ -108,20 +116,20 @@ fn gather_batch<const RAGGED: bool>(model: &Model, pool: &TensorPool, requests: 
 /// on.
 #[cold]
 #[inline(never)]
-fn gather_anew<const RAGGED: bool>(
+fn gather_anew<const MIXED: bool>(
     model: &Model,
     pool: &TensorPool,
     parts: &mut Parts<'_>,
     gathered: &mut Gathered,
     mut failed: Option<usize>,
 ) {
-    let Gathered { tensors, shares, refused, size } = gathered;
+    let Gathered { tensors, shares, refused, size, .. } = gathered;
     while let Some(place) = failed.take() {
         drop_parts(parts, place, model.inputs.len());
         let error = std::mem::replace(tensors, Ok(Few::new())).err();
         let error = error.unwrap_or_else(|| Error::internal("the input cannot be read"));
         *size = batch_size(model, size.executed - leave_out(place, error, shares, refused));
-        *tensors = self::tensors::<RAGGED>(model, pool, parts, *size, &mut failed);
+        *tensors = self::tensors::<MIXED>(model, pool, parts, *size, &mut failed);
     }
 }
 
@@ -132,40 +140,69 @@ fn batch_size(model: &Model, rows: usize) -> BatchSize {
 /// Checks the inputs of a request and adds them to those of the others, which have `total` rows. Returns its rows.
 // Inlined, as whatever is called for each input or request and once in the function: calls would make it slower.
 #[inline(always)]
-fn add<'r, const RAGGED: bool>(
-    model: &Model,
+fn add<'r, const MIXED: bool>(
+    model: &'r Model,
     request: &'r Request,
     total: usize,
     parts: &mut Parts<'r>,
 ) -> Result<usize> {
     let start = parts.len();
     for spec in &model.inputs {
-        let part = check_input(model, spec, request).map_err(|e| at_input(model, spec, e))?;
+        let part = match &spec.default {
+            Some(default) if MIXED && !request.has_input(&spec.c_name) => left_out(request, default),
+            _ => check_input(model, spec, request).map_err(|e| at_input(model, spec, e))?,
+        };
         parts.push(part);
     }
     if !model.batching {
         return Ok(1);
     }
     let (earlier, own) = parts.split_at(start);
-    let rows = own.first().map_or(1, |part| part.shape[0]);
+    let mut sent = own.iter().filter(|part| !MIXED || part.default_rows.is_none());
+    let rows = sent.next().map_or(1, |part| part.shape[0]);
     for (index, (spec, part)) in model.inputs.iter().zip(own).enumerate() {
+        if MIXED && part.default_rows.is_some() {
+            continue;
+        }
         if part.shape[0] != rows {
             return Err(other_rows(model, spec, rows, part.shape[0]));
         }
         // The server batches only requests of equal shapes; this one differs all the same.
-        if let Some(first) = earlier.get(index).filter(|first| first.shape[1..] != part.shape[1..])
-            && !(RAGGED && spec.is_ragged)
+        if let Some(first) = earlier.get(index).filter(|first| first.shape.get(1..) != part.shape.get(1..))
+            && !(MIXED && spec.is_ragged)
         {
             return Err(other_shape(model, spec, first.shape, part.shape));
         }
         if total > 0
             && byte_size(spec.datatype, &batch_shape(part.shape, total + rows as usize)).is_none()
-            && !(RAGGED && spec.is_ragged)
+            && !(MIXED && spec.is_ragged)
         {
             return Err(at_input(model, spec, too_large(part.shape)));
         }
     }
+    if MIXED {
+        let left_out = parts[start..].iter_mut().filter_map(|part| part.default_rows.as_mut());
+        left_out.for_each(|of_default| *of_default = rows as usize);
+    }
     Ok(rows as usize)
+}
+
+/// An input that the request does not have.
+fn left_out<'r>(request: &'r Request, default: &'r InputDefault) -> Part<'r> {
+    let shape = match default {
+        InputDefault::Constant { dims, .. } => &dims[..],
+        InputDefault::Computed => &[],
+    };
+    Part { shape, first: request.no_buffer(), others: Vec::new(), default_rows: Some(1) }
+}
+
+/// For which inputs of the batch there will be tensors: its requests have all left out the same of those whose default the graph
+/// computes.
+fn fed(model: &Model, parts: &[Part<'_>]) -> Fed {
+    let of_graph =
+        model.inputs.iter().zip(parts).filter(|(spec, _)| spec.default == Some(InputDefault::Computed));
+    let left_out = of_graph.enumerate().filter(|(_, (_, part))| part.default_rows.is_some());
+    left_out.fold(Fed::ALL, |fed, (index, _)| fed.without(index))
 }
 
 #[inline(always)]
@@ -184,7 +221,8 @@ fn check_input<'r>(model: &Model, spec: &TensorSpec, request: &'r Request) -> Re
         return Err(unfit_shape(model, spec, input.shape));
     }
     let expected = byte_size(spec.datatype, shape).ok_or_else(|| too_large(shape))?;
-    let part = Part { shape, first: input.first_buffer()?, others: input.further_buffers()? };
+    let part =
+        Part { shape, first: input.first_buffer()?, others: input.further_buffers()?, default_rows: None };
     let found = part.byte_size();
     let is_exact = found == expected && spec.datatype != DataType::Bytes;
     if !is_exact && !may_be_strings(spec, expected, found) {
@@ -209,7 +247,7 @@ fn may_be_strings(spec: &TensorSpec, structures: usize, found: usize) -> bool {
 /// None of the requests can run; or `failed` has the place in the batch of the one whose data cannot be read.
 // Most batches are gathered once: their tensors are made where they stay.
 #[inline(always)]
-fn tensors<const RAGGED: bool>(
+fn tensors<const MIXED: bool>(
     model: &Model,
     pool: &TensorPool,
     parts: &[Part<'_>],
@@ -222,24 +260,27 @@ fn tensors<const RAGGED: bool>(
     let mut tensors = Few::new();
     // Without a request there is nothing to zip.
     for (index, (spec, first)) in model.inputs.iter().zip(parts).enumerate() {
+        if MIXED && first.default_rows.is_some() && spec.default == Some(InputDefault::Computed) {
+            continue;
+        }
         // From where the request's bytes are, a GPU takes them no faster than through page-locked memory.
         if alone
             && !model.session.on_gpu
             && model.session.keeps_nothing()
             // Asked here because most buffers are not aligned, and `borrow` is out of line.
             && first.first.as_ptr().addr().is_multiple_of(ALIGNMENT)
-            && !(RAGGED && spec.is_ragged)
+            && !(MIXED && spec.is_ragged)
             && let Some(tensor) = borrow(spec.datatype, first)
         {
             tensors.push(Box::new(tensor));
             continue;
         }
         let of_all;
-        let shape = if RAGGED && spec.is_ragged {
+        let shape = if MIXED && spec.is_ragged {
             let parts = parts[index..].iter().step_by(count);
             of_all = flat_shape(parts).map_err(|error| at_input(model, spec, error))?;
             &of_all
-        } else if alone {
+        } else if alone && !(MIXED && model.batching) {
             first.shape
         } else {
             of_all = batch_shape(first.shape, size.padded);
@@ -254,9 +295,13 @@ fn tensors<const RAGGED: bool>(
         }
         let mut blank = pool.take(spec.datatype, shape)?;
         let parts = parts[index..].iter().step_by(count);
-        if !(blank.is_pinned() && fill_at_once(pool, &mut blank, parts.clone())) {
+        let at_once = blank.is_pinned() && !(MIXED && spec.default.is_some());
+        if !(at_once && fill_at_once(pool, &mut blank, parts.clone())) {
             for (place, part) in parts.enumerate() {
-                let mut copied = blank.append(&part.first);
+                let mut copied = match part.default_rows {
+                    Some(rows) if MIXED => append_default(&mut blank, spec, rows),
+                    _ => blank.append(&part.first),
+                };
                 if copied.is_ok() && !part.others.is_empty() {
                     copied = append_others(&mut blank, part);
                 }
@@ -272,7 +317,7 @@ fn tensors<const RAGGED: bool>(
         tensors.push(blank.finish()?);
     }
     // Without a request there is nothing to run.
-    if RAGGED && !parts.is_empty() {
+    if MIXED && !parts.is_empty() {
         for input in model.ragged.iter().flat_map(|ragged| &ragged.inputs) {
             let shapes = parts[input.source..].iter().step_by(count).map(|part| part.shape);
             let tensor = batch_inputs::tensor(model, input, pool, shapes, failed)?;
@@ -286,6 +331,12 @@ fn tensors<const RAGGED: bool>(
 #[inline(never)]
 fn append_others(blank: &mut Blank, part: &Part<'_>) -> Result<()> {
     part.others.iter().try_for_each(|buffer| blank.append(buffer))
+}
+
+#[cold]
+#[inline(never)]
+fn append_default(blank: &mut Blank, spec: &TensorSpec, rows: usize) -> Result<()> {
+    (0..rows).try_for_each(|_| blank.append(spec.default_bytes()))
 }
 
 /// The batch's tensor of an input of strings.
@@ -306,9 +357,17 @@ fn strings<'p, 'r: 'p>(
         Ok::<_, Error>(structures / DataType::Bytes.byte_size())
     };
     let all = count(shape)?;
-    let mut strings = Strings::new(all, parts.clone().map(Part::byte_size).sum())?;
+    let default = spec.default_bytes();
+    let bytes =
+        |part: &Part<'_>| part.default_rows.map_or_else(|| part.byte_size(), |rows| rows * default.len());
+    let mut strings = Strings::new(all, parts.clone().map(bytes).sum())?;
     for (place, part) in parts.enumerate() {
-        if let Err(error) = append_strings(&mut strings, count(part.shape)?, part, spec.is_control) {
+        let count = count(part.shape)?;
+        let appended = match part.default_rows {
+            Some(rows) => (0..rows).try_for_each(|_| strings.append(count, default, false)),
+            None => append_strings(&mut strings, count, part, spec.is_control),
+        };
+        if let Err(error) = appended {
             *failed = Some(place);
             return Err(error);
         }
@@ -380,8 +439,6 @@ fn batch_shape(shape: &[i64], total: usize) -> Dims<i64> {
     shape
 }
 
-// What follows is for requests that get an error.
-
 /// Forgets the inputs, `count` in number, of the request that has this place in the batch.
 #[cold]
 #[inline(never)]
@@ -406,66 +463,6 @@ fn leave_out(
     let index = refused.iter().fold(place, |index, (other, _)| index + usize::from(*other <= index));
     refused.insert(index - place, (index, error));
     rows
-}
-
-#[cold]
-#[inline(never)]
-fn at_input(model: &Model, spec: &TensorSpec, error: Error) -> Error {
-    error.context(format!("model '{}', input '{}'", model.name, spec.name))
-}
-
-#[cold]
-#[inline(never)]
-fn too_large(shape: &[i64]) -> Error {
-    Error::invalid(format!("expected a tensor of less than 2^63 bytes, found shape {shape:?}"))
-}
-
-#[cold]
-#[inline(never)]
-fn other_type(spec: &TensorSpec, found: Option<DataType>) -> Error {
-    let found = found.map_or("another type", DataType::name);
-    Error::invalid(format!("expected {}, found {found}", spec.datatype))
-}
-
-#[cold]
-#[inline(never)]
-fn unfit_shape(model: &Model, spec: &TensorSpec, shape: &[i64]) -> Error {
-    // Of a request of zero rows the server passes on the other dimensions only.
-    let zero_rows = model.batching && shape.len() == spec.dims.len();
-    let batch = if model.batching { " after the batch dimension" } else { "" };
-    let hint = if zero_rows { ", without one: is it a request of zero rows?" } else { "" };
-    Error::invalid(format!("expected shape {:?}{batch}, found {shape:?}{hint}", spec.told(&spec.dims)))
-}
-
-#[cold]
-#[inline(never)]
-fn other_size(spec: &TensorSpec, shape: &[i64], expected: usize, found: usize) -> Error {
-    let expected = if spec.datatype == DataType::Bytes {
-        let count = expected / spec.datatype.byte_size();
-        format!("{count} string elements, each with its length of {STRING_PREFIX} bytes in front,")
-    } else {
-        format!("{expected} bytes")
-    };
-    Error::invalid(format!("expected {expected} for {} {shape:?}, found {found} bytes", spec.datatype))
-}
-
-#[cold]
-#[inline(never)]
-fn other_rows(model: &Model, spec: &TensorSpec, expected: i64, found: i64) -> Error {
-    let error = Error::invalid(format!(
-        "expected the same batch size as in the other inputs ({expected}), found {found}"
-    ));
-    at_input(model, spec, error)
-}
-
-#[cold]
-#[inline(never)]
-fn other_shape(model: &Model, spec: &TensorSpec, first: &[i64], found: &[i64]) -> Error {
-    let error = Error::invalid(format!(
-        "expected shape {:?} after the batch dimension, as in the other requests of the batch, found {found:?}",
-        &first[1..]
-    ));
-    at_input(model, spec, error)
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
+use super::apart::apart;
 use super::pipeline::{Executor, Gathering};
 use crate::few::Few;
 use crate::triton::request::Request;
@@ -78,9 +79,14 @@ impl Overlap {
     /// gathered meanwhile.
     pub fn execute(&self, requests: Few<Request>) {
         let model = &self.executor.model;
-        if !model.batching && requests.len() > 1 {
-            return requests.into_iter().for_each(|request| self.execute(Few::from_iter([request])));
+        if requests.len() > 1 && (!model.batching || model.sets_apart) {
+            return apart(model, requests).into_iter().for_each(|requests| self.execute_batch(requests));
         }
+        self.execute_batch(requests);
+    }
+
+    fn execute_batch(&self, requests: Few<Request>) {
+        let model = &self.executor.model;
         let Some(gathering) = self.executor.gather(requests) else { return };
         if self.rule.applies(gathering.rows(), model.max_batch_size, gathering.bytes())
             && let Some(sender) = &self.sender

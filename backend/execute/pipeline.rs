@@ -1,14 +1,18 @@
 //! What happens to the requests of one execution, from end to end.
 
+use std::sync::Arc;
+
+use super::apart::apart;
 use super::batch_outputs::{Part, Parts};
 use super::gather::{Gathered, gather};
 use super::inline::InlineRows;
 use super::scatter::{self, Computed, Share};
 use super::timing::{self, BatchTimes};
 use crate::config::Step;
+use crate::energy::{self, Execution, ModelEnergy};
 use crate::few::Few;
 use crate::model::Model;
-use crate::tensorflow::{Tensor, TensorPool};
+use crate::tensorflow::{Fed, Tensor, TensorPool};
 use crate::triton::Error;
 use crate::triton::clock::now_ns;
 use crate::triton::request::{Answered, Request};
@@ -20,6 +24,8 @@ pub struct Executor {
     pub model: Model,
     /// Which batches run inline.
     pub inline: InlineRows,
+    /// Which devices' energy its executions take, and whether responses tell it; none while the model is tried out.
+    pub energy: Option<Arc<ModelEnergy>>,
     /// The input tensors of earlier batches, for later ones.
     pool: TensorPool,
     /// [`execute`], [`prepare`] and [`compute`], or for the tests of panics the same with a fault planted.
@@ -76,17 +82,16 @@ impl Executor {
     pub fn new(model: Model, pool: TensorPool, test_panic: Option<Step>) -> Self {
         let steps =
             if test_panic.is_some() { Steps::with::<PlantedPanic>() } else { Steps::with::<NoFault>() };
-        Self { model, inline: InlineRows::NONE, pool, steps, test_panic }
+        Self { model, inline: InlineRows::NONE, energy: None, pool, steps, test_panic }
     }
 
     /// Executes requests that the server handed over together, and answers every one of them.
     pub fn execute(&self, requests: Few<Request>) {
-        if self.model.batching {
+        if self.model.batching && !self.model.sets_apart {
             self.execute_batch(requests);
         } else {
-            // Without a batch dimension two requests cannot share an execution.
-            for request in requests {
-                self.execute_batch(Few::from_iter([request]));
+            for requests in apart(&self.model, requests) {
+                self.execute_batch(requests);
             }
         }
     }
@@ -111,11 +116,13 @@ impl Executor {
 // move it to than all that is done here.
 fn execute<F: Fault>(executor: &Executor, mut requests: Few<Request>) -> Option<Executed> {
     let exec_start = now_ns();
+    // Read here, where it waits for memory together with what the gathering reads.
+    let tells_energy = energy::is_asked();
     let gathered = gather_all::<F>(executor, &mut requests);
     if requests.is_empty() {
         return None;
     }
-    run_and_answer::<F>(executor, exec_start, requests, gathered)
+    run_and_answer::<F>(executor, (exec_start, tells_energy), requests, gathered)
 }
 
 fn prepare<F: Fault>(executor: &Executor, mut requests: Few<Request>) -> Option<Gathering> {
@@ -126,7 +133,7 @@ fn prepare<F: Fault>(executor: &Executor, mut requests: Few<Request>) -> Option<
 
 fn compute<F: Fault>(executor: &Executor, batch: Gathering) -> Option<Executed> {
     let Gathering { requests, gathered, exec_start } = batch;
-    run_and_answer::<F>(executor, exec_start, requests, gathered)
+    run_and_answer::<F>(executor, (exec_start, energy::is_asked()), requests, gathered)
 }
 
 /// Gathers the inputs of the batch, and answers those of `requests` that cannot be part of it; the others stay.
@@ -144,7 +151,7 @@ fn gather_all<F: Fault>(executor: &Executor, requests: &mut Few<Request>) -> Gat
 #[inline(always)]
 fn run_and_answer<F: Fault>(
     executor: &Executor,
-    exec_start: u64,
+    (exec_start, tells_energy): (u64, bool),
     requests: Few<Request>,
     mut gathered: Gathered,
 ) -> Option<Executed> {
@@ -152,14 +159,20 @@ fn run_and_answer<F: Fault>(
     let size = gathered.size;
     let outputs = scatter::to_compute(model, &gathered.shares);
 
+    let execution = if tells_energy { begin(executor, size.executed, exec_start) } else { None };
     let compute_start = now_ns();
     let result = match &gathered.tensors {
-        Ok(inputs) => model.session.run(inputs, &outputs, executor.inline.run_options(size.padded)),
+        Ok(inputs) => {
+            model.session.run_fed(gathered.fed, inputs, &outputs, executor.inline.run_options(size.padded))
+        }
         Err(error) => Err(error.clone()),
     };
     let compute_end = now_ns();
 
-    let times = BatchTimes { exec_start, compute_start, compute_end, size };
+    // One that has failed tells nothing.
+    let execution = execution.filter(|_| result.is_ok());
+    let energy = execution.and_then(|execution| execution.end(compute_end));
+    let times = BatchTimes { exec_start, compute_start, compute_end, size, energy };
     let (answered, executed) = match (&result, &gathered.tensors) {
         (Ok(tensors), _) => {
             let computed = Computed { outputs: &outputs, tensors, size };
@@ -167,18 +180,29 @@ fn run_and_answer<F: Fault>(
         }
         // What failed may be an output that only some of them want. (The parts of a ragged output are those of the whole batch.)
         (Err(_), Ok(inputs))
-            if scatter::want_different(&gathered.shares) && !model.session.may_act() && !model.is_ragged =>
+            if scatter::want_different(&gathered.shares)
+                && !model.session.may_act()
+                && model.ragged.is_none() =>
         {
-            answer_apart::<F>(executor, inputs, &times, requests, std::mem::take(&mut gathered.shares))
+            let shares = std::mem::take(&mut gathered.shares);
+            answer_apart::<F>(executor, (gathered.fed, inputs), &times, requests, shares)
         }
         (Err(error), _) => (fail_all(model, error, requests), None),
     };
-    // The outputs go first: one may be an input. Then a lent buffer goes back to its request.
+    // Each request's release, after every answer has left; that of one whose buffer is lent waits for the buffer. The server
+    // counts a step of an ensemble when it has the request back, so nothing is freed before.
+    drop(answered);
+    // The outputs first: one may be an input.
     drop(result);
     pool.give_back(gathered.tensors.into_iter().flatten());
-    // Each request's release, after every answer has left.
-    drop(answered);
     executed
+}
+
+/// An execution takes part in the books of energy.
+#[cold]
+#[inline(never)]
+fn begin(executor: &Executor, rows: usize, start: u64) -> Option<Execution> {
+    executor.energy.as_ref()?.begin(rows, start)
 }
 
 /// Answers the requests that cannot be part of the batch, each with its error, and returns the others.
@@ -213,13 +237,14 @@ fn answer_all<F: Fault>(
     };
     let mut answered: Few<Answered> = Few::with_capacity(requests.len());
     let mut last = None;
+    let mut rows = 0;
     for (place, (request, share)) in requests.into_iter().zip(shares).enumerate() {
-        let request = answer::<F>(executor, computed, times, request, (share, parts.of_request(place)));
+        let request = answer::<F>(executor, computed, times, request, (share, rows, parts.of_request(place)));
         last = request.stamps().copied().or(last);
+        rows += share.rows.len();
         answered.push(request);
     }
     let last = last.unwrap_or_else(|| times.end(times.exec_start));
-    let rows = shares.iter().map(|share| share.rows.len()).sum();
     Answered::report(&mut answered, rows, &last);
     (answered, Some(Executed { rows, ns: last.request_end - times.exec_start }))
 }
@@ -229,7 +254,7 @@ fn answer_all<F: Fault>(
 #[inline(never)]
 fn answer_apart<F: Fault>(
     executor: &Executor,
-    inputs: &[Box<Tensor>],
+    (fed, inputs): (Fed, &[Box<Tensor>]),
     times: &BatchTimes,
     requests: Few<Request>,
     shares: Few<Share>,
@@ -243,10 +268,15 @@ fn answer_apart<F: Fault>(
         let (these, rest): (Vec<_>, Vec<_>) = others.into_iter().partition(|(_, share)| wants_these(share));
         others = rest;
         let (requests, shares): (Few<Request>, Few<Share>) = these.into_iter().unzip();
-        let result = model.session.run(inputs, &outputs, executor.inline.run_options(times.size.padded));
+        let rows = shares.iter().map(|share| share.rows.len()).sum();
+        let execution = if energy::is_asked() { begin(executor, rows, now_ns()) } else { None };
+        let result =
+            model.session.run_fed(fed, inputs, &outputs, executor.inline.run_options(times.size.padded));
         match &result {
             Ok(tensors) => {
-                let times = BatchTimes { compute_end: now_ns(), ..*times };
+                let compute_end = now_ns();
+                let energy = execution.and_then(|execution| execution.end(compute_end));
+                let times = BatchTimes { compute_end, energy, ..*times };
                 let computed = Computed { outputs: &outputs, tensors, size: times.size };
                 let (these, done) = answer_all::<F>(executor, &computed, &times, requests, &shares);
                 answered.extend(these);
@@ -266,13 +296,14 @@ fn fail_all(model: &Model, error: &Error, requests: Few<Request>) -> Few<Answere
     requests.into_iter().map(|request| request.fail(error.clone())).collect()
 }
 
-/// Writes a request's outputs, takes its end, attaches its times, sends the response.
+/// Writes a request's outputs, takes its end, attaches its times and its energy, which it shares with requests before it of so
+/// many rows and those behind it; sends the response.
 fn answer<F: Fault>(
     executor: &Executor,
     computed: &Computed<'_>,
     times: &BatchTimes,
     request: Request,
-    (share, parts): (&Share, &[Part]),
+    (share, before, parts): (&Share, usize, &[Part]),
 ) -> Answered {
     let model = &executor.model;
     F::at(executor, Step::Scatter, std::slice::from_ref(&request));
@@ -281,8 +312,8 @@ fn answer<F: Fault>(
         Err(answered) => return answered,
     };
     let filled = scatter::write(model, computed, share, parts, &response).and_then(|()| {
-        let own_rows = model.batching.then_some(share.rows.len());
-        timing::attach(times, &response, own_rows, share.wanted.measures(model), model.latency_parameters)
+        let rows = (before..before + share.rows.len(), model.batching);
+        timing::attach(times, &response, rows, share.wanted.measures(model), model.latency_parameters)
     });
     match filled {
         Ok(stamps) => response.send(stamps),

@@ -4,6 +4,7 @@ use std::ffi::CString;
 
 use super::disagreements::{self, Side};
 use super::measure::{Measure, check_declaration};
+use super::optional;
 use super::padding;
 use super::ragged::{self, Ragged};
 use super::spec::{Selection, TensorSpec, describe, unservable};
@@ -20,8 +21,11 @@ pub struct Model {
     pub name: String,
     /// Whether tensors have a batch dimension (`max_batch_size` above 0).
     pub batching: bool,
-    /// Whether requests of different shapes share a batch; see [`Self::ragged`]. Beside what is read for each batch.
-    pub is_ragged: bool,
+    /// Whether the inputs that a request has may set it apart from others.
+    pub sets_apart: bool,
+    /// Whether requests of different shapes share a batch (see [`Self::ragged`]), or may leave inputs out. Beside what is read for
+    /// each batch.
+    pub is_mixed: bool,
     /// The most rows that a batch may have; 1 without a batch dimension.
     pub max_batch_size: usize,
     /// The sizes that batches are filled up to.
@@ -47,10 +51,11 @@ impl Model {
     ///
     /// # Errors
     /// They disagree, or ask for what this backend does not support.
-    pub fn new(name: String, config: &ModelConfig, session: Session, on_gpu: bool) -> Result<Self> {
+    pub fn new(name: String, config: &ModelConfig, mut session: Session, on_gpu: bool) -> Result<Self> {
         let batching = config.max_batch_size > 0;
         let of = session.endpoints_of;
         ragged::check_batching(config)?;
+        optional::check(config)?;
         let of_requests = ragged::of_requests(config, (of, &session.inputs))?;
         let side = Side { model: &name, of, batching };
         let inputs = inputs(&config.inputs, &config.controls, (side, &of_requests))?;
@@ -66,6 +71,8 @@ impl Model {
             )));
         }
         let ragged = Ragged::new(config, (of, &session.inputs), &inputs, &outputs)?;
+        let may_lack = inputs.iter().any(|input| input.default.is_some());
+        optional::leave_to_graph(&mut session, &inputs)?;
         let declared: Vec<usize> = (0..outputs.len()).filter(|&index| outputs[index].is_some()).collect();
         let buckets = padding::choose(&name, config, &session, &declared, on_gpu)?;
         if config.response_cache && (!measures.is_empty() || config.latency_parameters) {
@@ -77,12 +84,13 @@ impl Model {
         Ok(Self {
             name,
             batching,
+            sets_apart: inputs.iter().any(TensorSpec::sets_apart),
+            is_mixed: ragged.is_some() || may_lack,
             max_batch_size: config.max_batch_size.max(1) as usize,
             inputs,
             declared: Selection { outputs: declared, measures },
             subsets: Subsets::default(),
             outputs,
-            is_ragged: ragged.is_some(),
             ragged,
             latency_parameters: if config.latency_parameters {
                 Measure::unasked(adaptive, !buckets.is_empty())
@@ -235,5 +243,6 @@ fn agree(kind: &str, tensor: &TensorConfig, (side, endpoint): (Side<'_>, &Endpoi
         is_scalar,
         is_control: false,
         is_ragged: tensor.is_ragged,
+        default: if tensor.is_optional { Some(optional::default(tensor, (side, endpoint))?) } else { None },
     })
 }

@@ -217,11 +217,17 @@ mod tests {
             type_name: "FP32".into(),
             dims: Some(dims.to_vec()),
             place: (name.into(), 0),
+            default: None,
         }
     }
 
     fn declared(name: &str, data_type: &str, dims: &[i64]) -> TensorConfig {
-        TensorConfig { name: name.into(), data_type: data_type.into(), dims: dims.to_vec(), is_ragged: false }
+        TensorConfig {
+            name: name.into(),
+            data_type: data_type.into(),
+            dims: dims.to_vec(),
+            ..TensorConfig::default()
+        }
     }
 
     /// The words of the backend that Triton used to ship, and what follows them.

@@ -25,6 +25,17 @@ pub enum Measure {
     Queue,
     /// From the request's arrival to its end: the queue and the compute latency.
     RequestLatency,
+    /// The request's share of the energy of its execution, in microjoules.
+    Energy,
+}
+
+/// What an execution has beside the stamps of its requests.
+#[derive(Clone, Copy, Debug)]
+pub struct Shared {
+    /// Its rows.
+    pub size: BatchSize,
+    /// The request's part of its energy, in microjoules; 0 where nothing is known.
+    pub energy_uj: u64,
 }
 
 /// The rows of a batch.
@@ -44,9 +55,10 @@ impl BatchSize {
 }
 
 impl Measure {
-    /// All of them. The first is told unasked only where batches are filled up; the last two are known only where the backend
-    /// holds the queue itself.
-    pub const ALL: [Self; 9] = [
+    /// All of them. The first is known only where there is a meter, and the second told unasked only where batches are filled up;
+    /// the last two are known only where the backend holds the queue itself.
+    pub const ALL: [Self; 10] = [
+        Self::Energy,
         Self::PaddedBatchSize,
         Self::ComputeLatency,
         Self::ComputeInput,
@@ -61,14 +73,14 @@ impl Measure {
     /// Those that a model can declare: all with adaptive batching; with Triton's batching not the times in its queue,
     /// which a backend does not see.
     pub fn available(adaptive: bool) -> &'static [Self] {
-        const WITHOUT_QUEUE: usize = 7;
+        const WITHOUT_QUEUE: usize = 8;
         if adaptive { &Self::ALL } else { &Self::ALL[..WITHOUT_QUEUE] }
     }
 
     /// Those of them that a response has where nobody chooses: in its parameters, and in a completed configuration.
     pub fn unasked(adaptive: bool, in_buckets: bool) -> &'static [Self] {
         let available = Self::available(adaptive);
-        if in_buckets { available } else { &available[1..] }
+        if in_buckets { &available[1..] } else { &available[2..] }
     }
 
     /// The name of the output and of the response parameter.
@@ -83,6 +95,7 @@ impl Measure {
             Self::RequestEnd => c"request_end_ns",
             Self::Queue => c"queue_ns",
             Self::RequestLatency => c"request_latency_ns",
+            Self::Energy => c"energy_uj",
         }
     }
 
@@ -91,20 +104,22 @@ impl Measure {
         Self::ALL.into_iter().find(|measure| measure.name().to_bytes() == name.as_bytes())
     }
 
-    /// Its value for a request with these stamps, out of a batch of this size.
-    pub fn of(self, stamps: &Stamps, size: BatchSize) -> i64 {
+    /// Its value for a request with these stamps, out of such an execution.
+    pub fn of(self, stamps: &Stamps, of: Shared) -> i64 {
         let value = match self {
             Self::ComputeLatency => stamps.request_end - stamps.exec_start,
             Self::ComputeInput => stamps.compute_start - stamps.exec_start,
             Self::ComputeInfer => stamps.compute_end - stamps.compute_start,
             Self::ComputeOutput => stamps.request_end - stamps.compute_end,
-            Self::ExecutedBatchSize => size.executed as u64,
-            Self::PaddedBatchSize => size.padded as u64,
+            Self::ExecutedBatchSize => of.size.executed as u64,
+            Self::PaddedBatchSize => of.size.padded as u64,
             Self::RequestEnd => stamps.request_end,
             Self::Queue => stamps.exec_start - stamps.arrival,
             Self::RequestLatency => stamps.request_end - stamps.arrival,
+            Self::Energy => of.energy_uj,
         };
-        // 2^63 ns are 292 years: the monotonic clock does not get there.
+        // 2^63 ns are 292 years: the monotonic clock does not get there. Nor does energy: 2^63 microjoules are those of a GPU
+        // in 400 years.
         value as i64
     }
 }
@@ -136,7 +151,9 @@ mod tests {
             compute_end: 301_500_000_107,
             request_end: 301_500_000_118,
         };
-        let of = |measure: Measure| measure.of(&stamps, BatchSize { executed: 5, padded: 8 });
+        let shared = Shared { size: BatchSize { executed: 5, padded: 8 }, energy_uj: 77 };
+        let of = |measure: Measure| measure.of(&stamps, shared);
+        assert_eq!(of(Measure::Energy), 77);
         let parts = of(Measure::ComputeInput) + of(Measure::ComputeInfer) + of(Measure::ComputeOutput);
         assert_eq!(of(Measure::ComputeLatency), parts);
         assert_eq!(of(Measure::ComputeInfer), 300_500_000_000, "five minutes are not capped");

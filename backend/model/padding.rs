@@ -195,6 +195,7 @@ mod tests {
             type_name: "DT_FLOAT".into(),
             dims: dims.map(<[i64]>::to_vec),
             place: (name.into(), 0),
+            default: None,
         };
         let good = output("good", Some(&[-1, 4]));
         assert_eq!(without_rows([&good, &good].into_iter()), None);

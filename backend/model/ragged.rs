@@ -243,6 +243,7 @@ mod tests {
             type_name: format!("DT_{datatype}"),
             dims: dims.map(<[i64]>::to_vec),
             place: (name.into(), 0),
+            default: None,
         }
     }
 
@@ -255,6 +256,7 @@ mod tests {
             is_scalar: false,
             is_control: name == "control",
             is_ragged: true,
+            default: None,
         }
     }
 

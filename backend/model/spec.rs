@@ -3,7 +3,7 @@
 use std::ffi::CString;
 
 use super::measure::Measure;
-use crate::tensorflow::Endpoint;
+use crate::tensorflow::{Endpoint, InputDefault};
 use crate::triton::DataType;
 
 /// An input or output that configuration and signature agree on.
@@ -24,12 +24,31 @@ pub struct TensorSpec {
     /// The tensor of a batch has the elements of its requests one after the other, whatever their shapes; the dims are those of
     /// a request. Of an output see [`Ragged::outputs`](super::ragged::Ragged::outputs).
     pub is_ragged: bool,
+    /// Of an input that a request may leave out, what it is then.
+    pub default: Option<InputDefault>,
 }
 
 impl TensorSpec {
     /// The shape that a response has for a tensor of the model's, whose shape is `dims`.
     pub fn told<'d>(&self, dims: &'d [i64]) -> &'d [i64] {
         if self.is_scalar { &[1] } else { dims }
+    }
+
+    /// The elements of its default, where that is always the same.
+    pub fn default_bytes(&self) -> &[u8] {
+        match &self.default {
+            Some(InputDefault::Constant { bytes, .. }) => bytes,
+            _ => &[],
+        }
+    }
+
+    /// Whether requests that leave this input out cannot share an execution with those that have it.
+    pub fn sets_apart(&self) -> bool {
+        match self.default {
+            Some(InputDefault::Constant { .. }) => self.dims.contains(&-1),
+            Some(InputDefault::Computed) => true,
+            None => false,
+        }
     }
 }
 

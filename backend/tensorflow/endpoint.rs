@@ -18,6 +18,22 @@ pub struct Endpoint {
     pub dims: Option<Vec<i64>>,
     /// Where it is in the graph.
     pub place: Place,
+    /// Of an input that nobody has to feed, what it is then.
+    pub default: Option<InputDefault>,
+}
+
+/// What an input is where nobody sends it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum InputDefault {
+    /// Always the same.
+    Constant {
+        /// Its shape.
+        dims: Vec<i64>,
+        /// Its elements, as the server has them: before each string is its length.
+        bytes: Vec<u8>,
+    },
+    /// What the graph computes in each run where it is not fed, from other inputs, variables or chance.
+    Computed,
 }
 
 impl Endpoint {

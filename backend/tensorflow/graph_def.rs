@@ -1,10 +1,11 @@
 //! Loads a frozen graph (`model.graphdef`): a `GraphDef` without a signature, whose inputs and outputs config.pbtxt names.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::{fs, io};
 
+use super::defaults;
 use super::endpoint::{Endpoint, Place};
 use super::files;
 use super::graph::{Graph, Outputs, Targets};
@@ -57,10 +58,11 @@ pub fn load(file: &Path, named: Named<'_>, config: &ConfigProto) -> Result<Loade
         feeds_all(&graph, &inputs, &outputs)?;
         Ok((inputs, outputs))
     };
-    let (inputs, outputs) = endpoints().map_err(|e: Error| e.context(&*place))?;
+    let (mut inputs, outputs) = endpoints().map_err(|e: Error| e.context(&*place))?;
     let session = RawSession::new(Arc::new(graph), config)
         .map_err(|e| Error::internal(format!("{place} cannot be opened: {e}")))?;
     initialise(&session, named.init_ops).map_err(|e| e.context(place))?;
+    defaults::find(&session, &mut inputs, &BTreeMap::new());
     Ok(Loaded { session: ModelSession::new(session), inputs, outputs, origin })
 }
 
@@ -110,6 +112,7 @@ fn endpoint(graph: &Graph, kind: &str, name: &str) -> Result<Endpoint> {
         type_name: types::name(number),
         dims,
         place,
+        default: None,
     })
 }
 

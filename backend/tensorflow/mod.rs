@@ -13,7 +13,7 @@
 //! | [`variables`] | reads variables, and gives their memory back when a session is closed |
 //! | [`inspect`] | what the operations of a graph may do besides computing |
 //! | [`settings`], [`run_options`] | how a session is opened, and how a run goes |
-//! | [`endpoint`] | the tensors of a signature |
+//! | [`endpoint`], [`defaults`] | the tensors of a signature, and what inputs are that nobody sends |
 //! | [`tensor`], [`strings`], [`memory`], [`pool`], [`request_memory`] | values, in TensorFlow's memory or a request's |
 //! | [`pinned`], [`copy`] | page-locked memory for GPUs, and who fills it |
 //! | [`raw_session`], [`graph`], [`operation`], [`buffer`], [`status`] | one type for each object of the C API |
@@ -25,6 +25,7 @@
 mod buffer;
 mod calls;
 mod copy;
+mod defaults;
 mod endpoint;
 mod files;
 mod freeze;
@@ -59,13 +60,13 @@ mod types;
 mod variables;
 mod wire;
 
-pub use endpoint::Endpoint;
+pub use endpoint::{Endpoint, InputDefault};
 pub use graph_def::Named;
 pub use inspect::Objection;
 pub use memory::ALIGNMENT;
 pub use pool::TensorPool;
 pub use run_options::RunOptions;
 pub use saved_model::Parts;
-pub use session::{File, Options, Output, Session};
+pub use session::{Fed, File, Options, Output, Session};
 pub use strings::{PREFIX as STRING_PREFIX, Strings};
 pub use tensor::{Blank, Tensor, byte_size};

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 
+use super::defaults;
 use super::endpoint::{Endpoint, Place};
 use super::files::{self, VARIABLES_INDEX, has_variables};
 use super::graph::Graph;
@@ -63,9 +64,10 @@ pub fn load(folder: &Path, file: Parts<'_>, config: &ConfigProto) -> Result<Load
         .map_err(|e| Error::internal(format!("the SavedModel at {place} cannot be read: {e}")))?;
     let endpoints = || {
         let signature = find_signature(&meta_graph, signature)?;
-        let inputs = endpoints(session.graph(), "input", &signature.inputs)?;
+        let mut inputs = endpoints(session.graph(), "input", &signature.inputs)?;
         let outputs = endpoints(session.graph(), "output", &signature.outputs)?;
         one_name_each(&inputs)?;
+        defaults::find(&session, &mut inputs, &signature.defaults);
         Ok((inputs, outputs))
     };
     let (inputs, outputs) =
@@ -197,6 +199,7 @@ fn endpoint(graph: &Graph, name: &str, info: &TensorInfo) -> Result<Endpoint> {
         type_name: types::name(info.dtype),
         dims: (!shape.unknown_rank).then_some(dims),
         place,
+        default: None,
     })
 }
 

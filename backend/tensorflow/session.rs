@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::endpoint::{Endpoint, Place};
+use super::endpoint::{Endpoint, InputDefault, Place};
 use super::files;
 use super::freeze::{self, Effort, Plan, Refusal, TriedOut};
 use super::graph::{Fetches, Graph, Outputs};
@@ -48,6 +48,8 @@ pub struct Options<'a> {
     pub soft_placement: bool,
     /// Whether to turn variables into constants where that can be done.
     pub freeze: Freeze,
+    /// The names of inputs that requests may leave out.
+    pub optional: &'a [String],
     /// The tensors whose shape is that of the configuration, whatever the model says.
     pub is_other_shape: &'a dyn Fn(&Endpoint) -> bool,
 }
@@ -88,9 +90,33 @@ pub struct Session {
     /// Why the model should not run when nobody has asked for it.
     pub objection: Option<Objection>,
     origin: Origin,
-    /// The tensors of [`Self::inputs`].
+    /// Runs with different inputs left to the graph: one of all subsets of those that may be, by [`Fed`].
+    runs: Vec<Run>,
+}
+
+/// Which inputs a run is fed: all, or all but some of those that [`Session::leave_to_graph`] was told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Fed(usize);
+
+impl Fed {
+    /// Every input.
+    pub const ALL: Self = Self(0);
+
+    /// All of these but the input that is so far down the list of [`Session::leave_to_graph`].
+    pub fn without(self, index: usize) -> Self {
+        Self(self.0 | 1 << index)
+    }
+
+    fn has(self, index: usize) -> bool {
+        self.0 >> index & 1 == 0
+    }
+}
+
+/// What a run is fed, and what it fetches.
+#[derive(Debug)]
+struct Run {
     feeds: Outputs,
-    /// Where each of [`Self::outputs`] comes from.
+    /// Where each of the session's outputs comes from.
     sources: Vec<Source>,
     /// The tensors that [`Source::Fetch`] counts.
     fetches: Outputs,
@@ -99,7 +125,7 @@ pub struct Session {
 /// Where an output comes from. TensorFlow does not fetch what it is fed.
 #[derive(Clone, Copy, Debug)]
 enum Source {
-    /// It is one of the inputs.
+    /// It is one of the inputs that are fed.
     Input(usize),
     /// It is one of the fetches.
     Fetch(usize),
@@ -172,7 +198,17 @@ impl Session {
             let frozen = match plan {
                 Some(plan) => {
                     let mut as_it_is = load_as_it_is(&freeze::only_to_read(config))?;
-                    let frozen = frozen(&as_it_is, config, options.model, plan);
+                    let frozen = match left_to_graph(&as_it_is, options.optional) {
+                        None => frozen(&as_it_is, config, options.model, plan),
+                        Some(input) => {
+                            log::info!(
+                                "model '{}': served as it is, its variables not turned into constants: its graph computes the \
+                                 default of the input '{input}'",
+                                options.model
+                            );
+                            None
+                        }
+                    };
                     if frozen.is_none() {
                         // Otherwise the allocator keeps it, and may put the variables of the session that serves elsewhere.
                         as_it_is.session.give_back_at_end();
@@ -202,31 +238,23 @@ impl Session {
         let Loaded { mut session, inputs, outputs, origin } = loaded;
         session.give_back_at_end();
         let objection = inspect::objection(session.graph(), &inputs, &outputs);
-        let feeds = Outputs::new(session.graph(), inputs.iter().map(|input| &input.place))?;
-        let mut fetched = Vec::new();
-        let fed: HashMap<&Place, usize> =
-            inputs.iter().enumerate().map(|(index, input)| (&input.place, index)).collect();
-        let source = |output: &Endpoint| match fed.get(&output.place) {
-            Some(&input) => Source::Input(input),
-            None => {
-                fetched.push(output.place.clone());
-                Source::Fetch(fetched.len() - 1)
-            }
-        };
-        let sources = outputs.iter().map(source).collect();
-        let fetches = Outputs::new(session.graph(), &fetched)?;
-        Ok(Self {
-            session,
-            inputs,
-            outputs,
-            endpoints_of,
-            on_gpu,
-            objection,
-            origin,
-            feeds,
-            sources,
-            fetches,
-        })
+        let runs = vec![Run::new(session.graph(), inputs.iter(), &outputs)?];
+        Ok(Self { session, inputs, outputs, endpoints_of, on_gpu, objection, origin, runs })
+    }
+
+    /// Lets runs do without these inputs, whose values the graph computes then.
+    ///
+    /// # Errors
+    /// The graph has no such tensor.
+    pub fn leave_to_graph(&mut self, inputs: &[usize]) -> Result<()> {
+        let runs = (0..1 << inputs.len()).map(Fed).map(|fed| {
+            let is_fed =
+                |input: &usize| inputs.iter().position(|it| it == input).is_none_or(|it| fed.has(it));
+            let fed = (0..self.inputs.len()).filter(is_fed).map(|input| &self.inputs[input]);
+            Run::new(self.session.graph(), fed, &self.outputs)
+        });
+        self.runs = runs.collect::<Result<_>>()?;
+        Ok(())
     }
 
     /// Whether no operation of the graph can keep what it is fed beyond the run, so that memory of somebody else's can be
@@ -245,31 +273,50 @@ impl Session {
         matches!(self.objection, Some(Objection::Acts(_)))
     }
 
-    /// Runs the model once: `inputs` in the order of [`Self::inputs`], `wanted` as indices into
-    /// [`Self::outputs`], and nothing but these is computed.
+    /// Runs the model once: `inputs` in the order of [`Self::inputs`], `wanted` as indices into [`Self::outputs`], and nothing but
+    /// these is computed.
     ///
     /// # Errors
     /// TensorFlow's own; or an output is not what the signature says.
     ///
     /// # Panics
-    /// There are not as many inputs as the session has, or `wanted` has an index that no output has.
+    /// There are not as many inputs as are to be fed, or `wanted` has an index that no output has.
     pub fn run<'i, T: Borrow<Tensor>>(
         &self,
         inputs: &'i [T],
         wanted: &[usize],
         options: RunOptions,
     ) -> Result<Few<Output<'i>>> {
-        let fetches = self.fetches_for(wanted);
+        self.run_fed(Fed::ALL, inputs, wanted, options)
+    }
+
+    /// As [`Self::run`], with those inputs only that are to be `fed`.
+    ///
+    /// # Errors
+    /// As for [`Self::run`].
+    ///
+    /// # Panics
+    /// As [`Self::run`]; or `fed` leaves out more inputs than [`Self::leave_to_graph`] was told.
+    pub fn run_fed<'i, T: Borrow<Tensor>>(
+        &self,
+        fed: Fed,
+        inputs: &'i [T],
+        wanted: &[usize],
+        options: RunOptions,
+    ) -> Result<Few<Output<'i>>> {
+        let run = &self.runs[fed.0];
+        let fetches = run.fetches_for(wanted);
         let mut fetched = if fetches.raw().is_empty() {
             Few::new()
         } else {
-            let run = self.session.run(&self.feeds, inputs.iter().map(T::borrow), &fetches, options);
-            run.map_err(|failure| self.origin.run_failed(&failure))?
+            let tensors = inputs.iter().map(T::borrow);
+            let ran = self.session.run(&run.feeds, tensors, &fetches, options);
+            ran.map_err(|failure| self.origin.run_failed(&failure))?
         }
         .into_iter();
         let mut outputs = Few::with_capacity(wanted.len());
         for &index in wanted {
-            outputs.push(match self.sources[index] {
+            outputs.push(match run.sources[index] {
                 Source::Input(input) => Output::Input(inputs[input].borrow()),
                 Source::Fetch(_) => {
                     let endpoint = &self.outputs[index];
@@ -279,6 +326,28 @@ impl Session {
             });
         }
         Ok(outputs)
+    }
+}
+
+impl Run {
+    fn new<'e>(
+        graph: &Arc<Graph>,
+        inputs: impl Iterator<Item = &'e Endpoint> + Clone,
+        outputs: &[Endpoint],
+    ) -> Result<Self> {
+        let feeds = Outputs::new(graph, inputs.clone().map(|input| &input.place))?;
+        let fed: HashMap<&Place, usize> =
+            inputs.enumerate().map(|(index, input)| (&input.place, index)).collect();
+        let mut fetched = Vec::new();
+        let source = |output: &Endpoint| match fed.get(&output.place) {
+            Some(&input) => Source::Input(input),
+            None => {
+                fetched.push(output.place.clone());
+                Source::Fetch(fetched.len() - 1)
+            }
+        };
+        let sources = outputs.iter().map(source).collect();
+        Ok(Self { feeds, sources, fetches: Outputs::new(graph, &fetched)? })
     }
 
     fn fetches_for(&self, wanted: &[usize]) -> Fetches<'_> {
@@ -386,6 +455,13 @@ fn separate_outputs(loaded: &mut Loaded, model: &str) {
             "model '{model}': all of its outputs are computed, whichever a request asks for: {reason}"
         ),
     }
+}
+
+/// An input that the graph computes where a request leaves it out. A frozen graph has no such inputs.
+fn left_to_graph<'l>(loaded: &'l Loaded, optional: &[String]) -> Option<&'l str> {
+    let is_left =
+        |input: &&Endpoint| input.default == Some(InputDefault::Computed) && optional.contains(&input.name);
+    loaded.inputs.iter().find(is_left).map(|input| input.name.as_str())
 }
 
 /// Whether a session with this configuration has a GPU. Where there is one, TensorFlow sets it up.

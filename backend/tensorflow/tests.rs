@@ -300,6 +300,7 @@ fn options(tags: &'static str) -> Options<'static> {
         bf16: false,
         soft_placement: true,
         freeze: Freeze::Auto,
+        optional: &[],
         is_other_shape: &|_| false,
     }
 }

@@ -12,42 +12,46 @@ use triton_sys::{
 use super::api::api;
 use super::error::{Error, Result, c_string, check, not_null};
 
-/// The gauges of one name; each of its [`Gauge`]s has labels of its own.
-pub struct GaugeFamily(*mut TRITONSERVER_MetricFamily);
+/// The metrics of one name, all gauges or all counters; each has labels of its own.
+pub struct Family(*mut TRITONSERVER_MetricFamily);
 
 // SAFETY: the server guards its metrics with locks, and any thread may use a family or delete it; only
-// `drop` deletes it, when no gauge holds it any more.
-unsafe impl Send for GaugeFamily {}
+// `drop` deletes it, when no metric holds it any more.
+unsafe impl Send for Family {}
 // SAFETY: as above.
-unsafe impl Sync for GaugeFamily {}
+unsafe impl Sync for Family {}
 
-impl GaugeFamily {
-    /// A family with a name and a help text.
+impl Family {
+    /// A family of gauges with a name and a help text.
     ///
     /// # Errors
     /// The server has no metrics of backends, or was started without metrics.
-    pub fn new(name: &CStr, help: &CStr) -> Result<Arc<Self>> {
+    pub fn gauges(name: &CStr, help: &CStr) -> Result<Arc<Self>> {
+        Self::new(TRITONSERVER_MetricKind::TRITONSERVER_METRIC_KIND_GAUGE, name, help)
+    }
+
+    /// A family of counters with a name and a help text.
+    ///
+    /// # Errors
+    /// As for [`Self::gauges`].
+    pub fn counters(name: &CStr, help: &CStr) -> Result<Arc<Self>> {
+        Self::new(TRITONSERVER_MetricKind::TRITONSERVER_METRIC_KIND_COUNTER, name, help)
+    }
+
+    fn new(kind: TRITONSERVER_MetricKind, name: &CStr, help: &CStr) -> Result<Arc<Self>> {
         let Ok(new) = &api().TRITONSERVER_MetricFamilyNew else { return Err(missing()) };
         let mut family = ptr::null_mut();
-        // SAFETY: the strings outlive the call, which copies them; the family is
-        // ours.
-        check(unsafe {
-            new(
-                &mut family,
-                TRITONSERVER_MetricKind::TRITONSERVER_METRIC_KIND_GAUGE,
-                name.as_ptr(),
-                help.as_ptr(),
-            )
-        })?;
+        // SAFETY: the strings outlive the call, which copies them; the family is ours.
+        check(unsafe { new(&mut family, kind, name.as_ptr(), help.as_ptr()) })?;
         not_null(family, "family of metrics")?;
         Ok(Arc::new(Self(family)))
     }
 }
 
-impl Drop for GaugeFamily {
+impl Drop for Family {
     fn drop(&mut self) {
         let Ok(delete) = &api().TRITONSERVER_MetricFamilyDelete else { return };
-        // SAFETY: the family is ours, and every gauge of it, which would hold an `Arc`, is deleted.
+        // SAFETY: the family is ours, and every metric of it, which would hold an `Arc`, is deleted.
         if let Err(error) = check(unsafe { delete(self.0) }) {
             log::warn!("a family of metrics could not be deleted: {error}");
         }
@@ -55,22 +59,65 @@ impl Drop for GaugeFamily {
 }
 
 /// A value that goes up and down.
-pub struct Gauge {
-    raw: *mut TRITONSERVER_Metric,
-    _family: Arc<GaugeFamily>,
-}
-
-// SAFETY: as for the family.
-unsafe impl Send for Gauge {}
-// SAFETY: as above.
-unsafe impl Sync for Gauge {}
+pub struct Gauge(Metric);
 
 impl Gauge {
     /// A gauge with labels, pairs of name and value.
     ///
     /// # Errors
     /// The server's own.
-    pub fn new(family: &Arc<GaugeFamily>, labels: &[(&str, &str)]) -> Result<Self> {
+    pub fn new(family: &Arc<Family>, labels: &[(&str, &str)]) -> Result<Self> {
+        Metric::new(family, labels).map(Self)
+    }
+
+    /// Sets its value.
+    pub fn set(&self, value: f64) {
+        let Ok(set) = &api().TRITONSERVER_MetricSet else { return };
+        // SAFETY: the metric is ours and lives until `drop`; any thread may set it.
+        if let Err(error) = check(unsafe { set(self.0.raw, value) }) {
+            log::debug!("a metric could not be set: {error}");
+        }
+    }
+}
+
+/// A value that grows.
+pub struct Counter(Metric);
+
+impl Counter {
+    /// A counter with labels, pairs of name and value.
+    ///
+    /// # Errors
+    /// The server's own.
+    pub fn new(family: &Arc<Family>, labels: &[(&str, &str)]) -> Result<Self> {
+        Metric::new(family, labels).map(Self)
+    }
+
+    /// Adds to its value what is not negative.
+    pub fn add(&self, value: f64) {
+        let Ok(increment) = &api().TRITONSERVER_MetricIncrement else { return };
+        // SAFETY: the metric is ours and lives until `drop`; any thread may add to it.
+        if let Err(error) = check(unsafe { increment(self.0.raw, value) }) {
+            log::debug!("a metric could not be added to: {error}");
+        }
+    }
+}
+
+struct Metric {
+    raw: *mut TRITONSERVER_Metric,
+    _family: Arc<Family>,
+}
+
+// SAFETY: as for the family.
+unsafe impl Send for Metric {}
+// SAFETY: as above.
+unsafe impl Sync for Metric {}
+
+impl Metric {
+    /// One with labels, pairs of name and value.
+    ///
+    /// # Errors
+    /// The server's own.
+    pub fn new(family: &Arc<Family>, labels: &[(&str, &str)]) -> Result<Self> {
         let (Ok(label_new), Ok(label_delete), Ok(new)) = (
             &api().TRITONSERVER_ParameterNew,
             &api().TRITONSERVER_ParameterDelete,
@@ -105,18 +152,9 @@ impl Gauge {
         not_null(raw, "metric")?;
         Ok(Self { raw, _family: Arc::clone(family) })
     }
-
-    /// Sets its value.
-    pub fn set(&self, value: f64) {
-        let Ok(set) = &api().TRITONSERVER_MetricSet else { return };
-        // SAFETY: the metric is ours and lives until `drop`; any thread may set it.
-        if let Err(error) = check(unsafe { set(self.raw, value) }) {
-            log::debug!("a metric could not be set: {error}");
-        }
-    }
 }
 
-impl Drop for Gauge {
+impl Drop for Metric {
     fn drop(&mut self) {
         let Ok(delete) = &api().TRITONSERVER_MetricDelete else { return };
         // SAFETY: the metric is ours, and is deleted once, before its family.

@@ -132,6 +132,16 @@ impl Request {
         }
     }
 
+    /// Whether it has an input of this name.
+    pub fn has_input(&self, name: &CStr) -> bool {
+        self.input(name).is_ok()
+    }
+
+    /// A buffer of no bytes, for an input that it does not have.
+    pub fn no_buffer(&self) -> InputBuffer<'_> {
+        InputBuffer { base: ptr::null(), size: 0, gpu: None, request: self }
+    }
+
     /// How many outputs the client wants: those it named, or else all of the model's.
     pub fn output_count(&self) -> Result<u32> {
         let mut count = 0;
@@ -299,7 +309,7 @@ impl<'r> Input<'r> {
     /// It is in the memory of a GPU that cannot be reached.
     pub fn first_buffer(&self) -> Result<InputBuffer<'r>> {
         if self.buffer_count == 0 {
-            return Ok(InputBuffer { base: ptr::null(), size: 0, gpu: None, request: self.request });
+            return Ok(self.request.no_buffer());
         }
         self.buffer(0)
     }

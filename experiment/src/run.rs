@@ -262,6 +262,7 @@ fn measure_all(
         let (point, requests) = point::measure(target, plan, key, visit, capacity)?;
         target.sampler.forget_before(crate::clock::now_ns());
         store.add(point, &requests, in_force)?;
+        store.update(|results| results.power.learnt = target.sampler.learnt())?;
         progress.end(&store.results().points[visit]);
     }
     Ok(())

@@ -93,6 +93,7 @@ pub const PLAYED: &[(&str, &[Kind])] = &[
     ("TRITONSERVER_MetricDelete", MAY_FAIL),
     ("TRITONSERVER_MetricFamilyDelete", MAY_FAIL),
     ("TRITONSERVER_MetricFamilyNew", MAY_GIVE_NULL),
+    ("TRITONSERVER_MetricIncrement", MAY_FAIL),
     ("TRITONSERVER_MetricNew", MAY_GIVE_NULL),
     ("TRITONSERVER_MetricSet", MAY_FAIL),
     ("TRITONSERVER_ParameterDelete", &[]),
@@ -111,7 +112,7 @@ pub const PLAYED: &[(&str, &[Kind])] = &[
 
 /// Functions whose number of calls depends on the time that threads take, or on what the backend keeps from the life before: a
 /// point of theirs may not be reached.
-pub const BY_TIME: [&str; 8] = [
+pub const BY_TIME: [&str; 9] = [
     "TRITONBACKEND_MemoryManagerAllocate",
     "TRITONBACKEND_MemoryManagerFree",
     "TRITONBACKEND_RequestIsCancelled",
@@ -119,6 +120,7 @@ pub const BY_TIME: [&str; 8] = [
     "TRITONSERVER_ErrorMessage",
     "TRITONSERVER_ErrorNew",
     "TRITONSERVER_LogMessage",
+    "TRITONSERVER_MetricIncrement",
     "TRITONSERVER_MetricSet",
 ];
 

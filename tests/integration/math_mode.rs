@@ -52,6 +52,11 @@ fn weights_error(server: &Server) -> f64 {
     relative_error(&answer.output("y").as_f32(), &weights_answer(&values))
 }
 
+fn has_avx512() -> bool {
+    let cpu = std::fs::read_to_string("/proc/cpuinfo").expect("Linux tells of its CPUs");
+    cpu.split_whitespace().any(|flag| flag == "avx512f")
+}
+
 #[test]
 fn another_mode_is_refused() {
     let server = Server::start(Options::new().backend_config("fpmath-mode", "fp16"));
@@ -67,7 +72,7 @@ fn another_mode_is_refused() {
     assert!(server.is_running());
 }
 
-/// On any CPU, since oneDNN tells of the mode also where it makes nothing of it.
+/// On CPUs that cannot compute in BF16, too: oneDNN tells of the mode also where it makes nothing of it, from AVX-512 on.
 #[test]
 fn the_option_decides_and_without_it_the_environment() {
     let follows = "is in the server's environment, and TensorFlow follows it";
@@ -92,8 +97,15 @@ fn the_option_decides_and_without_it_the_environment() {
         let tolerance = if expected { BF16_TOLERANCE } else { 1e-5 };
         assert!(error < tolerance, "{case}: a relative error of {error}");
         let log = server.log();
-        assert!(log.contains("inner_product"), "{case}: oneDNN tells nothing");
-        assert_eq!(log.contains(BF16_ALLOWED), expected, "{case}");
+        if has_avx512() {
+            assert!(log.contains("inner_product"), "{case}: oneDNN tells nothing");
+            assert_eq!(log.contains(BF16_ALLOWED), expected, "{case}");
+        } else {
+            left_out(
+                "what oneDNN makes of fpmath-mode",
+                "with AVX2 it multiplies matrices in a way that tells no mode",
+            );
+        }
         for line in [ON, follows] {
             assert_eq!(log.contains(line), tells == Some(line), "{case}: {line}");
         }

@@ -92,6 +92,18 @@ dimension (-1 in front) unless the description says otherwise.
     ragged_text      x STRING [-1], row STRING [-1,1], offsets INT32 [-1] -> upper STRING [-1], x in upper case; words STRING
                      [-1,-1] and all_offsets INT32 [-1,-1], all of x and of offsets for each row
     ragged_graph     x INT32 [-1], count FP32 of any rank -> double = 2 x; length INT32 [-1,1] = count. A GraphDef
+    optional         x FP32 [-1,4]; with defaults: bias FP32 [-1,4], 2 4 6 8; word STRING [-1,1], "none"; computed FP32 [-1,4], the
+                     row's largest x -> y FP32 [-1,8], x and bias; text STRING [-1,1], the word in <>; sum = x + computed; given and
+                     given_computed, the placeholders themselves. TensorFlow 1 format
+    optional_graph   the same, a GraphDef
+    optional_argument
+                     x FP32 [-1,4]; with defaults of arguments: bias FP32 [-1,4], 1 2 3 4, and word STRING [-1,1], "no", NUL, "ne" -> y
+                     FP32 [-1,8], 2 x and bias, where 2 is a variable; text as above
+    optional_whole   x FP32 [3]; with defaults: factor FP32 [], 2, and more FP32 [-1], 7 8 -> y FP32 [-1], factor x and more. No batch
+                     dimension. TensorFlow 1 format
+    optional_open    x FP32 [-1,-1]; with the default 7 8: more FP32 [-1,-1] -> y FP32 [-1,-1], both. TensorFlow 1 format
+    optional_refused x and two FP32 [-1,4], whose default has two rows; c0 to c4 FP32 [-1,4], whose defaults are made of x -> y, all
+                     added. TensorFlow 1 format
     sparse           x FP32 sparse [-1,4] -> y FP32 [-1,4]. TensorFlow 1 format; must be refused
 """
 
@@ -112,7 +124,7 @@ TYPES = {
 }
 STAMP = "made_from"
 # The scripts that say what the models are.
-SCRIPTS = ["make_models.py", "saving.py", "graphs.py", "kinds.py", "ragged.py", "sequences.py", "custom_op.c"]
+SCRIPTS = ["make_models.py", "saving.py", "graphs.py", "kinds.py", "optional.py", "ragged.py", "sequences.py", "custom_op.c"]
 
 
 def add_one(folder):
@@ -558,12 +570,12 @@ def main():
         global tf, save_function, save_graph, save_signatures
         import tensorflow as tf
 
-        import graphs, kinds, ragged, sequences
+        import graphs, kinds, optional, ragged, sequences
         from saving import save_function, save_graph, save_signatures
 
         tf.get_logger().setLevel("ERROR")  # the TensorFlow 1 builder announces its deprecation
         made = scratch / "models"
-        for model in MODELS + graphs.MODELS + kinds.MODELS + ragged.MODELS + sequences.MODELS:
+        for model in MODELS + graphs.MODELS + kinds.MODELS + optional.MODELS + ragged.MODELS + sequences.MODELS:
             (made / model.__name__).mkdir(parents=True)
             model(made / model.__name__ / "model.savedmodel")
         (made / STAMP).write_text(stamp)

@@ -7,7 +7,7 @@ use crate::tree::FileId;
 
 /// The rooms (files and folders of `backend/`) from the top floor to the ground. Rooms of one floor do not import each
 /// other.
-pub const FLOORS: [&[&str]; 10] = [
+pub const FLOORS: [&[&str]; 11] = [
     &["lib"],
     &["load"],
     &["executors", "trial"],
@@ -15,6 +15,7 @@ pub const FLOORS: [&[&str]; 10] = [
     &["execute"],
     &["model", "model_file"],
     &["tensorflow"],
+    &["energy"],
     &["config"],
     &["triton"],
     // Small files that anyone may use.

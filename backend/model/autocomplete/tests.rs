@@ -10,6 +10,7 @@ fn endpoint(name: &str, datatype: Option<DataType>, dims: Option<&[i64]>) -> End
         type_name: "FP32".into(),
         dims: dims.map(<[i64]>::to_vec),
         place: (name.into(), 0),
+        default: None,
     }
 }
 

@@ -51,6 +51,9 @@ pub struct SignatureDef {
     pub inputs: BTreeMap<String, TensorInfo>,
     #[prost(btree_map = "string, message", tag = "2")]
     pub outputs: BTreeMap<String, TensorInfo>,
+    /// What inputs are that are left out, each a `TensorProto`; since TensorFlow 2.13 or so.
+    #[prost(btree_map = "string, bytes", tag = "4")]
+    pub defaults: BTreeMap<String, Vec<u8>>,
 }
 
 #[derive(Clone, PartialEq, Message)]

@@ -1,7 +1,7 @@
 //! Files that TensorFlow must not be given: each is refused with the reason, in bounded time, where TensorFlow would end the
 //! process or not end at all.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::os::unix::fs::symlink;
 use std::time::{Duration, Instant};
 
@@ -43,6 +43,7 @@ fn tensor_info(name: &str, rank: usize) -> TensorInfo {
 fn model() -> Whole {
     let node = vec![node("x", "Placeholder", &[], &["dtype"]), node("y", "Neg", &["x"], &["T"])];
     let signature = SignatureDef {
+        defaults: BTreeMap::new(),
         inputs: [("in".to_string(), tensor_info("x:0", 1))].into(),
         outputs: [("out".to_string(), tensor_info("y:0", 1))].into(),
     };

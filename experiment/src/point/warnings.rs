@@ -47,6 +47,7 @@ pub fn warnings(plan: &Plan, point: &Point, watched: &Watched) -> Vec<String> {
     if let Some(reason) = &point.consumption.energy_missing {
         warnings.push(format!("no energy: {reason}"));
     }
+    warnings.extend(point.consumption.energy_notices.iter().map(|notice| format!("energy: {notice}")));
     let client = point.consumption.client_cpu_s;
     if let Some(server) = point.consumption.server_cpu_s
         && client > server * BUSY_SHARE

@@ -2,35 +2,21 @@
 
 use std::collections::BTreeMap;
 
+use power_meter::State;
+
 use crate::results::DeviceState;
 
-/// The state of the devices at one moment. With several devices: the highest temperature, the lowest clocks, the
-/// throttle reasons of all.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct DeviceSample {
-    /// Degrees Celsius.
-    pub temperature_c: Option<f64>,
-    /// Clock of the cores (NVML: SM clock) in MHz.
-    pub clock_mhz: Option<f64>,
-    /// Clock of the memory in MHz.
-    pub memory_clock_mhz: Option<f64>,
-    /// Why clocks are throttled, without duplicates. Idling is not a reason.
-    pub throttle_reasons: Vec<String>,
-}
-
-impl DeviceSample {
-    /// Merges the state of another device.
-    pub(super) fn and(mut self, other: Self) -> Self {
-        self.temperature_c = either(f64::max, self.temperature_c, other.temperature_c);
-        self.clock_mhz = either(f64::min, self.clock_mhz, other.clock_mhz);
-        self.memory_clock_mhz = either(f64::min, self.memory_clock_mhz, other.memory_clock_mhz);
-        for reason in other.throttle_reasons {
-            if !self.throttle_reasons.contains(&reason) {
-                self.throttle_reasons.push(reason);
-            }
+/// The state of two devices together: the highest temperature, the lowest clocks, the throttle reasons of both.
+pub(super) fn both(mut one: State, other: State) -> State {
+    one.temperature_c = either(f64::max, one.temperature_c, other.temperature_c);
+    one.clock_mhz = either(f64::min, one.clock_mhz, other.clock_mhz);
+    one.memory_clock_mhz = either(f64::min, one.memory_clock_mhz, other.memory_clock_mhz);
+    for reason in other.throttle_reasons {
+        if !one.throttle_reasons.contains(&reason) {
+            one.throttle_reasons.push(reason);
         }
-        self
     }
+    one
 }
 
 fn either(pick: fn(f64, f64) -> f64, a: Option<f64>, b: Option<f64>) -> Option<f64> {
@@ -38,9 +24,9 @@ fn either(pick: fn(f64, f64) -> f64, a: Option<f64>, b: Option<f64>) -> Option<f
 }
 
 /// Summary of the samples of a period; none without samples.
-pub(super) fn summarise<'a>(samples: impl Iterator<Item = &'a DeviceSample>) -> Option<DeviceState> {
+pub(super) fn summarise<'a>(samples: impl Iterator<Item = &'a State>) -> Option<DeviceState> {
     let samples: Vec<_> = samples.collect();
-    let of = |value: fn(&DeviceSample) -> Option<f64>| samples.iter().filter_map(move |sample| value(sample));
+    let of = |value: fn(&State) -> Option<f64>| samples.iter().filter_map(move |sample| value(sample));
     let mean = |value| {
         let (count, sum) = of(value).fold((0, 0.0), |(count, sum), value| (count + 1, sum + value));
         (count > 0).then(|| sum / f64::from(count))
@@ -63,8 +49,8 @@ pub(super) fn summarise<'a>(samples: impl Iterator<Item = &'a DeviceSample>) -> 
 mod tests {
     use super::*;
 
-    fn sample(temperature: f64, clock: Option<f64>, reasons: &[&str]) -> DeviceSample {
-        DeviceSample {
+    fn sample(temperature: f64, clock: Option<f64>, reasons: &[&str]) -> State {
+        State {
             temperature_c: Some(temperature),
             clock_mhz: clock,
             memory_clock_mhz: None,
@@ -74,9 +60,9 @@ mod tests {
 
     #[test]
     fn of_several_devices_the_hottest_and_the_slowest() {
-        let both = sample(60.0, Some(1500.0), &["a"]).and(sample(70.0, Some(1200.0), &["a", "b"]));
+        let both = super::both(sample(60.0, Some(1500.0), &["a"]), sample(70.0, Some(1200.0), &["a", "b"]));
         assert_eq!(both, sample(70.0, Some(1200.0), &["a", "b"]));
-        let unknown = sample(60.0, Some(1500.0), &[]).and(sample(50.0, None, &[]));
+        let unknown = super::both(sample(60.0, Some(1500.0), &[]), sample(50.0, None, &[]));
         assert_eq!(unknown, sample(60.0, Some(1500.0), &[]));
     }
 

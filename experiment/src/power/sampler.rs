@@ -1,17 +1,21 @@
-//! Reads a meter and the CPU clocks in the background, and computes the consumption between two times.
+//! Reads devices and the CPU clocks in the background, and computes the consumption between two times.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
+use power_meter::cpu_time::{ProcessCpu, own_cpu_s};
+use power_meter::{Books, Device, Missing, State as DeviceSample};
 
-use super::cpu_time::{ServerCpu, own_cpu_s};
-use super::device::{self, DeviceSample};
-use super::meter::Meter;
+use super::device;
+use super::meter::{self, Meter};
 use crate::clock::{now_ns, seconds};
 use crate::results::{Consumption, PowerSource};
+
+/// Time between two samples of CPU time, and between two rounds where there is no device.
+const CPU_EVERY_NS: u64 = 50_000_000;
 
 /// Samples of a growing quantity.
 #[derive(Debug, Default)]
@@ -46,12 +50,10 @@ impl Curve {
 
 #[derive(Debug, Default)]
 struct State {
-    joules: Curve,
+    books: Books,
     server_cpu_s: Curve,
     client_cpu_s: Curve,
     devices: VecDeque<(u64, DeviceSample)>,
-    /// Why the meter is no longer read.
-    failure: Option<String>,
     stop: bool,
 }
 
@@ -96,11 +98,13 @@ pub struct Sampler {
 impl Sampler {
     /// Starts sampling. Returns after the first energy reading, so that a period may begin at once, or after the meter's
     /// patience without one.
-    pub fn start(meter: Box<dyn Meter>, server_pid: Option<u32>) -> Self {
-        let source = meter.source();
-        let patience_ns = meter.patience().as_nanos() as u64;
+    pub fn start(meter: Meter, server_pid: Option<u32>) -> Self {
+        let Meter { source, devices, patience } = meter;
+        let patience_ns = patience.as_nanos() as u64;
         let shared = Arc::new(Shared::default());
-        let work = Work { meter, server: server_pid.map(ServerCpu::new), shared: shared.clone() };
+        shared.lock().books = Books::new(&devices);
+        let server = server_pid.map(ProcessCpu::new);
+        let work = Work { devices, server, sampled_cpu_ns: None, shared: shared.clone() };
         let thread = Builder::new().name("power".to_owned()).spawn(|| work.run());
         let thread = Some(thread.expect("a thread can be started"));
         let sampler = Self { source, patience_ns, shared, thread };
@@ -113,21 +117,29 @@ impl Sampler {
         &self.source
     }
 
+    /// What readings have shown of each device so far.
+    pub fn learnt(&self) -> Vec<String> {
+        meter::learnt(&self.shared.lock().books)
+    }
+
     /// The consumption from one time to another, on [`now_ns`]'s clock.
     ///
     /// Waits for samples at or after the end, at most for the meter's patience. Energy and CPU time are interpolated
     /// between the samples around each edge and never extrapolated: outside the samples they are absent, for energy with
-    /// the reason.
+    /// the reason. So is the energy of a period in which that of one device is unknown.
     ///
     /// # Errors
-    /// The meter failed before the end of the period, or the period is empty or begins before the sampler.
+    /// The period is empty or begins before the sampler.
     pub fn between(&self, start_ns: u64, end_ns: u64) -> Result<Consumption> {
         ensure!(start_ns < end_ns, "a period must end after it starts: {start_ns} ns to {end_ns} ns");
         let state = self.wait_for(end_ns);
-        let energy_j = state.joules.growth(start_ns, end_ns);
-        if let Some(failure) = state.failure.as_ref().filter(|_| energy_j.is_none()) {
-            bail!("the power source {} failed: {failure}", self.source.name);
-        }
+        let energy = self.source.has_energy.then(|| state.books.energy(start_ns, end_ns));
+        let (energy, energy_missing) = match energy {
+            Some(Ok(energy)) => (Some(energy), None),
+            Some(Err(Missing(reason))) => (None, Some(reason)),
+            None => (None, None),
+        };
+        let energy_j = energy.map(|energy| energy.uj as f64 / 1e6);
         let client_cpu_s = state.client_cpu_s.growth(start_ns, end_ns).with_context(|| {
             format!("no samples from {start_ns} ns to {end_ns} ns: the sampler started later, or is stuck")
         })?;
@@ -137,7 +149,9 @@ impl Sampler {
             seconds,
             energy_j,
             average_power_w: energy_j.map(|joules| joules / seconds),
-            energy_missing: self.energy_missing(&state, start_ns, end_ns),
+            energy_error_j: energy.map(|energy| energy.error_uj as f64 / 1e6),
+            energy_missing,
+            energy_notices: state.books.notices(end_ns).map(|notice| notice.text.clone()).collect(),
             server_cpu_s: state.server_cpu_s.growth(start_ns, end_ns),
             client_cpu_s,
             device: device::summarise(within.map(|(_, sample)| sample)),
@@ -147,7 +161,7 @@ impl Sampler {
     /// Drops the samples that no period from a time on needs.
     pub fn forget_before(&self, ns: u64) {
         let mut state = self.shared.lock();
-        state.joules.forget_before(ns);
+        state.books.forget_before(ns);
         state.server_cpu_s.forget_before(ns);
         state.client_cpu_s.forget_before(ns);
         let old = state.devices.partition_point(|sample| sample.0 < ns);
@@ -157,27 +171,9 @@ impl Sampler {
     /// Waits for all samples at or after a time.
     fn wait_for(&self, ns: u64) -> MutexGuard<'_, State> {
         self.shared.wait(ns.max(now_ns()).saturating_add(self.patience_ns), |state| {
-            let energy = !self.source.has_energy || state.joules.reaches(ns);
-            state.failure.is_some() || (energy && state.client_cpu_s.reaches(ns))
+            let energy = !self.source.has_energy || state.books.reach(ns);
+            energy && state.client_cpu_s.reaches(ns)
         })
-    }
-
-    fn energy_missing(&self, state: &State, start_ns: u64, end_ns: u64) -> Option<String> {
-        let points = &state.joules.0;
-        let reason = match (points.front(), points.back()) {
-            _ if !self.source.has_energy => return None,
-            (Some(first), _) if first.0 > start_ns => format!(
-                "the first energy reading came {:.3} s after the start of the period",
-                seconds(first.0 - start_ns)
-            ),
-            (_, Some(last)) if last.0 < end_ns => format!(
-                "the last energy reading was {:.3} s before the end of the period, and no newer one came",
-                seconds(end_ns - last.0)
-            ),
-            (None, _) => "there was no energy reading".to_owned(),
-            _ => return None,
-        };
-        Some(reason)
     }
 }
 
@@ -194,53 +190,61 @@ impl Drop for Sampler {
 
 /// What the thread has.
 struct Work {
-    meter: Box<dyn Meter>,
-    server: Option<ServerCpu>,
+    devices: Vec<Box<dyn Device>>,
+    server: Option<ProcessCpu>,
+    sampled_cpu_ns: Option<u64>,
     shared: Arc<Shared>,
 }
 
 impl Work {
     fn run(mut self) {
-        let interval = self.meter.interval();
         let mut due = Instant::now();
-        let mut read_ns = now_ns();
-        let mut first_error = None;
         loop {
-            let before = now_ns();
-            match self.meter.read() {
-                Ok(reading) => {
-                    read_ns = now_ns();
-                    first_error = None;
-                    let ns = before + (read_ns - before) / 2;
-                    let mut state = self.shared.lock();
-                    state.joules.0.extend(reading.joules.map(|joules| (ns, joules)));
-                    state.devices.extend(reading.device.map(|device| (ns, device)));
-                }
-                Err(error) => {
-                    // A single failure is tolerated. The first message is kept: later ones are often consequences.
-                    let again = first_error.is_some();
-                    let first = first_error.get_or_insert_with(|| format!("{error:#}"));
-                    if again && u128::from(now_ns() - read_ns) > (interval * 3).as_nanos() {
-                        self.shared.lock().failure = Some(first.clone());
-                    }
-                }
+            let interval_ns = self.read_devices();
+            if self.sampled_cpu_ns.is_none_or(|sampled| now_ns() - sampled >= CPU_EVERY_NS) {
+                self.sample_cpu();
             }
-            self.sample_cpu();
             self.shared.changed.notify_all();
             let mut state = self.shared.lock();
-            due = (due + interval).max(Instant::now());
+            due = (due + Duration::from_nanos(interval_ns)).max(Instant::now());
             while !state.stop && Instant::now() < due {
                 let left = due.saturating_duration_since(Instant::now());
                 state = self.shared.changed.wait_timeout(state, left).expect("see lock").0;
             }
-            if state.stop || state.failure.is_some() {
+            if state.stop {
                 return;
             }
         }
     }
 
+    /// Returns the time from this round to the next.
+    fn read_devices(&mut self) -> u64 {
+        let began_ns = now_ns();
+        let mut merged: Option<DeviceSample> = None;
+        for (index, device) in self.devices.iter_mut().enumerate() {
+            let also = self.shared.lock().books.accounts[index].also(now_ns(), true);
+            // Takes milliseconds, during which nobody waits for the samples.
+            let mut reading = device.read(also);
+            if let Some(state) = reading.as_mut().ok().and_then(|reading| reading.state.take()) {
+                merged = Some(match merged {
+                    Some(others) => device::both(others, state),
+                    None => state,
+                });
+            }
+            self.shared.lock().books.accounts[index].take(reading, now_ns());
+        }
+        let mut state = self.shared.lock();
+        let ns = began_ns + (now_ns() - began_ns) / 2;
+        state.devices.extend(merged.map(|merged| (ns, merged)));
+        match self.devices.is_empty() {
+            true => CPU_EVERY_NS,
+            false => state.books.interval_ns(),
+        }
+    }
+
     fn sample_cpu(&mut self) {
-        let server = self.server.as_mut().and_then(ServerCpu::read).map(|cpu| (now_ns(), cpu));
+        self.sampled_cpu_ns = Some(now_ns());
+        let server = self.server.as_mut().and_then(ProcessCpu::read).map(|cpu| (now_ns(), cpu));
         if server.is_none() {
             // Its id may be reused by another process.
             self.server = None;

@@ -197,6 +197,7 @@ fn nvml() -> PowerSource {
         devices: vec!["GPU 0: NVIDIA A100".into()],
         has_energy: true,
         interval_s: 0.1,
+        learnt: Vec::new(),
     }
 }
 

@@ -156,9 +156,18 @@ fn facts(results: &Results, plan: &serde_json::Value) -> Vec<(&'static str, Stri
     if power.interval_s > 0.0 {
         facts.push(("Readings", format!("every {}", time(power.interval_s * 1e9))));
     }
+    if !power.learnt.is_empty() {
+        facts.push(("Learnt of the meters", power.learnt.join("; ")));
+    }
     if let Some(idle) = &results.idle {
         if let Some(watts) = idle.average_power_w {
             facts.push(("Idle power", format!("{} W", three(watts))));
+        }
+        if let Some(reason) = &idle.energy_missing {
+            facts.push(("Idle power is unknown", reason.clone()));
+        }
+        if !idle.energy_notices.is_empty() {
+            facts.push(("Energy while idle", idle.energy_notices.join("; ")));
         }
         if let Some(cpu) = idle.server_cpu_s.filter(|_| idle.seconds > 0.0) {
             facts.push(("Idle server", format!("{} CPU time per second", time(cpu / idle.seconds * 1e9))));

@@ -16,8 +16,11 @@ pub struct PowerSource {
     pub devices: Vec<String>,
     /// Whether it measures energy. "cpu-time" and "none" do not.
     pub has_energy: bool,
-    /// Seconds between two readings.
+    /// Seconds between two readings, as planned.
     pub interval_s: f64,
+    /// What readings have shown of each device: its tick, what a reading costs, where its energy is from. One line each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub learnt: Vec<String>,
 }
 
 /// Consumption in a period.
@@ -32,6 +35,13 @@ pub struct Consumption {
     /// Why energy is absent although the power source measures it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub energy_missing: Option<String>,
+    /// By how much the energy may be off because the period begins and ends between ticks of the meters. What a meter itself
+    /// is wrong by comes on top.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub energy_error_j: Option<f64>,
+    /// What a reader of the energy has to know, such as a counter that is no longer believed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub energy_notices: Vec<String>,
     /// User and system CPU time of the server's process and its children, if it runs on this machine.
     pub server_cpu_s: Option<f64>,
     /// CPU time of this tool.

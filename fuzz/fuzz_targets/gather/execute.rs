@@ -4,6 +4,8 @@
 pub mod batch_inputs;
 #[path = "../../../backend/execute/gather.rs"]
 pub mod gather;
+#[path = "../../../backend/execute/misfits.rs"]
+pub mod misfits;
 
 pub mod scatter {
     use std::ops::Range;

@@ -23,7 +23,7 @@ use buckets::{Buckets, doubling};
 use config::BatchInputKind;
 use execute::gather::gather;
 use model::{BatchInput, Model, Ragged, Session, TensorSpec};
-use tensorflow::{TensorPool, byte_size};
+use tensorflow::{Fed, InputDefault, TensorPool, byte_size};
 use triton::DataType;
 use triton::request::{Input, Request};
 
@@ -52,6 +52,7 @@ struct Spec {
     datatype: u8,
     dims: Vec<Dim>,
     is_ragged: bool,
+    is_optional: bool,
 }
 
 #[derive(Debug, Arbitrary)]
@@ -75,6 +76,8 @@ struct WishedInput {
     cuts: Vec<u8>,
     /// From 0xf0 on its data cannot be copied.
     seed: u8,
+    /// It is not there, if it may be left out.
+    left_out: bool,
 }
 
 /// Mostly small.
@@ -109,7 +112,7 @@ fn datatype(number: u8) -> DataType {
 
 fuzz_target!(|batch: Batch| {
     let specs = batch.specs.iter().take(3).enumerate();
-    let inputs: Vec<TensorSpec> = specs
+    let mut inputs: Vec<TensorSpec> = specs
         .map(|(index, spec)| {
             let dims: Vec<i64> = spec.dims.iter().take(5).map(|dim| dim.value().max(-1)).collect();
             TensorSpec {
@@ -120,6 +123,7 @@ fuzz_target!(|batch: Batch| {
                 is_scalar: !batch.batching && dims.is_empty() && spec.datatype & 1 == 0,
                 is_control: false,
                 is_ragged: batch.batching && spec.is_ragged,
+                default: None,
                 dims,
             }
         })
@@ -138,6 +142,11 @@ fuzz_target!(|batch: Batch| {
     // Each is an input of its own.
     made.iter_mut().enumerate().for_each(|(index, made)| made.place += index);
     let is_ragged = !made.is_empty() || inputs.iter().any(|spec| spec.is_ragged);
+    if !is_ragged {
+        let optional = inputs.iter_mut().zip(&batch.specs).filter(|(_, wished)| wished.is_optional);
+        optional.for_each(|(spec, _)| spec.default = default(batch.batching, spec));
+    }
+    let may_lack = inputs.iter().any(|spec| spec.default.is_some());
     let session = Session { keeps_nothing: batch.keeps_nothing, on_gpu: false };
     let largest =
         batch.bucket.filter(|_| batch.batching && !is_ragged).map(|size| usize::from(size % 16) + 1);
@@ -146,7 +155,7 @@ fuzz_target!(|batch: Batch| {
     let model = Model {
         name: "m".into(),
         batching: batch.batching,
-        is_ragged,
+        is_mixed: is_ragged || may_lack,
         max_batch_size: MOST_ROWS,
         ragged,
         inputs,
@@ -193,6 +202,7 @@ fuzz_target!(|batch: Batch| {
     assert_eq!(gathered.shares.len(), taken.len());
     assert_eq!(gathered.refused.iter().map(|(index, _)| *index).collect::<Vec<_>>(), refused);
     assert!(gathered.refused.iter().all(|(_, error)| !error.message.is_empty()));
+    assert_eq!(gathered.fed, Fed::ALL);
     let padded = model.buckets.padded(total);
     assert_eq!((gathered.size.executed, gathered.size.padded), (total, padded));
     let impossible = |(index, spec): (usize, &TensorSpec)| {
@@ -290,9 +300,42 @@ fn request(model: &Model, wish: &Wish) -> Request {
         if !rest.is_empty() || buffers.is_empty() && wished.seed & 1 == 0 {
             buffers.push(rest.to_vec());
         }
-        Input { datatype: datatype.raw(), shape, buffers, unreadable: wished.seed >= 0xf0 }
+        Input { datatype: datatype.raw(), shape, buffers, unreadable: wished.seed >= 0xf0, left_out: false }
     });
-    Request { inputs: inputs.collect(), odd_output: wish.odd_output }
+    let mut inputs: Vec<Input> = inputs.collect();
+    let may_go = |(spec, wished): (&TensorSpec, &WishedInput)| spec.default.is_some() && wished.left_out;
+    let left_out: Vec<bool> = model.inputs.iter().zip(&wish.inputs).map(may_go).collect();
+    let sent = inputs.iter().zip(&left_out).find(|(_, left_out)| !**left_out);
+    let rows = sent.map_or(Some(1), |(input, _)| input.shape.first().copied());
+    // The server takes no request of more rows than the model's batches have.
+    let Some(rows) = rows.filter(|rows| (0..=MOST_ROWS as i64).contains(rows) || !model.batching) else {
+        return Request { inputs, odd_output: wish.odd_output };
+    };
+    for ((input, spec), _) in
+        inputs.iter_mut().zip(&model.inputs).zip(&left_out).filter(|(_, left_out)| **left_out)
+    {
+        if let Some(InputDefault::Constant { dims, bytes }) = &spec.default {
+            let mut shape = dims.clone();
+            let copies = if model.batching { rows } else { 1 };
+            shape.iter_mut().take(usize::from(model.batching)).for_each(|dim| *dim = rows);
+            let buffers = vec![bytes.repeat(copies as usize)];
+            *input =
+                Input { datatype: spec.datatype.raw(), shape, buffers, unreadable: false, left_out: true };
+        }
+    }
+    Request { inputs, odd_output: wish.odd_output }
+}
+
+/// A default of one row for an input of a fixed size; nothing for others.
+fn default(batching: bool, spec: &TensorSpec) -> Option<InputDefault> {
+    let dims: Vec<i64> = batching.then_some(1).into_iter().chain(spec.dims.iter().copied()).collect();
+    let size = byte_size(spec.datatype, &dims).filter(|&size| size <= 64 && !spec.dims.contains(&-1))?;
+    let bytes = if spec.datatype == DataType::Bytes {
+        serialized(std::iter::repeat_n(&b"default"[..], size / spec.datatype.byte_size()))
+    } else {
+        vec![1; size]
+    };
+    Some(InputDefault::Constant { dims, bytes })
 }
 
 /// The rows of a request, nothing if it cannot be part of the batch.

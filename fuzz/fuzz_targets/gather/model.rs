@@ -4,12 +4,13 @@ use std::ffi::CString;
 
 use crate::buckets::Buckets;
 use crate::config::BatchInputKind;
+use crate::tensorflow::InputDefault;
 use crate::triton::DataType;
 
 pub struct Model {
     pub name: String,
     pub batching: bool,
-    pub is_ragged: bool,
+    pub is_mixed: bool,
     pub max_batch_size: usize,
     pub ragged: Option<Box<Ragged>>,
     pub inputs: Vec<TensorSpec>,
@@ -37,6 +38,7 @@ pub struct TensorSpec {
     pub is_scalar: bool,
     pub is_control: bool,
     pub is_ragged: bool,
+    pub default: Option<InputDefault>,
 }
 
 pub struct Ragged {
@@ -54,6 +56,13 @@ pub struct BatchInput {
 impl TensorSpec {
     pub fn told<'d>(&self, dims: &'d [i64]) -> &'d [i64] {
         if self.is_scalar { &[1] } else { dims }
+    }
+
+    pub fn default_bytes(&self) -> &[u8] {
+        match &self.default {
+            Some(InputDefault::Constant { bytes, .. }) => bytes,
+            _ => &[],
+        }
     }
 }
 

@@ -45,6 +45,28 @@ impl Tensor {
     }
 }
 
+/// What an input is that a request leaves out. That of a graph is none of gathering's.
+#[derive(PartialEq)]
+pub enum InputDefault {
+    Constant {
+        dims: Vec<i64>,
+        bytes: Vec<u8>,
+    },
+    #[allow(dead_code)]
+    Computed,
+}
+
+#[derive(Debug, PartialEq)]
+pub struct Fed;
+
+impl Fed {
+    pub const ALL: Self = Self;
+
+    pub fn without(self, _index: usize) -> Self {
+        self
+    }
+}
+
 pub struct TensorPool;
 
 impl TensorPool {

@@ -20,6 +20,8 @@ pub mod request {
         pub buffers: Vec<Vec<u8>>,
         /// Where a copy can fail, and does.
         pub unreadable: bool,
+        /// The request does not have it; this is what stands for it.
+        pub left_out: bool,
     }
 
     /// An input as a request hands it out.
@@ -34,9 +36,18 @@ pub mod request {
         pub fn input(&self, name: &CStr) -> Result<InputView<'_>> {
             let index: usize =
                 name.to_str().ok().and_then(|name| name.parse().ok()).expect("names are numbers");
-            let Input { datatype, shape, buffers, unreadable } =
-                self.inputs.get(index).ok_or_else(|| Error::invalid("there is no such input"))?;
+            let sent = self.inputs.get(index).filter(|input| !input.left_out);
+            let Input { datatype, shape, buffers, unreadable, .. } =
+                sent.ok_or_else(|| Error::invalid("there is no such input"))?;
             Ok(InputView { datatype: *datatype, shape, buffers, unreadable: *unreadable })
+        }
+
+        pub fn has_input(&self, name: &CStr) -> bool {
+            self.input(name).is_ok()
+        }
+
+        pub fn no_buffer(&self) -> InputBuffer<'_> {
+            InputBuffer { bytes: &[], unreadable: false }
         }
     }
 

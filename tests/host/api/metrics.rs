@@ -110,6 +110,20 @@ pub unsafe extern "C" fn TRITONSERVER_MetricSet(
 }
 
 #[unsafe(no_mangle)]
+pub unsafe extern "C" fn TRITONSERVER_MetricIncrement(
+    metric: *mut TRITONSERVER_Metric,
+    value: f64,
+) -> *mut TRITONSERVER_Error {
+    const NAME: &str = "TRITONSERVER_MetricIncrement";
+    call(NAME, |_| {
+        if !value.is_finite() || value < 0.0 {
+            violations::add(format!("{value} was added to a metric"));
+        }
+        objects::get::<Metric>(metric, NAME).map(drop).ok_or_else(|| "no such metric".into())
+    })
+}
+
+#[unsafe(no_mangle)]
 pub unsafe extern "C" fn TRITONSERVER_ParameterNew(
     name: *const c_char,
     kind: TRITONSERVER_ParameterType,

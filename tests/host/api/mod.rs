@@ -100,6 +100,7 @@ exported! {
     TRITONSERVER_MetricDelete,
     TRITONSERVER_MetricFamilyDelete,
     TRITONSERVER_MetricFamilyNew,
+    TRITONSERVER_MetricIncrement,
     TRITONSERVER_MetricNew,
     TRITONSERVER_MetricSet,
     TRITONSERVER_ParameterDelete,

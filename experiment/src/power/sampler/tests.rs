@@ -1,57 +1,63 @@
-//! The sampler over a fake meter, and over real processes.
+//! The sampler over made-up devices, and over real processes.
 
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::thread::sleep;
 
-use anyhow::anyhow;
+use power_meter::{Also, Error, Limits, Reading};
 
 use super::*;
-use crate::power::Reading;
 
-type Script = Box<dyn FnMut(usize) -> Result<Reading> + Send>;
+type Script = Box<dyn FnMut(usize) -> power_meter::Result<Reading> + Send>;
 
-/// A fake meter that says what a closure says.
-struct FakeMeter {
+/// A made-up device that says what a closure says.
+struct MadeUp {
+    name: &'static str,
     script: Script,
     reads: Arc<AtomicUsize>,
-    has_energy: bool,
-    patience: Duration,
+    has_counter: bool,
 }
 
-impl FakeMeter {
-    fn new(script: impl FnMut(usize) -> Result<Reading> + Send + 'static) -> Self {
-        let patience = Duration::from_secs(20);
-        Self { script: Box::new(script), reads: Arc::default(), has_energy: true, patience }
-    }
-
-    fn start(self) -> Sampler {
-        Sampler::start(Box::new(self), None)
+impl MadeUp {
+    fn new(script: impl FnMut(usize) -> power_meter::Result<Reading> + Send + 'static) -> Self {
+        Self { name: "made-up", script: Box::new(script), reads: Arc::default(), has_counter: true }
     }
 }
 
-impl Meter for FakeMeter {
-    fn source(&self) -> PowerSource {
-        PowerSource { name: "fake".to_owned(), has_energy: self.has_energy, ..PowerSource::default() }
+impl Device for MadeUp {
+    fn name(&self) -> &str {
+        self.name
     }
 
-    fn interval(&self) -> Duration {
-        Duration::from_millis(5)
+    fn limits(&self) -> Limits {
+        Limits {
+            has_counter: self.has_counter,
+            range_uj: None,
+            tick_ns: 20_000_000,
+            most_w: 5000.0,
+            standstill_ns: 300_000_000,
+            blind_standstill_ns: 500_000_000,
+        }
     }
 
-    fn patience(&self) -> Duration {
-        self.patience
-    }
-
-    fn read(&mut self) -> Result<Reading> {
+    fn read(&mut self, _: Also) -> power_meter::Result<Reading> {
         (self.script)(self.reads.fetch_add(1, SeqCst))
     }
 }
 
+fn start(devices: Vec<MadeUp>) -> Sampler {
+    start_with(devices, Duration::from_secs(20), None)
+}
+
+fn start_with(devices: Vec<MadeUp>, patience: Duration, server_pid: Option<u32>) -> Sampler {
+    let devices = devices.into_iter().map(|device| Box::new(device) as Box<dyn Device>).collect();
+    Sampler::start(Meter::of("made-up", String::new(), devices, patience), server_pid)
+}
+
 /// The first moment with samples of every kind before it.
 fn first_ns(sampler: &Sampler) -> u64 {
-    let state = sampler.shared.lock();
-    state.client_cpu_s.0[0].0.max(state.joules.0[0].0)
+    drop(sampler.wait_for(now_ns()));
+    now_ns()
 }
 
 fn wait_for(reads: &AtomicUsize, count: usize) {
@@ -60,8 +66,14 @@ fn wait_for(reads: &AtomicUsize, count: usize) {
     }
 }
 
-fn joules(joules: f64) -> Result<Reading> {
-    Ok(Reading { joules: Some(joules), device: None })
+fn reading(counter_uj: Option<u64>, watts: Option<f64>) -> Reading {
+    let ns = now_ns();
+    Reading { begin_ns: ns, end_ns: ns, counter_uj, power_ns: ns, average_w: watts, ..Reading::default() }
+}
+
+/// A counter that moves all the time, at a power.
+fn counting(watts: u64) -> power_meter::Result<Reading> {
+    Ok(reading(Some(now_ns() / 1000 * watts), Some(watts as f64)))
 }
 
 #[test]
@@ -79,35 +91,38 @@ fn a_curve_is_interpolated_and_never_continued() {
 }
 
 #[test]
-fn energy_is_known_for_any_period_of_a_known_curve() {
-    let meter = FakeMeter::new(|read| joules((read * read) as f64));
-    let reads = meter.reads.clone();
-    let sampler = meter.start();
-    wait_for(&reads, 8);
-    let read: Vec<u64> = sampler.shared.lock().joules.0.iter().map(|point| point.0).collect();
-    let middle = |index: usize| read[index] + (read[index + 1] - read[index]) / 2;
-    for (start, end, expected) in [(read[1], read[5], 24.0), (middle(2), middle(4), 20.5 - 6.5)] {
-        let used = sampler.between(start, end).unwrap();
-        assert!((used.seconds - (end - start) as f64 / 1e9).abs() < 1e-12, "{used:?}");
-        assert!((used.energy_j.unwrap() - expected).abs() < 1e-3, "expected {expected} J: {used:?}");
-        assert_eq!(used.average_power_w, used.energy_j.map(|joules| joules / used.seconds));
-        assert_eq!((used.server_cpu_s, &used.energy_missing), (None, &None));
-        assert!(used.client_cpu_s >= 0.0 && used.device.is_none());
-    }
+fn energy_is_known_for_any_period_of_counted_and_integrated_devices_together() {
+    let integrated = MadeUp { has_counter: false, ..MadeUp::new(|_| Ok(reading(None, Some(50.0)))) };
+    let devices = vec![MadeUp::new(|_| counting(100)), integrated];
+    let reads = devices[0].reads.clone();
+    let sampler = start(devices);
+    let from = first_ns(&sampler);
+    sleep(Duration::from_millis(1000));
+    let used = sampler.between(from, now_ns()).unwrap();
+    let watts = used.average_power_w.unwrap();
+    // A reading that is held up on a busy machine moves a tick by some milliseconds.
+    assert!((watts - 150.0).abs() < 7.5, "{watts} W: {used:?}");
+    assert!(used.energy_error_j.unwrap() < 0.2 * used.energy_j.unwrap(), "{used:?}");
+    assert_eq!((used.server_cpu_s, &used.energy_missing), (None, &None));
+    assert!(used.client_cpu_s >= 0.0 && used.device.is_none() && used.energy_notices.is_empty());
+    let learnt = sampler.learnt();
+    assert!(learnt[0].contains("energy from its counter") && learnt[1].contains("integrated"), "{learnt:?}");
     drop(sampler);
     let last = reads.load(SeqCst);
-    sleep(Duration::from_millis(30));
+    sleep(Duration::from_millis(60));
     assert_eq!(reads.load(SeqCst), last, "nobody reads any more");
 }
 
 #[test]
 fn it_waits_for_energy_that_comes_late() {
     // Renewed at each tenth reading only, as the metrics endpoint does.
-    let sampler = FakeMeter::new(|read| match read % 10 {
-        9 => joules(read as f64),
-        _ => Ok(Reading::default()),
-    })
-    .start();
+    let mut last = now_ns() / 1000 * 100;
+    let sampler = start(vec![MadeUp::new(move |read| {
+        if read % 10 == 9 {
+            last = now_ns() / 1000 * 100;
+        }
+        Ok(reading(Some(last), None))
+    })]);
     let start = first_ns(&sampler);
     let used = sampler.between(start, now_ns() + 1_000_000).unwrap();
     assert!(used.energy_j.unwrap() > 0.0, "{used:?}");
@@ -115,81 +130,85 @@ fn it_waits_for_energy_that_comes_late() {
 
 #[test]
 fn energy_that_does_not_come_is_absent_with_the_reason() {
-    let meter = FakeMeter::new(|read| if read == 0 { joules(1.0) } else { Ok(Reading::default()) });
-    let sampler = FakeMeter { patience: Duration::from_millis(200), ..meter }.start();
-    let start = now_ns();
-    let used = sampler.between(start, start + 1_000_000).unwrap();
-    assert_eq!((used.energy_j, used.average_power_w), (None, None));
-    assert!(used.energy_missing.unwrap().contains("no newer one came"));
+    let stuck = MadeUp::new(|_| Ok(reading(Some(7), None)));
+    let devices = vec![MadeUp::new(|_| counting(100)), MadeUp { name: "stuck", ..stuck }];
+    let sampler = start_with(devices, Duration::from_millis(200), None);
+    let begin = now_ns();
+    let used = sampler.between(begin, begin + 1_000_000).unwrap();
+    assert_eq!((used.energy_j, used.average_power_w, used.energy_error_j), (None, None, None));
+    let missing = used.energy_missing.unwrap();
+    assert!(missing.starts_with("stuck: "), "{missing}");
+}
 
-    let never = FakeMeter::new(|_| Ok(Reading::default()));
-    let sampler = FakeMeter { patience: Duration::from_millis(200), ..never }.start();
-    let used = sampler.between(now_ns(), now_ns() + 1_000_000).unwrap();
-    assert!(used.energy_j.is_none() && used.energy_missing.unwrap().contains("there was no energy reading"));
+#[test]
+fn a_counter_that_is_not_believed_reaches_the_reader() {
+    let sampler = start(vec![MadeUp::new(|_| Ok(reading(Some(77_000_000), Some(100.0))))]);
+    let begin = first_ns(&sampler);
+    let used = sampler.between(begin, begin + 400_000_000).unwrap();
+    let watts = used.average_power_w.unwrap();
+    assert!((watts - 100.0).abs() < 0.1, "{watts} W");
+    let [notice] = &used.energy_notices[..] else { panic!("{used:?}") };
+    assert!(notice.contains("stood still at 77.000 J") && notice.contains("100.0 W"), "{notice}");
 }
 
 #[test]
 fn a_source_without_energy_has_none_and_no_excuse() {
-    let meter = FakeMeter::new(|_| Ok(Reading::default()));
-    let sampler = FakeMeter { has_energy: false, ..meter }.start();
+    let sampler = Sampler::start(Meter::without_energy("none", "", Vec::new()), None);
     let start = now_ns();
     let used = sampler.between(start, start + 1_000_000).unwrap();
     assert!(used.energy_j.is_none() && used.energy_missing.is_none());
 }
 
 #[test]
-fn a_reading_that_misses_once_is_forgiven() {
-    let meter = FakeMeter::new(|read| if read == 2 { Err(anyhow!("hiccup")) } else { joules(read as f64) });
-    let reads = meter.reads.clone();
-    let sampler = meter.start();
-    let start = first_ns(&sampler);
-    wait_for(&reads, 6);
-    assert!(sampler.between(start, now_ns()).unwrap().energy_j.unwrap() > 2.0);
-}
-
-#[test]
-fn a_meter_that_fails_says_so_in_its_first_words() {
-    let mut gone = false;
-    let meter = FakeMeter::new(move |read| match read {
-        0..5 => joules(read as f64),
-        _ if std::mem::replace(&mut gone, true) => Err(anyhow!("connection refused")),
-        _ => Err(anyhow!("the endpoint vanished")),
+fn a_device_that_fails_is_missing_in_its_first_words_and_what_was_read_stays() {
+    let fails = Arc::new(AtomicUsize::new(0));
+    let failing = fails.clone();
+    let device = MadeUp::new(move |_| match failing.load(SeqCst) {
+        0 => counting(100),
+        1 => {
+            failing.store(2, SeqCst);
+            Err(Error::new("the endpoint vanished"))
+        }
+        _ => Err(Error::new("connection refused")),
     });
-    let sampler = meter.start();
-    let error = sampler.between(first_ns(&sampler), now_ns() + 50_000_000).unwrap_err().to_string();
-    assert_eq!(error, "the power source fake failed: the endpoint vanished");
-    let read: Vec<u64> = sampler.shared.lock().joules.0.iter().map(|point| point.0).collect();
-    assert_eq!(sampler.between(read[1], read[4]).unwrap().energy_j, Some(3.0), "what was read in full stays");
+    let sampler = start(vec![device]);
+    let begin = first_ns(&sampler);
+    sleep(Duration::from_millis(300));
+    let end = now_ns();
+    drop(sampler.wait_for(end));
+    fails.store(1, SeqCst);
+    let used = sampler.between(begin, now_ns() + 50_000_000).unwrap();
+    let missing = used.energy_missing.unwrap();
+    assert!(used.energy_j.is_none() && missing.starts_with("made-up: the endpoint vanished"), "{missing}");
+    assert!(sampler.between(begin, end).unwrap().energy_j.unwrap() > 20.0);
 }
 
 #[test]
 fn the_devices_of_the_stretch_are_summed_up() {
-    let meter = FakeMeter::new(|read| {
-        let throttle_reasons = if read % 2 == 0 { vec!["sw power cap".to_owned()] } else { Vec::new() };
-        let device =
-            DeviceSample { temperature_c: Some(read as f64), throttle_reasons, ..Default::default() };
-        Ok(Reading { joules: Some(read as f64), device: Some(device) })
-    });
-    let reads = meter.reads.clone();
-    let sampler = meter.start();
-    wait_for(&reads, 8);
-    let read: Vec<u64> = sampler.shared.lock().devices.iter().map(|sample| sample.0).collect();
-    let device = sampler.between(read[2], read[5]).unwrap().device.unwrap();
-    assert_eq!((device.temperature_mean_c, device.temperature_max_c), (Some(3.5), Some(5.0)));
-    assert_eq!(device.throttle_reasons["sw power cap"], 0.5);
+    let mut temperature = 0.0;
+    let sampler = start(vec![MadeUp::new(move |_| {
+        temperature += 1.0;
+        let state = DeviceSample { temperature_c: Some(temperature), ..DeviceSample::default() };
+        counting(100).map(|reading| Reading { state: Some(state), ..reading })
+    })]);
+    let begin = first_ns(&sampler);
+    sleep(Duration::from_millis(100));
+    let device = sampler.between(begin, now_ns()).unwrap().device.unwrap();
+    assert!(device.temperature_max_c > device.temperature_mean_c && device.temperature_mean_c > Some(1.0));
 }
 
 #[test]
 fn what_is_forgotten_is_gone_and_the_rest_stays() {
-    let meter = FakeMeter::new(|read| joules(read as f64));
-    let reads = meter.reads.clone();
-    let sampler = meter.start();
-    wait_for(&reads, 12);
-    let ns = |index: usize| sampler.shared.lock().client_cpu_s.0[index].0;
-    let (first, from, to) = (ns(0), ns(8), ns(10));
+    let device = MadeUp::new(|_| counting(100));
+    let reads = device.reads.clone();
+    let sampler = start(vec![device]);
+    let first = first_ns(&sampler);
+    wait_for(&reads, 60);
+    let from = first_ns(&sampler);
+    sleep(Duration::from_millis(100));
+    let to = now_ns();
     let before = sampler.between(from, to).unwrap();
     sampler.forget_before(from);
-    assert!(sampler.shared.lock().client_cpu_s.0[0].0 > first);
     assert_eq!(sampler.between(from, to).unwrap().energy_j, before.energy_j);
     assert!(sampler.between(first, to).unwrap_err().to_string().contains("no samples"));
     assert!(sampler.between(to, from).unwrap_err().to_string().contains("must end after"));
@@ -198,8 +217,8 @@ fn what_is_forgotten_is_gone_and_the_rest_stays() {
 #[test]
 fn cpu_time_is_sampled_whatever_the_meter_until_the_process_is_gone() {
     let mut server = Command::new("sh").args(["-c", "while :; do :; done"]).spawn().unwrap();
-    let meter = FakeMeter::new(|read| joules(read as f64));
-    let sampler = Sampler::start(Box::new(meter), Some(server.id()));
+    let sampler =
+        start_with(vec![MadeUp::new(|_| counting(100))], Duration::from_secs(20), Some(server.id()));
     let start = now_ns();
     sleep(Duration::from_millis(600));
     let end = now_ns();

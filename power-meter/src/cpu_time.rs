@@ -1,26 +1,26 @@
-//! CPU time of processes, and the power sources without energy.
+//! CPU time of processes: what there is where no meter is, and no energy.
+//!
+//! A reading takes some microseconds for each process; once a second it looks for children, which reads a file for each
+//! thread. CPU time moves all the time.
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::time::Duration;
 
-use anyhow::{Context, Result};
 use nix::time::{ClockId, clock_gettime};
 use nix::unistd::Pid;
 
-use super::meter::{Meter, Reading};
 use crate::clock;
-use crate::results::PowerSource;
 
 /// The search for children reads a file for each thread of the server, which is too much for every reading.
 const CHILDREN_EVERY_NS: u64 = 1_000_000_000;
 
 /// User and system CPU time of this process so far, in seconds.
-pub(super) fn own_cpu_s() -> f64 {
+pub fn own_cpu_s() -> f64 {
     clock_s(ClockId::CLOCK_PROCESS_CPUTIME_ID).expect("a process can read its own CPU clock")
 }
 
-fn process_cpu_s(pid: u32) -> Option<f64> {
+/// User and system CPU time of another process so far, in seconds; none if it is gone.
+pub fn process_cpu_s(pid: u32) -> Option<f64> {
     let pid = Pid::from_raw(i32::try_from(pid).ok()?);
     clock_s(ClockId::pid_cpu_clock_id(pid).ok()?)
 }
@@ -32,7 +32,7 @@ fn clock_s(clock: ClockId) -> Option<f64> {
 
 /// CPU time of a process and its children (Triton's Python backend runs in child processes).
 #[derive(Debug)]
-pub(super) struct ServerCpu {
+pub struct ProcessCpu {
     pid: u32,
     /// Living children, each with its last CPU time.
     children: BTreeMap<u32, f64>,
@@ -41,7 +41,8 @@ pub(super) struct ServerCpu {
     looked_ns: Option<u64>,
 }
 
-impl ServerCpu {
+impl ProcessCpu {
+    /// Of the process with this id.
     pub fn new(pid: u32) -> Self {
         Self { pid, children: BTreeMap::new(), ended_s: 0.0, looked_ns: None }
     }
@@ -86,65 +87,11 @@ fn children(pid: u32) -> Vec<u32> {
         .collect()
 }
 
-/// `cpu-time` and `none`: nothing to read beyond the CPU times, which are always sampled.
-#[derive(Debug)]
-pub(super) struct NoEnergy {
-    name: &'static str,
-    description: String,
-    devices: Vec<String>,
-}
-
-impl NoEnergy {
-    const INTERVAL: Duration = Duration::from_millis(100);
-
-    /// # Errors
-    /// There is no such process, or none was given.
-    pub fn cpu_time(server_pid: Option<u32>) -> Result<Self> {
-        let pid = server_pid.context(
-            "--power cpu-time needs the server's process: the server must run on this machine, and be started by this tool, \
-             or be the process tritonserver that listens on its port, or be given with --server-pid",
-        )?;
-        process_cpu_s(pid).with_context(|| {
-            format!("--power cpu-time cannot read the CPU clock of process {pid}: is it the running server?")
-        })?;
-        Ok(Self {
-            name: "cpu-time",
-            description: "CPU seconds, not energy: user and system time of the server's process and its \
-                          children. No joules and no watts."
-                .to_owned(),
-            devices: vec![format!("process {pid}")],
-        })
-    }
-
-    pub fn none() -> Self {
-        Self { name: "none", description: "Energy was not measured.".to_owned(), devices: Vec::new() }
-    }
-}
-
-impl Meter for NoEnergy {
-    fn source(&self) -> PowerSource {
-        PowerSource {
-            name: self.name.to_owned(),
-            description: self.description.clone(),
-            devices: self.devices.clone(),
-            has_energy: false,
-            interval_s: Self::INTERVAL.as_secs_f64(),
-        }
-    }
-
-    fn interval(&self) -> Duration {
-        Self::INTERVAL
-    }
-
-    fn read(&mut self) -> Result<Reading> {
-        Ok(Reading::default())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::process::{Child, Command};
     use std::thread::sleep;
+    use std::time::Duration;
 
     use super::*;
 
@@ -160,7 +107,7 @@ mod tests {
     #[test]
     fn a_busy_process_takes_cpu_time_until_it_is_gone() {
         let busy = shell("while :; do :; done");
-        let mut cpu = ServerCpu::new(busy.id());
+        let mut cpu = ProcessCpu::new(busy.id());
         let (began, first) = (clock::now_ns(), cpu.read().unwrap());
         sleep(Duration::from_millis(600));
         let used = cpu.read().unwrap() - first;
@@ -184,7 +131,7 @@ mod tests {
         std::io::BufRead::read_line(&mut output, &mut told).unwrap();
         let child: u32 = told.trim().parse().unwrap();
 
-        let mut cpu = ServerCpu::new(parent.id());
+        let mut cpu = ProcessCpu::new(parent.id());
         sleep(Duration::from_millis(400));
         let busy = cpu.read().unwrap();
         assert_eq!(cpu.children.keys().copied().collect::<Vec<_>>(), [child]);
@@ -200,16 +147,6 @@ mod tests {
         assert!(cpu.read().unwrap() >= busy, "after it");
         assert!(cpu.children.is_empty());
         end(parent);
-    }
-
-    #[test]
-    fn cpu_time_of_a_process_that_is_gone_is_refused() {
-        let gone = shell(":");
-        let pid = gone.id();
-        end(gone);
-        let error = NoEnergy::cpu_time(Some(pid)).unwrap_err().to_string();
-        assert!(error.contains(&format!("process {pid}")), "{error}");
-        assert!(NoEnergy::cpu_time(Some(std::process::id())).is_ok());
     }
 
     #[test]

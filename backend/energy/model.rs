@@ -1,0 +1,165 @@
+//! The energy of one model: which devices count, and what its executions are told.
+
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
+
+use smallvec::SmallVec;
+
+use super::devices::{self, Domain};
+use super::front::Told;
+use super::metering::{Metering, Running};
+use super::sampling::Model;
+use crate::config::MeterPlaces;
+use crate::triton::Result;
+
+static NEXT_MODEL: AtomicU64 = AtomicU64::new(0);
+
+/// The devices whose energy some model has asked for.
+static ASKED: [Asked; 2] = [const { Asked::by_nobody() }; 2];
+
+/// Whether any model asks for any device's. All that is read of energy where nobody does.
+static BY_ANY: AtomicBool = AtomicBool::new(false);
+
+/// Whether any model asks for energy.
+#[inline(always)]
+pub fn is_asked() -> bool {
+    BY_ANY.load(Ordering::Relaxed)
+}
+
+/// One at a time: a meter is opened once, however many models ask for it.
+static OPENING: Mutex<()> = Mutex::new(());
+
+#[derive(Debug)]
+struct Asked(RwLock<Weak<Metering>>);
+
+impl Asked {
+    const fn by_nobody() -> Self {
+        Self(RwLock::new(Weak::new()))
+    }
+
+    fn of(domain: Domain) -> &'static Self {
+        &ASKED[domain as usize]
+    }
+
+    /// The device's metering, if some model asks for it.
+    fn metering(&self) -> Option<Arc<Metering>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).upgrade()
+    }
+}
+
+/// What a model version does about energy. Its executions have a part in the books of the devices that it computes on while
+/// any model asks for their energy.
+#[derive(Debug)]
+pub struct ModelEnergy {
+    model: Arc<Model>,
+    domains: &'static [Domain],
+    /// Of `domains`, where this model asks for their energy.
+    asks: Vec<Arc<Metering>>,
+}
+
+/// An execution that takes part in the books.
+pub struct Execution {
+    parts: SmallVec<[Running; 2]>,
+    rows: usize,
+    /// Whether responses tell its energy.
+    is_told: bool,
+}
+
+/// The energy of an execution.
+#[derive(Clone, Copy, Debug)]
+pub struct Energy {
+    told: Told,
+    rows: usize,
+}
+
+impl ModelEnergy {
+    /// A model that asks for nothing.
+    pub fn unasked(name: &str, version: u64, domains: &'static [Domain]) -> Self {
+        let number = NEXT_MODEL.fetch_add(1, Ordering::Relaxed);
+        let model = Arc::new(Model { number, name: name.to_owned(), version });
+        Self { model, domains, asks: Vec::new() }
+    }
+
+    /// Asks for the energy of its devices: they are read from now on, as long as it exists.
+    ///
+    /// # Errors
+    /// One of them has no meter; why, and what to do.
+    pub fn ask(&mut self, places: &MeterPlaces) -> Result<()> {
+        let asks = self.domains.iter().map(|&domain| open(domain, places)).collect::<Result<_>>()?;
+        self.asks = asks;
+        Ok(())
+    }
+
+    /// Whether responses of this model can tell energy.
+    pub fn is_told(&self) -> bool {
+        !self.asks.is_empty()
+    }
+
+    /// An execution of so many rows starts; nothing where nobody asks for the energy of its devices.
+    #[inline(never)]
+    pub fn begin(&self, rows: usize, start_ns: u64) -> Option<Execution> {
+        let is_told = self.is_told();
+        let parts: SmallVec<_> = if is_told {
+            self.asks.iter().filter_map(|metering| metering.begin(&self.model, rows, start_ns)).collect()
+        } else {
+            let meterings = self.domains.iter().filter_map(|domain| Asked::of(*domain).metering());
+            meterings.filter_map(|metering| metering.begin(&self.model, rows, start_ns)).collect()
+        };
+        (!parts.is_empty()).then_some(Execution { parts, rows, is_told })
+    }
+}
+
+impl Drop for ModelEnergy {
+    fn drop(&mut self) {
+        for domain in self.domains {
+            if let Some(metering) = Asked::of(*domain).metering() {
+                metering.retire(self.model.number);
+            }
+        }
+        // Under the lock: nobody opens meanwhile what is closed here.
+        let _opening = OPENING.lock().unwrap_or_else(PoisonError::into_inner);
+        self.asks.clear();
+        BY_ANY.store(ASKED.iter().any(|asked| asked.metering().is_some()), Ordering::Relaxed);
+    }
+}
+
+fn open(domain: Domain, places: &MeterPlaces) -> Result<Arc<Metering>> {
+    let _opening = OPENING.lock().unwrap_or_else(PoisonError::into_inner);
+    let asked = Asked::of(domain);
+    if let Some(metering) = asked.metering() {
+        return Ok(metering);
+    }
+    let metering = Metering::start(domain.name(), devices::open(domain, places)?)?;
+    *asked.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(&metering);
+    BY_ANY.store(true, Ordering::Relaxed);
+    Ok(metering)
+}
+
+impl Execution {
+    /// It has ended, and its responses will be told what is returned; nothing where they tell no energy.
+    pub fn end(self, end_ns: u64) -> Option<Energy> {
+        let mut energy = Energy { told: Told::default(), rows: self.rows };
+        for part in self.parts {
+            energy.add(&part.end(end_ns));
+        }
+        self.is_told.then_some(energy)
+    }
+}
+
+impl Energy {
+    fn add(&mut self, other: &Told) {
+        self.told.uj = self.told.uj.saturating_add(other.uj);
+        self.told.measured_uj = self.told.measured_uj.saturating_add(other.measured_uj);
+    }
+
+    /// Microjoules of the request that has these of the execution's rows.
+    pub fn share(&self, rows: &Range<usize>) -> u64 {
+        self.told.share(rows.start as u64, rows.len() as u64, self.rows as u64)
+    }
+
+    /// How much of it was measured, in whole percent.
+    pub fn measured_percent(&self) -> u64 {
+        self.told.measured_percent() as u64
+    }
+}

@@ -1,0 +1,7 @@
+//! The ledger with a made device in simulated time, and with random histories.
+
+mod books;
+mod device;
+mod front;
+mod properties;
+mod simulation;
