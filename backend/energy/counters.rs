@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::events::Model;
 use super::ledger::Ledger;
 use super::records::Class;
-use super::sampling::Model;
 use crate::triton::Result;
 use crate::triton::metrics::{Counter, Family, Gauge};
 

@@ -9,10 +9,11 @@ use std::thread::{self, JoinHandle};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use power_meter::Device;
 
+use super::events::{Event, Model};
 use super::front::{Prices, Progress, Told};
 use super::ledger::Slot;
 use super::records::Class;
-use super::sampling::{self, Event, Model};
+use super::sampling;
 use crate::triton::{Error, Result, guard};
 
 /// Events that wait for the thread: what 300,000 executions in a second make while it reads its meter for 100 ms. An execution

@@ -11,6 +11,9 @@
 //! Times are ns of `CLOCK_MONOTONIC`, energies are whole microjoules. Only what is learnt is floating point: it says how
 //! energy is shared, never how much there is.
 //!
+//! Around them: [`model`] is what a model does about energy, [`devices`] which meters count, [`metering`] a device and its
+//! thread, which is [`sampling`]; [`events`] are what the paths of requests tell it, and [`counters`] the books as metrics.
+//!
 //! # The books
 //!
 //! `total = idle + attributed + unattributed`, and `told + pending = attributed + lost`, exactly and at every moment.
@@ -28,6 +31,7 @@
 mod costs;
 mod counters;
 mod devices;
+mod events;
 mod front;
 mod idle;
 mod ledger;

@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use smallvec::SmallVec;
 
 use super::devices::{self, Domain};
+use super::events::Model;
 use super::front::Told;
 use super::metering::{Metering, Running};
-use super::sampling::Model;
 use crate::config::MeterPlaces;
 use crate::triton::Result;
 

@@ -1,40 +1,16 @@
 //! The thread that reads a meter and keeps its ledger.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use power_meter::{Also, Books, Device, Event as OfMeter, clock};
 
 use super::counters::Counters;
-use super::front::{Prices, Progress, Told};
-use super::ledger::{Ledger, Slot};
-use super::records::Class;
+use super::events::Event;
+use super::ledger::Ledger;
 
 /// How often the server's metrics are brought up to date.
 const METRICS_EVERY_NS: u64 = 1_000_000_000;
-
-/// A version of a model.
-#[derive(Debug)]
-pub struct Model {
-    /// No other model has it in this process.
-    pub number: u64,
-    /// Its name.
-    pub name: String,
-    /// Its version.
-    pub version: u64,
-}
-
-/// What the paths of requests tell the thread. Times are ns of `CLOCK_MONOTONIC`.
-#[derive(Debug)]
-pub enum Event {
-    Opened { class: Class, model: Arc<Model>, prices: Arc<Prices> },
-    Retired { class: Class },
-    Attached { slot: Slot, progress: Arc<Progress> },
-    Started { slot: Slot, class: Class, start_ns: u64, sequence: u64 },
-    Ended { slot: Slot, class: Class, start_ns: u64, end_ns: u64, told: Told },
-    Failed { slot: Slot, class: Class, start_ns: u64 },
-}
 
 /// Reads `devices`, which are one for the ledger, and takes in `events`, until the sender of `stopped` is gone.
 pub fn run(name: &str, mut devices: Vec<Box<dyn Device>>, events: &Receiver<Event>, stopped: &Receiver<()>) {
