@@ -196,7 +196,9 @@ def check_names():
     known = re.search(r"^const OPTIONS: \[[^=]*= \[(.*?)\];", config, re.DOTALL | re.MULTILINE)
     options = names(re.findall(r'(?:"([a-z0-9-]+)"|([A-Z_]+)),', known[1] if known else ""))
     outputs = set(re.findall(r'=> c"(\w+)"', sources("**/*.rs")))
-    metrics = set(re.findall(r'c"(tensorflow_latency_\w+)"', sources("**/*.rs")))
+
+    def metrics(room):
+        return set(re.findall(r'c"(tensorflow_latency_\w+)"', sources(f"{room}/**/*.rs")))
 
     def compare(file, heading, what, in_code):
         text = (PROJECT / file).read_text()
@@ -215,7 +217,8 @@ def check_names():
     compare("docs/configuration.md", "Model parameters", "parameters", parameters)
     compare("docs/configuration.md", "Backend options", "options", options)
     compare("docs/configuration.md", "Latency outputs", "outputs", outputs)
-    compare("docs/adaptive-batching.md", "What to watch", "metrics", metrics)
+    compare("docs/adaptive-batching.md", "What to watch", "metrics", metrics("batching"))
+    compare("docs/energy.md", "The books", "metrics", metrics("energy"))
 
 
 # --- the table of what works where --------------------------------------------------------------------------------
