@@ -25,5 +25,5 @@ pub enum Event {
     Attached { slot: Slot, progress: Arc<Progress> },
     Started { slot: Slot, class: Class, start_ns: u64, sequence: u64 },
     Ended { slot: Slot, class: Class, start_ns: u64, end_ns: u64, told: Told },
-    Failed { slot: Slot, class: Class, start_ns: u64 },
+    Failed { slot: Slot, class: Class, start_ns: u64, end_ns: u64 },
 }

@@ -14,6 +14,7 @@ use super::front::{Prices, Progress, Told};
 use super::ledger::Slot;
 use super::records::Class;
 use super::sampling;
+use crate::triton::clock::now_ns;
 use crate::triton::{Error, Result, guard};
 
 /// Events that wait for the thread: what 300,000 executions in a second make while it reads its meter for 100 ms. An execution
@@ -190,7 +191,8 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         let Some(place) = self.place.take() else { return };
-        let event = Event::Failed { slot: place.slot, class: self.class, start_ns: self.start_ns };
+        let Self { class, start_ns, .. } = *self;
+        let event = Event::Failed { slot: place.slot, class, start_ns, end_ns: now_ns() };
         let _ = self.metering.events.try_send(event);
         self.metering.give_back(place);
     }

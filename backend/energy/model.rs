@@ -91,15 +91,10 @@ impl ModelEnergy {
         Ok(())
     }
 
-    /// Whether responses of this model can tell energy.
-    pub fn is_told(&self) -> bool {
-        !self.asks.is_empty()
-    }
-
     /// An execution of so many rows starts; nothing where nobody asks for the energy of its devices.
     #[inline(never)]
     pub fn begin(&self, rows: usize, start_ns: u64) -> Option<Execution> {
-        let is_told = self.is_told();
+        let is_told = !self.asks.is_empty();
         let parts: SmallVec<_> = if is_told {
             self.asks.iter().filter_map(|metering| metering.begin(&self.model, rows, start_ns)).collect()
         } else {

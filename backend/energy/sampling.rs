@@ -58,7 +58,7 @@ fn take(event: Event, ledger: &mut Ledger, counters: &mut Counters) {
         Event::Ended { slot, class, start_ns, end_ns, told } => {
             ledger.ended(slot, class, start_ns, end_ns, told)
         }
-        Event::Failed { slot, class, start_ns } => ledger.failed(slot, class, start_ns, clock::now_ns()),
+        Event::Failed { slot, class, start_ns, end_ns } => ledger.failed(slot, class, start_ns, end_ns),
     }
 }
 
