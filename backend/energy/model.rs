@@ -71,6 +71,8 @@ pub struct Execution {
 pub struct Energy {
     told: Told,
     rows: usize,
+    /// What executions of this model and so many rows cost, as far as is known by now.
+    learnt_uj: Option<f64>,
 }
 
 impl ModelEnergy {
@@ -134,16 +136,18 @@ fn open(domain: Domain, places: &MeterPlaces) -> Result<Arc<Metering>> {
 impl Execution {
     /// It has ended, and its responses will be told what is returned; nothing where they tell no energy.
     pub fn end(self, end_ns: u64) -> Option<Energy> {
-        let mut energy = Energy { told: Told::default(), rows: self.rows };
+        let mut energy = Energy { told: Told::default(), rows: self.rows, learnt_uj: Some(0.0) };
         for part in self.parts {
-            energy.add(&part.end(end_ns));
+            let (told, cost) = part.end(end_ns);
+            energy.add(&told, cost);
         }
         self.is_told.then_some(energy)
     }
 }
 
 impl Energy {
-    fn add(&mut self, other: &Told) {
+    fn add(&mut self, other: &Told, cost: Option<f64>) {
+        self.learnt_uj = self.learnt_uj.zip(cost).map(|(sum, cost)| sum + cost);
         self.told.uj = self.told.uj.saturating_add(other.uj);
         self.told.measured_uj = self.told.measured_uj.saturating_add(other.measured_uj);
     }
@@ -151,6 +155,11 @@ impl Energy {
     /// Microjoules of the request that has these of the execution's rows.
     pub fn share(&self, rows: &Range<usize>) -> u64 {
         self.told.share(rows.start as u64, rows.len() as u64, self.rows as u64)
+    }
+
+    /// What executions of its kind cost in microjoules, as far as is known by now.
+    pub fn learnt_uj(&self) -> Option<u64> {
+        self.learnt_uj.map(|uj| uj as u64)
     }
 
     /// How much of it was measured, in whole percent.

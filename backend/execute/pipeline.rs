@@ -74,6 +74,8 @@ pub struct Executed {
     pub rows: usize,
     /// From its start to the end of its last request, in nanoseconds.
     pub ns: u64,
+    /// What executions of so many rows cost in microjoules, as far as is known by now; only where the model asks for energy.
+    pub energy_uj: Option<u64>,
 }
 
 impl Executor {
@@ -246,7 +248,8 @@ fn answer_all<F: Fault>(
     }
     let last = last.unwrap_or_else(|| times.end(times.exec_start));
     Answered::report(&mut answered, rows, &last);
-    (answered, Some(Executed { rows, ns: last.request_end - times.exec_start }))
+    let energy_uj = times.energy.and_then(|energy| energy.learnt_uj());
+    (answered, Some(Executed { rows, ns: last.request_end - times.exec_start, energy_uj }))
 }
 
 /// Computes a batch again, once for all requests that want the same outputs, so that only those fail that want what fails.
