@@ -55,7 +55,7 @@ pub struct ModelEnergy {
     model: Arc<Model>,
     domains: &'static [Domain],
     /// Of `domains`, where this model asks for their energy.
-    asks: Vec<Arc<Metering>>,
+    asks: SmallVec<[Arc<Metering>; 2]>,
 }
 
 /// An execution that takes part in the books.
@@ -80,7 +80,7 @@ impl ModelEnergy {
     pub fn unasked(name: &str, version: u64, domains: &'static [Domain]) -> Self {
         let number = NEXT_MODEL.fetch_add(1, Ordering::Relaxed);
         let model = Arc::new(Model { number, name: name.to_owned(), version });
-        Self { model, domains, asks: Vec::new() }
+        Self { model, domains, asks: SmallVec::new() }
     }
 
     /// Asks for the energy of its devices: they are read from now on, as long as it exists.
