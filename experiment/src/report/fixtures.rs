@@ -121,6 +121,9 @@ fn point(key: PointKey, visit: usize, requests_per_s: f64, mean_ms: f64, chance:
         },
         inferences_per_j: None,
         j_per_inference: None,
+        inferences_per_j_error: None,
+        j_per_inference_error_j: None,
+        response_energy: None,
         cpu_s_per_inference: Some(server_cpu_s / inferences as f64),
         warnings: Vec::new(),
         key,
@@ -184,6 +187,7 @@ fn results(command: &[&str], power: PowerSource, points: Vec<Point>) -> Results 
         configurations: [("".to_string(), json!({"max_batch_size": 16}))].into(),
         power,
         idle: None,
+        idle_without_model: None,
         capacity: None,
         points,
     }
