@@ -64,14 +64,14 @@ impl Target {
         say: impl Fn(&str),
     ) -> Result<Self> {
         let may_have_energy = !matches!(plan.power, PowerChoice::CpuTime | PowerChoice::None);
-        let without_model = without_model && may_have_energy;
+        let load_later = without_model && may_have_energy;
         let (own, control) = match (&plan.own_server, &plan.url) {
             (Some(server), _) => {
                 let options = ServerOptions {
                     tritonserver: server.tritonserver.clone(),
                     model_repository: server.model_repository.clone(),
                     models: vec![plan.model.clone()],
-                    load_models: !without_model,
+                    load_models: !load_later,
                     shared_memory: plan.shared_memory != SharedMemory::None,
                     arguments: server.arguments.clone(),
                 };
@@ -123,32 +123,42 @@ impl Target {
             interrupted,
         };
         if without_model {
-            target.idle_without_model = target.without_model(plan, say)?;
+            target.idle_without_model = target.without_model(plan, load_later, say)?;
         }
         target.model = target.control.model_metadata(&plan.model, plan.version.as_deref())?;
         Ok(target)
     }
 
-    /// Measures the idle server without the model, where the tool may load it, and loads it.
-    fn without_model(&self, plan: &Plan, say: impl Fn(&str)) -> Result<Option<Consumption>> {
-        let measure = || -> Result<Option<Consumption>> {
-            if !self.sampler.source().has_energy {
-                return Ok(None);
-            }
+    /// Measures the idle server without the model, where the tool may load it, and loads it. `load_later`: its own server
+    /// has not loaded it yet.
+    fn without_model(
+        &self,
+        plan: &Plan,
+        load_later: bool,
+        say: impl Fn(&str),
+    ) -> Result<Option<Consumption>> {
+        let has_energy = self.sampler.source().has_energy;
+        let measure = || {
             say("measuring the idle server without the model");
             self.measure_idle(plan.idle_s).map(Some)
         };
         if let Some(own) = &self.own {
-            let idle = measure()?;
-            own.load(&plan.model, None)?;
+            let idle = if has_energy { measure()? } else { None };
+            if load_later {
+                own.load(&plan.model, None)?;
+            }
             return Ok(idle);
         }
         if !plan.idle_unload {
             return Ok(None);
         }
+        if !has_energy {
+            say("--idle-unload: there is no meter, so the model stays loaded");
+            return Ok(None);
+        }
         let version = plan.version.as_deref();
         let before = self.control.model_config(&plan.model, version)?;
-        self.control.unload(&plan.model).context("--idle-unload")?;
+        self.control.unload(&plan.model).context("--idle-unload needs --model-control-mode=explicit")?;
         let idle = measure();
         // Also when the measurement was interrupted: other clients wait for the model.
         self.control.load(&plan.model, None)?;

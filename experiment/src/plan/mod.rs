@@ -277,6 +277,10 @@ impl Plan {
             self.warm_up_s,
             self.max_time_s
         );
+        ensure!(
+            !self.idle_unload || self.idle_s > 0.0,
+            "--idle-unload measures for the time of --idle: expected more than 0, found 0"
+        );
         ensure!(self.repeats > 0, "--repeats: expected at least 1, found 0");
         ensure!(self.window_requests > 0, "--window-requests: expected at least 1, found 0");
         for (name, value) in [

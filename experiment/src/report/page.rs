@@ -142,10 +142,10 @@ fn facts(results: &Results, plan: &serde_json::Value) -> Vec<(&'static str, Stri
             facts.push((name, idle.energy_notices.join("; ")));
         }
     }
-    if let Some(idle) = &results.idle {
-        if let Some(cpu) = idle.server_cpu_s.filter(|_| idle.seconds > 0.0) {
-            facts.push(("Idle server", format!("{} CPU time per second", time(cpu / idle.seconds * 1e9))));
-        }
+    if let Some(idle) = &results.idle
+        && let Some(cpu) = idle.server_cpu_s.filter(|_| idle.seconds > 0.0)
+    {
+        facts.push(("Idle server", format!("{} CPU time per second", time(cpu / idle.seconds * 1e9))));
     }
     facts
 }

@@ -371,6 +371,24 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn unloading_waits_until_the_model_is_gone() {
+        let asked = std::sync::atomic::AtomicUsize::new(0);
+        let control = stub(move |request| match request {
+            "POST /v2/repository/models/m/unload" => (200, String::new()),
+            _ => {
+                let states = ["READY", "UNLOADING", "UNAVAILABLE"];
+                let turn = asked.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+                let state = states.get(turn).expect("it is not asked again");
+                (200, format!(r#"[{{"name":"other","state":"READY"}},{{"name":"m","state":"{state}"}}]"#))
+            }
+        });
+        control.unload("m").unwrap();
+        let refusing = stub(|_| (400, r#"{"error":"polling is enabled"}"#.to_owned()));
+        let error = format!("{:#}", refusing.unload("m").unwrap_err());
+        assert!(error.contains("cannot unload model 'm'") && error.contains("polling is enabled"), "{error}");
+    }
+
+    #[test]
     fn a_server_that_is_not_there_does_not_answer() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let control = Control::new(&listener.local_addr().unwrap().to_string()).unwrap();
