@@ -81,7 +81,10 @@ fn explanation(
             "something else than executions drew it (other processes, the server's work around them, a device that \
              stays awake between them), or idle was lower than during the load"
         }
-        false => "the idle power was measured too high, or the responses tell of another device",
+        false => {
+            "the idle power measured here is higher than the one that the backend has learnt, or the responses tell of \
+             another device"
+        }
     };
     format!("{figures}: they differ by {difference:.3} J, more than the error of both, {error:.3} J: {why}")
 }
@@ -170,7 +173,7 @@ mod tests {
             (587.0, true, "within"),
             (586.9, false, "something else than executions"),
             (613.0, true, "within"),
-            (613.1, false, "idle power was measured too high"),
+            (613.1, false, "higher than the one that the backend has learnt"),
         ] {
             let found = of(&point(told), Some(&idle()));
             assert_eq!(found.agrees, Some(agrees), "{told}: {found:?}");

@@ -27,7 +27,10 @@ pub fn energy(points: &[&Point]) -> Table {
             or_absent_with_error(told.map(|t| t.energy_j), told.map(|t| t.energy_error_j)),
             or_absent_with_error(compared.and_then(|c| c.difference_j), compared.and_then(|c| c.error_j)),
             yes_no(compared.and_then(|c| c.agrees)),
-            compared.map_or_else(|| ABSENT.into(), |c| c.explanation.clone()),
+            // Where they agree the numbers say it all.
+            compared
+                .filter(|c| c.agrees != Some(true))
+                .map_or_else(|| ABSENT.into(), |c| c.explanation.clone()),
         ]);
         Some(row)
     });
