@@ -8,9 +8,9 @@ Starts a server with model_repository/inception_v3, sends the pictures with the 
 several batch sizes and concurrencies, and prints the answers. At the end it compares the times in the responses with
 the server's statistics: the sums must be equal to the nanosecond, otherwise the exit code is 1.
 
-Energy comes in response parameters (the backend's option latency-parameters), which leave it out where there is no meter;
-the model's configuration stays as it is. For a try without one, --backend-option energy-powercap-dir=FOLDER names a made
-powercap tree.
+Energy comes in response parameters (the backend's option latency-parameters), which leave it out where there is no
+meter; the model's configuration stays as it is. For a try without one, --backend-option energy-powercap-dir=FOLDER
+names a made powercap tree.
 """
 
 import argparse
@@ -202,11 +202,12 @@ def describe_energy(answers):
     told = [answer for answer in answers if answer.energy_uj is not None]
     joules = sum(answer.energy_uj for answer in told) / 1e6
     pictures = sum(answer.batch for answer in told)
-    text = (f"Energy above idle: {joules:.3f} J in {len(told)} of {len(answers)} responses, {joules / pictures:.4f} J for "
-            "each picture.")
+    text = (f"Energy above idle: {joules:.3f} J in {len(told)} of {len(answers)} responses, {joules / pictures:.4f} J "
+            "for each picture.")
     if joules > 0 and all(answer.measured_percent is not None for answer in told):
         measured = sum(answer.energy_uj * answer.measured_percent for answer in told) / 1e6 / joules
-        text += f"\n{measured:.0f} % of it was measured when the responses left, the rest estimated from earlier executions."
+        text += (f"\n{measured:.0f} % of it was measured when the responses left, the rest estimated from earlier "
+                 "executions.")
     return text
 
 
@@ -277,7 +278,8 @@ def demo(options):
 
     print("Starting a Triton server with Inception-v3 (a few seconds)", flush=True)
     backend_options = {"latency-parameters": "true", **dict(options.backend_option)}
-    with TritonServer(options.repository, [MODEL], backend=options.backend, backend_options=backend_options) as server:
+    with TritonServer(options.repository, [MODEL], backend=options.backend,
+                      backend_options=backend_options) as server:
         try:
             return show(server, options, pictures)
         except InferenceServerException as error:
