@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 
 use crate::results::Results;
 use crate::support::{
-    Latency, MadeMeter, ModelConfig, Options, SavedModel, Server, add_one_config, add_one_request,
+    Latency, MadeMeter, ModelConfig, Options, PADDED_OUTPUT, SavedModel, Server, add_one_config,
+    add_one_request,
 };
 use crate::turns::{difference, in_turn, median_by};
 
 const MODEL: &str = "bench_energy";
-const BESIDE: &str = "bench_beside";
 /// Requests of each server in a round.
 const REQUESTS: usize = 200;
 /// Rounds with the same two servers: where a process has its memory and code is worth some percent.
@@ -28,37 +28,45 @@ pub fn measure(results: &mut Results) {
     thread_of_the_meter(results);
 }
 
-/// Two servers in turn: where nobody asks for energy, and where a model does, beside one that only has its part in the books.
-/// All tell their times as response parameters, which are set after the request's end is taken.
+/// Four servers in turn, each asked for the same but for its last output: nobody asks for energy; a model that is not called does;
+/// the one that is called does; and, to compare with that, nobody does, and there is another output as well. All tell their times
+/// as response parameters, which are set after the request's end is taken.
 fn path(results: &mut Results) {
-    let servers = results.rounds(1, 6);
+    let servers = results.rounds(1, 8);
     let made = MadeMeter::powercap();
     let config =
         |name: &str| add_one_config(name, 8).latency_outputs().parameter("latency-parameters", "true");
-    let mut found = [const { Vec::new() }; 3];
+    let plain = config(MODEL);
+    let mut found = [const { Vec::new() }; 4];
     for _ in 0..servers {
-        let without = serve(Options::new(), &config(MODEL));
-        let with = serve(made.options(Options::new()), &with_energy(config(MODEL)));
-        with.load(&config(BESIDE), SavedModel::Small("add_one"));
-        let things: [&dyn Fn() -> f64; 3] =
-            [&|| own_us(&without, MODEL, REQUESTS), &|| own_us(&with, BESIDE, REQUESTS), &|| {
-                own_us(&with, MODEL, REQUESTS)
-            }];
+        let unasked = serve(Options::new(), &plain);
+        let beside = serve(made.options(Options::new()), &plain);
+        beside.load(&with_energy(config("bench_asks")), SavedModel::Small("add_one"));
+        let told = serve(made.options(Options::new()), &with_energy(plain.clone()));
+        let other = serve(Options::new(), &plain.clone().output(PADDED_OUTPUT, "INT64", &[1]));
+        let round = |server: &Server| own_us(server, REQUESTS);
+        let things: [&dyn Fn() -> f64; 4] =
+            [&|| round(&unasked), &|| round(&beside), &|| round(&told), &|| round(&other)];
         in_turn(1, things);
         found.iter_mut().zip(in_turn(ROUNDS, things)).for_each(|(all, found)| all.extend(found));
     }
     println!(
-        "\nOne op, what energy adds to compute_input + compute_output, microseconds ({} rounds of {REQUESTS} requests, {servers} \
-         pairs of servers)",
+        "\nOne op, what energy adds to compute_input + compute_output, microseconds ({} rounds of {REQUESTS} requests to each of \
+         four servers, {servers} times started)",
         found[0].len()
     );
-    let added =
-        [(1, "with a part in the books"), (2, "told in the response as well")].map(|(which, what)| {
-            let (median, (least, most)) = difference(&found[which], &found[0]);
-            println!("  {what:<32} {median:.2}, 95 % interval {least:.2} to {most:.2}");
-            results.keep(&format!("one op, energy {what}, us"), median);
-            median
-        });
+    let [unasked, beside, told, other] = &found;
+    let added = [
+        ("a part in the books", beside, unasked),
+        ("and told in an output of the response", told, unasked),
+        ("the same, without what any output costs", told, other),
+    ]
+    .map(|(what, with, without)| {
+        let (median, (least, most)) = difference(with, without);
+        println!("  {what:<40} {median:>6.2}, 95 % interval {least:.2} to {most:.2}");
+        results.keep(&format!("one op, energy, {what}, us"), median);
+        median
+    });
     results.at_most(MOST_ADDED, "one op, added by energy, us", added[1]);
 }
 
@@ -86,7 +94,7 @@ fn thread_of_the_meter(results: &mut Results) {
         let idle = percent(&|| thread::sleep(Duration::from_millis(100)));
         let executions = Cell::new(0);
         let busy = percent(&|| {
-            own_us(&server, MODEL, 50);
+            own_us(&server, 50);
             executions.set(executions.get() + 50);
         });
         let rate = f64::from(executions.get()) / seconds;
@@ -110,10 +118,10 @@ fn with_energy(config: ModelConfig) -> ModelConfig {
 }
 
 /// What the backend itself takes for a request, the median of so many.
-fn own_us(server: &Server, model: &str, requests: usize) -> f64 {
+fn own_us(server: &Server, requests: usize) -> f64 {
     let request = add_one_request(&[1.5; 16]);
     let infer = || {
-        let answer = server.client().infer(model, &request).expect("the server answers");
+        let answer = server.client().infer(MODEL, &request).expect("the server answers");
         Latency::of_parameters(&answer.parameters)
     };
     let latencies: Vec<Latency> = (0..requests).map(|_| infer()).collect();
