@@ -9,7 +9,7 @@ use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::front::{Prices, Progress, Told};
+use super::front::{Measured, Prices, Progress, Told};
 use super::ledger::Slot;
 use super::records::Class;
 
@@ -18,6 +18,9 @@ use super::records::Class;
 const MOST_EVENTS: usize = 1 << 16;
 /// What the list keeps of its room: what 4,000 executions in a second make in a quarter of one.
 const KEPT_EVENTS: usize = 1 << 11;
+
+/// The slot of executions of which the ledger learns when they have ended: none is ever seen to run in it.
+const NOWHERE: Slot = Slot::MAX;
 
 static NEXT_CLASS: AtomicU64 = AtomicU64::new(0);
 
@@ -68,12 +71,14 @@ pub struct Inbox {
     next_slot: Slot,
     /// By a model's number and rows.
     classes: HashMap<(u64, usize), (Class, Arc<Prices>)>,
+    /// What ran last without a place, and most often runs next.
+    last: Option<((u64, usize), Class, Arc<Prices>)>,
 }
 
 impl Default for Inbox {
     fn default() -> Self {
         let (events, free, classes) = (Vec::new(), Vec::new(), HashMap::new());
-        Self { events, room: MOST_EVENTS, free, next_slot: 0, classes }
+        Self { events, room: MOST_EVENTS, free, next_slot: 0, classes, last: None }
     }
 }
 
@@ -118,6 +123,36 @@ impl Inbox {
             self.events.push(Event::Failed { slot, class, start_ns, end_ns });
         }
         self.free.push(place);
+    }
+
+    /// An execution that never had a place has ended. What its responses are told, and what executions of its kind cost as far
+    /// as is known by now, in microjoules; nothing where there is no room for it.
+    pub fn ran(&mut self, of: (&Arc<Model>, usize), span: (u64, u64)) -> Option<(Told, Option<f64>)> {
+        let (class, prices) = self.without_place(of)?;
+        let (start_ns, end_ns) = span;
+        let (told, cost) = (prices.tell(start_ns, end_ns, Measured::default()), prices.cost());
+        self.events.push(Event::Ended { slot: NOWHERE, class, start_ns, end_ns, told });
+        Some((told, cost))
+    }
+
+    /// An execution that never had a place has failed.
+    pub fn failed(&mut self, of: (&Arc<Model>, usize), (start_ns, end_ns): (u64, u64)) {
+        if let Some((class, _)) = self.without_place(of) {
+            self.events.push(Event::Failed { slot: NOWHERE, class, start_ns, end_ns });
+        }
+    }
+
+    /// The class of executions without a place; nothing where there is no room for events.
+    fn without_place(&mut self, (model, rows): (&Arc<Model>, usize)) -> Option<(Class, &Prices)> {
+        if self.events.len() >= self.room {
+            return None;
+        }
+        let kind = (model.number, rows);
+        if self.last.as_ref().is_none_or(|(last, ..)| *last != kind) {
+            let (class, prices) = self.class(model, kind);
+            self.last = Some((kind, class, prices));
+        }
+        self.last.as_ref().map(|(_, class, prices)| (*class, &**prices))
     }
 
     /// No execution of this model comes any more.

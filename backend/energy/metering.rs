@@ -48,6 +48,17 @@ impl Metering {
         Some(Running { metering: Arc::clone(self), place: Some(place), start_ns })
     }
 
+    /// An execution has ended that did not [begin](Self::begin) here, for it was to be short. What its responses tell, and what
+    /// executions of its kind cost as far as is known by now, in microjoules.
+    pub fn ran(&self, of: (&Arc<Model>, usize), span: (u64, u64)) -> (Told, Option<f64>) {
+        self.inbox().ran(of, span).unwrap_or_default()
+    }
+
+    /// The same for one that has failed.
+    pub fn failed(&self, of: (&Arc<Model>, usize), span: (u64, u64)) {
+        self.inbox().failed(of, span);
+    }
+
     /// No execution of this model comes any more.
     pub fn retire(&self, model: u64) {
         self.inbox().retire(model);

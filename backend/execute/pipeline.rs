@@ -203,7 +203,7 @@ fn run_and_answer<F: Fault>(
 /// An execution takes part in the books of energy.
 // Not cold: where it is wanted at all, it would be far away from the rest of the path, in memory that is not at hand.
 #[inline(never)]
-fn begin(executor: &Executor, rows: usize, start: u64) -> Option<Execution> {
+fn begin(executor: &Executor, rows: usize, start: u64) -> Option<Execution<'_>> {
     executor.energy.as_ref()?.begin(rows, start)
 }
 

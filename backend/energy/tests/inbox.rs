@@ -87,6 +87,29 @@ fn a_place_takes_executions_of_any_model_and_size() {
 }
 
 #[test]
+fn an_execution_without_a_place_is_told_and_known_when_it_has_ended() {
+    let (mut inbox, one, two) = (Inbox::default(), model(1), model(2));
+    assert_eq!(inbox.ran((&one, 1), (0, 5)), Some((Told::default(), None)), "nothing is learnt yet");
+    inbox.failed((&one, 1), (5, 9));
+    inbox.ran((&two, 1), (9, 10)).unwrap();
+    inbox.ran((&one, 1), (10, 11)).unwrap();
+    let running = inbox.begin(&one, 1, 0).unwrap();
+    let events = taken(&mut inbox);
+    let names: Vec<_> = kinds(&events).into_iter().map(|(name, _)| name).collect();
+    assert_eq!(names, ["opened", "ended", "failed", "opened", "ended", "ended", "attached", "started"]);
+    let class = |event: &Event| match event {
+        Event::Opened { class, .. } | Event::Ended { class, .. } | Event::Failed { class, .. } => *class,
+        _ => panic!("{event:?}"),
+    };
+    assert!([1, 2, 5].iter().all(|at| class(&events[*at]) == class(&events[0])));
+    assert_eq!(class(&events[4]), class(&events[3]));
+    assert_eq!(class(&events[0]).0, started(&events[7]).0, "the same with a place");
+    end(&mut inbox, running);
+    inbox.close();
+    assert_eq!(inbox.ran((&one, 1), (0, 5)), None);
+}
+
+#[test]
 fn what_nobody_takes_is_bounded_and_told_to_nobody() {
     let (mut inbox, one) = (Inbox::default(), model(1));
     let running = inbox.begin(&one, 1, 0).unwrap();

@@ -98,6 +98,23 @@ fn short_executions_are_told_what_they_cost() {
     }
 }
 
+/// As those that are much shorter than any tick that can be seen.
+#[test]
+fn very_short_executions_need_not_be_announced() {
+    for meter in METERS {
+        for concurrency in [1, 4, 32] {
+            let kinds = sizes(MS / 10, MS / 20, 5_000.0, 2_500.0);
+            let setup = Setup {
+                run_ns: 10 * SECOND,
+                unannounced: true,
+                pause_ns: MS / 2,
+                ..Setup::new(kinds, concurrency, meter)
+            };
+            answers_are_true(&setup, "very short");
+        }
+    }
+}
+
 #[test]
 fn long_executions_are_told_what_they_cost() {
     for meter in METERS {
