@@ -16,7 +16,7 @@ use crate::triton::clock::now_ns;
 
 /// A model's executions count as short as long as none of the last was longer. Of a tick they are a small part, so that the ledger
 /// need not know of them before they have ended: if a tick is booked meanwhile, what ran before it is others'.
-const SHORT_NS: u64 = 1_000_000;
+const SHORT_NS: u64 = 200_000;
 /// The part of a difference by which shorter executions lower what counts as the longest.
 const FADES: u64 = 64;
 

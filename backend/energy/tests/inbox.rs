@@ -89,7 +89,8 @@ fn a_place_takes_executions_of_any_model_and_size() {
 #[test]
 fn an_execution_without_a_place_is_told_and_known_when_it_has_ended() {
     let (mut inbox, one, two) = (Inbox::default(), model(1), model(2));
-    assert_eq!(inbox.ran((&one, 1), (0, 5)), Some((Told::default(), None)), "nothing is learnt yet");
+    let (told, cost) = inbox.ran((&one, 1), (0, 5)).unwrap();
+    assert_eq!((told.uj, cost), (0, None), "nothing is learnt yet");
     inbox.failed((&one, 1), (5, 9));
     inbox.ran((&two, 1), (9, 10)).unwrap();
     inbox.ran((&one, 1), (10, 11)).unwrap();
