@@ -61,7 +61,7 @@ build: cargo ## builds target/release/libtriton_tensorflow_latency.so
 	@cargo build --release
 	@test -f $(BACKEND)
 
-demo: picture build $(INCEPTION) ## classifies pictures on a real server, each response with its latency; PICTURE=FILE uses yours
+demo: picture build $(INCEPTION) ## classifies pictures on a real server, each response with its latency and energy; PICTURE=FILE uses yours
 	@$(VENV)/bin/python tools/demo.py $(ARGS) $(if $(PICTURE),"$(PICTURE)")
 
 serve: build $(INCEPTION) ## runs a server until Ctrl-C; ARGS="--http-port 8000" and the like

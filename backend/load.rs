@@ -119,7 +119,11 @@ fn energy(
     let name = &model.name;
     let mut energy = ModelEnergy::unasked(name, version, Domain::of(config.energy_scope, on_gpu));
     if model.declared.measures.contains(&Measure::Energy) {
-        energy.ask(&options.meters).map_err(|e| e.context("output 'energy_uj'"))?;
+        let without = |mut reason: Error| {
+            reason.message += ". Without a meter, remove the output from config.pbtxt";
+            reason.context("output 'energy_uj'")
+        };
+        energy.ask(&options.meters).map_err(without)?;
     } else if config.latency_parameters
         && let Err(reason) = energy.ask(&options.meters)
     {

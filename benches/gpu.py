@@ -91,22 +91,25 @@ class Region:
 
 
 class Server:
-    def __init__(self, options, library, folder, variables):
+    def __init__(self, options, library, folder, variables, backend_options=(), metrics=False):
         self.models = folder / "models"
         backend = folder / "backends" / "tensorflow_latency"
         backend.mkdir(parents=True)
         self.models.mkdir()
         shutil.copy(library, backend / "libtriton_tensorflow_latency.so")
-        with socket.socket() as free:
+        with socket.socket() as free, socket.socket() as also_free:
             free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+            also_free.bind(("127.0.0.1", 0))
+            self.port, self.metrics_port = free.getsockname()[1], also_free.getsockname()[1]
+        given = {"tensorflow-dir": options.tensorflow_dir, **dict(backend_options)}
         self.log = folder / "server.log"
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen(
                 [options.tritonserver, f"--model-repository={self.models}", f"--backend-directory={backend.parent}",
-                 f"--backend-config=tensorflow_latency,tensorflow-dir={options.tensorflow_dir}",
+                 *(f"--backend-config=tensorflow_latency,{name}={value}" for name, value in given.items()),
                  "--model-control-mode=explicit", "--http-address=127.0.0.1", f"--http-port={self.port}",
-                 "--allow-grpc=false", "--allow-metrics=false", "--exit-timeout-secs=5"],
+                 "--allow-grpc=false", "--metrics-address=127.0.0.1", f"--metrics-port={self.metrics_port}",
+                 f"--allow-metrics={str(metrics).lower()}", "--exit-timeout-secs=5"],
                 stdout=log, stderr=subprocess.STDOUT, env={**os.environ, **variables})
         self.options = options
 

@@ -1,4 +1,5 @@
-"""The demo: a real server classifies pictures, and each response says how long it took inside the server.
+"""The demo: a real server classifies pictures, and each response says how long it took inside the server and, where
+there is a meter, how much energy.
 
     python tools/demo.py             the pictures installed by the set-up
     python tools/demo.py cat.jpg     this picture
@@ -6,6 +7,10 @@
 Starts a server with model_repository/inception_v3, sends the pictures with the official client over HTTP and gRPC at
 several batch sizes and concurrencies, and prints the answers. At the end it compares the times in the responses with
 the server's statistics: the sums must be equal to the nanosecond, otherwise the exit code is 1.
+
+Energy comes in response parameters (the backend's option latency-parameters), which leave it out where there is no
+meter; the model's configuration stays as it is. For a try without one, --backend-option energy-powercap-dir=FOLDER
+names a made powercap tree.
 """
 
 import argparse
@@ -30,6 +35,7 @@ BUNDLED = {"cat": "chelsea.png", "coffee": "coffee.png", "astronaut": "astronaut
 RUNS = [("HTTP", 1, 1, 4), ("gRPC", 1, 1, 4), ("HTTP", 4, 1, 1), ("gRPC", 8, 1, 1), ("HTTP", 16, 1, 1),
         ("HTTP", 1, 4, 4), ("gRPC", 2, 4, 4)]
 STATISTICS_TIMEOUT = 10  # seconds
+IDLE_SECONDS = 4  # the backend takes the median of up to 3.1 s for the idle power
 
 
 class DemoError(Exception):
@@ -46,6 +52,8 @@ class Answer:
     predictions: object  # FP32 [batch, 1000]
     client_ns: int    # measured by the client, around the whole call
     times: dict       # latency output -> value
+    energy_uj: int | None  # of the request above idle, microjoules; None without a meter
+    measured_percent: int | None  # how much of that was measured, and not estimated from earlier executions
 
     def top(self, row=0):
         best = int(self.predictions[row].argmax())
@@ -140,7 +148,17 @@ def infer(client, run, names, pictures):
     elapsed = time.monotonic_ns() - started
     # [n,1], the same value for each image of the request.
     times = {name: int(result.as_numpy(name)[0, 0]) for name in LATENCY_OUTPUTS}
-    return Answer(protocol, batch, concurrency, names, result.as_numpy("predictions"), elapsed, times)
+    found = parameters(result, protocol)
+    return Answer(protocol, batch, concurrency, names, result.as_numpy("predictions"), elapsed, times,
+                  found.get("energy_uj"), found.get("energy_measured_percent"))
+
+
+def parameters(result, protocol):
+    """The response's integer parameters by name."""
+    if protocol == "HTTP":
+        found = result.get_response().get("parameters", {})
+        return {name: value for name, value in found.items() if isinstance(value, int)}
+    return {name: value.int64_param for name, value in result.get_response().parameters.items()}
 
 
 def statistics(server, expected):
@@ -158,9 +176,14 @@ def statistics(server, expected):
 
 # --- output -------------------------------------------------------------------------------------------------------
 
-HEADER = (f"{'':4} {'':>5} {'':>7}  {'':22} {'ran in':>6} {'client':>8}  {'in the response, ms':>28}\n"
-          f"{'':4} {'batch':>5} {'clients':>7}  {'picture: class (prob.)':22} {'batch':>6} {'ms':>8}  "
-          f"{'compute':>9} = {'input':>6} + {'infer':>8} + {'output':>6}")
+def header(has_energy):
+    lines = [f"{'':4} {'':>5} {'':>7}  {'':22} {'ran in':>6} {'client':>8}  {'in the response, ms':>28}",
+             f"{'':4} {'batch':>5} {'clients':>7}  {'picture: class (prob.)':22} {'batch':>6} {'ms':>8}  "
+             f"{'compute':>9} = {'input':>6} + {'infer':>8} + {'output':>6}"]
+    if has_energy:
+        lines[0] += f"{'':10}  {'J per':>8}"
+        lines[1] += f"  {'picture':>8}"
+    return "\n".join(lines)
 
 
 def row(answer):
@@ -170,7 +193,31 @@ def row(answer):
     compute, *parts = (answer.times[name] / 1e6 for name in ["compute_latency_ns", *PARTS])
     return (f"{answer.protocol:4} {answer.batch:>5} {answer.concurrency:>7}  {what:22} "
             f"{answer.times['executed_batch_size']:>6} {answer.client_ns / 1e6:>8.1f}  "
-            f"{compute:>9.3f} = {parts[0]:>6.3f} + {parts[1]:>8.3f} + {parts[2]:>6.3f}")
+            f"{compute:>9.3f} = {parts[0]:>6.3f} + {parts[1]:>8.3f} + {parts[2]:>6.3f}"
+            + ("" if answer.energy_uj is None else f"  {answer.energy_uj / 1e6 / answer.batch:>8.4f}"))
+
+
+def describe_energy(answers):
+    """What the responses told of their energy, which all of them do or none."""
+    told = [answer for answer in answers if answer.energy_uj is not None]
+    joules = sum(answer.energy_uj for answer in told) / 1e6
+    pictures = sum(answer.batch for answer in told)
+    text = (f"Energy above idle: {joules:.3f} J in {len(told)} of {len(answers)} responses, {joules / pictures:.4f} J "
+            "for each picture.")
+    if joules > 0 and all(answer.measured_percent is not None for answer in told):
+        measured = sum(answer.energy_uj * answer.measured_percent for answer in told) / 1e6 / joules
+        text += (f"\n{measured:.0f} % of it was measured when the responses left, the rest estimated from earlier "
+                 "executions.")
+    return text
+
+
+def why_no_energy(server):
+    """The backend's own reason, which it logs when it loads the model; None if it has a meter."""
+    said = "the response parameters have no energy: "
+    for line in server.log.read_text(errors="replace").splitlines():
+        if said in line:
+            return line.split(said, 1)[1].strip().removesuffix('"')
+    return None
 
 
 def print_top_five(name, answer):
@@ -230,7 +277,9 @@ def demo(options):
         raise DemoError(f"The model {options.repository / MODEL} has no files yet. Run `make model`.")
 
     print("Starting a Triton server with Inception-v3 (a few seconds)", flush=True)
-    with TritonServer(options.repository, [MODEL], backend=options.backend) as server:
+    backend_options = {"latency-parameters": "true", **dict(options.backend_option)}
+    with TritonServer(options.repository, [MODEL], backend=options.backend,
+                      backend_options=backend_options) as server:
         try:
             return show(server, options, pictures)
         except InferenceServerException as error:
@@ -243,29 +292,47 @@ def show(server, options, pictures):
     version = server.get_json("/v2")["version"]
     print(f"Triton {version} is ready: HTTP {server.http}, gRPC {server.grpc}")
     print(describe_weights(options.repository))
+    missing = why_no_energy(server)
+    if missing is None:
+        print(f"Waiting {IDLE_SECONDS} s, in which the backend learns what the idle machine draws.", flush=True)
+        time.sleep(IDLE_SECONDS)
     answers = send_run(server, ("HTTP", 1, 1, 1), pictures)
     print(f"The first request, for which TensorFlow still optimises its graph: client "
           f"{answers[0].client_ns / 1e6:.1f} ms,\ncompute latency in its response "
-          f"{answers[0].times['compute_latency_ns'] / 1e6:.1f} ms.\n")
-    print(HEADER)
+          f"{answers[0].times['compute_latency_ns'] / 1e6:.1f} ms.")
+    has_energy = answers[0].energy_uj is not None
+    if not has_energy:
+        print(f"No energy in the responses: {missing or 'this server has no response parameters'}")
+    print(f"\n{header(has_energy)}")
     for run in RUNS:
         for answer in send_run(server, run, pictures):
             answers.append(answer)
             print(row(answer), flush=True)
     print("\nEach row is one response. \"ran in batch\": images in the execution that contained the request; Triton\n"
           "merges requests that wait at the same time. \"name..\": a batch of several pictures; the first is shown.")
+    if has_energy:
+        print(describe_energy(answers))
     if options.picture:
         print_top_five(options.picture.name, answers[0])
     return check(answers, statistics(server, len(answers)))
 
 
+def backend_option(text):
+    name, found, value = text.partition("=")
+    if not (name and found):
+        raise argparse.ArgumentTypeError(f"expected NAME=VALUE, found {text!r}")
+    return name, value
+
+
 def main():
     parser = argparse.ArgumentParser(description="Sends pictures to a real Triton server and prints the latency "
-                                                 "that each response carries.")
+                                                 "and the energy that each response carries.")
     parser.add_argument("picture", nargs="?", type=pathlib.Path, help="a picture file; default: the pictures installed by the set-up")
     parser.add_argument("--repository", type=pathlib.Path, default=PROJECT / "model_repository",
                         help="model repository that contains inception_v3")
     parser.add_argument("--backend", type=pathlib.Path, help="the .so; default: the result of `make build`")
+    parser.add_argument("--backend-option", type=backend_option, action="append", default=[], metavar="NAME=VALUE",
+                        help="an option of the backend; may be repeated")
     options = parser.parse_args()
     try:
         sys.exit(0 if demo(options) else 1)

@@ -80,6 +80,8 @@ pub struct Took {
     pub rows: usize,
     /// From its start to its last answer, in ns.
     pub ns: u64,
+    /// What batches of so many rows cost in microjoules, as far as is known by now.
+    pub energy_uj: Option<u64>,
 }
 
 /// What a worker that has nothing to do is to do.
@@ -249,7 +251,7 @@ impl<T> Scheduler<T> {
         let arrivals = index.map(|index| self.running.swap_remove(index).arrivals).unwrap_or_default();
         self.company.left(now, running.requests);
         (self.quiet_since, self.answered) = (now, now);
-        if let Some(Took { rows, ns }) = took {
+        if let Some(Took { rows, ns, energy_uj }) = took {
             if let Some(target) = self.goal.target {
                 let end = running.start + ns;
                 let late = arrivals
@@ -259,6 +261,9 @@ impl<T> Scheduler<T> {
                 self.lateness.observe(late, arrivals.len());
             }
             self.services.observe(running.class, rows, ns);
+            if let Some(uj) = energy_uj {
+                self.services.observe_energy(running.class, rows, uj);
+            }
             self.alone.observe(ns);
         }
     }

@@ -25,6 +25,8 @@ const BELIEVABLE: std::ops::RangeInclusive<f64> = 0.7..=1.4;
 const ASSUMED: f64 = 0.05;
 /// The mean time of the line's batches, which begin in ns. The longest batch is well below the end of it.
 const UNIT: std::ops::RangeInclusive<f64> = 1e-20..=1e20;
+/// Batches of one size that tell its time.
+const WELL_KNOWN: f64 = 10.0;
 /// Batches whose cost per row is within this share of the cheapest are as good as the cheapest.
 const AS_CHEAP: f64 = 1.01;
 
@@ -138,6 +140,11 @@ impl ServiceTimes {
     /// The smallest batch whose cost per row is hardly above the cheapest one's; 1 before the first batch.
     pub fn cheap_size(&self) -> usize {
         self.cheap
+    }
+
+    /// The sizes of which enough batches were seen to tell their times.
+    pub fn well_known(&self) -> usize {
+        self.sizes.iter().filter(|size| size.weight >= WELL_KNOWN).count()
     }
 
     /// How the machine is now, as a factor on the shape. It is 1 while the shape itself is new.

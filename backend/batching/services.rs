@@ -10,10 +10,26 @@ use crate::buckets::Buckets;
 /// A class whose neighbours have so many times as many elements goes by them.
 const NEAR: f64 = 10.0;
 
-/// The service times of all classes.
+/// The service times of all classes, and what their batches cost in energy where that is known.
 pub struct Services {
     /// Ascending; the first is there from the start.
-    classes: Vec<(Class, ServiceTimes)>,
+    classes: Vec<(Class, Learnt)>,
+}
+
+struct Learnt {
+    times: ServiceTimes,
+    /// In microjoules. They are learnt as times are: they grow with the rows, from a part that does not.
+    energies: ServiceTimes,
+}
+
+impl Learnt {
+    fn new(times: ServiceTimes) -> Self {
+        Self { energies: times.unlearnt(), times }
+    }
+
+    fn estimates(&self, factor: f64) -> Estimates<'_> {
+        Estimates { times: &self.times, energies: &self.energies, factor }
+    }
 }
 
 /// How many elements a row of a request has, in steps of a factor of 1.41.
@@ -37,50 +53,64 @@ impl Class {
 #[derive(Clone, Copy)]
 pub struct Estimates<'a> {
     times: &'a ServiceTimes,
+    energies: &'a ServiceTimes,
     factor: f64,
 }
 
 impl Services {
     /// With what was learnt when the model was loaded, with a single element in each open dimension.
     pub fn new(at_load: ServiceTimes) -> Self {
-        Self { classes: vec![(Class(0), at_load)] }
+        Self { classes: vec![(Class(0), Learnt::new(at_load))] }
     }
 
     /// Of a class.
     pub fn of(&self, class: Class) -> Estimates<'_> {
         let distance = |of: Class| class.times(of).max(of.times(class));
-        let known =
-            self.classes.iter().filter(|(of, times)| times.estimate(1).is_some() && distance(*of) <= NEAR);
+        let is_known =
+            |of: Class, learnt: &Learnt| learnt.times.estimate(1).is_some() && distance(of) <= NEAR;
+        let known = self.classes.iter().filter(|(of, learnt)| is_known(*of, learnt));
         let nearest = known.min_by(|(a, _), (b, _)| distance(*a).total_cmp(&distance(*b)));
         match nearest {
             // Fewer elements need not take less time: part of it is fixed.
-            Some((of, times)) => Estimates { times, factor: class.times(*of).max(1.0) },
+            Some((of, learnt)) => learnt.estimates(class.times(*of).max(1.0)),
             // Nothing is known: not even of a class that is there.
-            None => Estimates { times: &self.classes[0].1, factor: f64::NAN },
+            None => self.classes[0].1.estimates(f64::NAN),
         }
     }
 
     /// The sizes that batches are filled up to.
     pub fn buckets(&self) -> &Buckets {
-        self.classes[0].1.buckets()
+        self.classes[0].1.times.buckets()
     }
 
     /// Whether requests of more than one class have run.
     pub fn several(&self) -> bool {
-        self.classes.iter().filter(|(_, times)| times.estimate(1).is_some()).count() > 1
+        self.classes.iter().filter(|(_, learnt)| learnt.times.estimate(1).is_some()).count() > 1
     }
 
     /// A batch of a class took so long.
     pub fn observe(&mut self, class: Class, rows: usize, ns: u64) {
+        self.learnt(class).times.observe(rows, ns);
+    }
+
+    /// Batches of a class and so many rows cost so many microjoules, as far as is known by now.
+    pub fn observe_energy(&mut self, class: Class, rows: usize, uj: u64) {
+        // One that costs nothing says that the meter is too coarse, and not that rows are free.
+        if uj > 0 {
+            self.learnt(class).energies.observe(rows, uj);
+        }
+    }
+
+    fn learnt(&mut self, class: Class) -> &mut Learnt {
         let index = match self.classes.binary_search_by_key(&class, |(of, _)| *of) {
             Ok(index) => index,
             Err(index) => {
-                let unlearnt = self.classes[0].1.unlearnt();
-                self.classes.insert(index, (class, unlearnt));
+                let unlearnt = self.classes[0].1.times.unlearnt();
+                self.classes.insert(index, (class, Learnt::new(unlearnt)));
                 index
             }
         };
-        self.classes[index].1.observe(rows, ns);
+        &mut self.classes[index].1
     }
 }
 
@@ -90,9 +120,9 @@ impl<'a> Estimates<'a> {
         self.times.estimate(rows).map(|ns| ns * self.factor).filter(|ns| !ns.is_nan())
     }
 
-    /// What so many rows take of a worker's time as part of a cheap batch, in ns.
+    /// What so many rows take of a worker's time as part of a batch that makes the most of it, in ns.
     pub fn work(&self, rows: usize) -> Option<f64> {
-        let size = self.cheap_size();
+        let size = self.times.cheap_size();
         self.estimate(size).map(|ns| ns * rows as f64 / size as f64)
     }
 
@@ -106,9 +136,11 @@ impl<'a> Estimates<'a> {
         self.times.spread(percentile)
     }
 
-    /// See [`ServiceTimes::cheap_size`].
+    /// The smallest batch whose cost for each row is hardly above the cheapest one's: in energy, where that is known of more
+    /// than one size, or else in time.
     pub fn cheap_size(&self) -> usize {
-        self.times.cheap_size()
+        let knows_energy = self.energies.well_known() > 1;
+        if knows_energy { self.energies.cheap_size() } else { self.times.cheap_size() }
     }
 }
 
@@ -134,6 +166,42 @@ mod tests {
         assert!(ms(Class::of(&[400])).is_some_and(|ms| (30.0..60.0).contains(&ms)));
         assert!(ms(Class::of(&[4])).is_some_and(|ms| (0.9..1.1).contains(&ms)));
         assert_eq!(ms(Class::of(&[100, 100])), None);
+    }
+
+    /// Time that says "one row at a time", and energy that says "many".
+    #[test]
+    fn the_cheapest_batch_is_that_of_energy_where_it_is_known() {
+        let class = Class::of(&[]);
+        let mut services = Services::new(ServiceTimes::new(16));
+        for _ in 0..50 {
+            (1..=16).for_each(|rows| services.observe(class, rows, rows as u64 * 40 * MS));
+        }
+        let cheap = |services: &Services| services.of(class).cheap_size();
+        assert_eq!(cheap(&services), 1);
+        for _ in 0..50 {
+            services.observe_energy(class, 1, 3_000_000);
+        }
+        assert_eq!(cheap(&services), 1, "of one size nothing is to be told");
+        for _ in 0..9 {
+            services.observe_energy(class, 4, 6_000_000);
+        }
+        assert_eq!(cheap(&services), 1, "nine batches are too few");
+        services.observe_energy(class, 4, 6_000_000);
+        assert!(cheap(&services) > 12, "{}", cheap(&services));
+        let work = services.of(class).work(4).unwrap();
+        assert!((work / (160 * MS) as f64 - 1.0).abs() < 0.05, "work is time: {work} ns");
+        assert_eq!(services.of(Class::of(&[2])).cheap_size(), cheap(&services), "as its neighbour");
+    }
+
+    #[test]
+    fn a_meter_that_is_too_coarse_says_nothing() {
+        let class = Class::of(&[]);
+        let mut services = Services::new(ServiceTimes::new(16));
+        for rows in 1..=16 {
+            (0..50).for_each(|_| services.observe_energy(class, rows, 0));
+            services.observe(class, rows, rows as u64 * MS);
+        }
+        assert_eq!(services.of(class).energies.well_known(), 0);
     }
 
     #[test]

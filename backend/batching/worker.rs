@@ -91,5 +91,5 @@ fn execute(executor: &Executor, queue: &Queue<ServerHost>, batch: Few<Request>) 
     let batch = batch.into_iter().filter_map(wanted).collect();
     // A panic here was logged by the hook, and reached the clients as their requests were dropped.
     let executed = guard(|| Ok(executor.execute_batch(batch))).ok().flatten();
-    executed.map(|Executed { rows, ns }| Took { rows, ns })
+    executed.map(|Executed { rows, ns, energy_uj }| Took { rows, ns, energy_uj })
 }

@@ -70,11 +70,8 @@ fn first_gpu(places: &MeterPlaces) -> std::result::Result<Vec<Box<dyn Device>>, 
 
 fn no_meter(domain: Domain, reason: &dyn Display) -> Error {
     let advice = match domain {
-        Domain::Gpu => "energy_scope: cpu takes the processors' energy",
-        Domain::Cpu => "energy_scope: gpu takes a GPU's energy",
+        Domain::Gpu => "`energy_scope: cpu` would take the processors' energy",
+        Domain::Cpu => "`energy_scope: gpu` would take a GPU's energy",
     };
-    Error::unsupported(format!(
-        "no meter for the energy of the {}: {reason}. Remove the output energy_uj from config.pbtxt; or {advice}",
-        domain.name()
-    ))
+    Error::unsupported(format!("no meter for the energy of the {}: {reason}. {advice}", domain.name()))
 }

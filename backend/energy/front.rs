@@ -67,18 +67,17 @@ impl Prices {
     pub fn tell(&self, start_ns: u64, end_ns: u64, measured: Measured) -> Told {
         let ns = end_ns.saturating_sub(start_ns);
         let unmeasured_ns = ns.saturating_sub(measured.ns);
-        let cost = f64::from_bits(self.cost.load(Ordering::Relaxed));
-        let known = cost >= 0.0;
-        let estimate = match unmeasured_ns {
-            0 => 0.0,
-            _ if known => cost * (unmeasured_ns as f64 / ns as f64),
-            _ => self.power() * unmeasured_ns as f64,
+        let cost = self.cost();
+        let estimate = match (unmeasured_ns, cost) {
+            (0, _) => 0.0,
+            (_, Some(cost)) => cost * (unmeasured_ns as f64 / ns as f64),
+            (_, None) => self.power() * unmeasured_ns as f64,
         };
         // Saturates.
         let estimate_uj = estimate.round() as u64;
         let base = measured.uj.saturating_add(estimate_uj);
         let correction_uj = self.take(base);
-        let spread = if known { f64::from_bits(self.spread.load(Ordering::Relaxed)) } else { 1.0 };
+        let spread = if cost.is_some() { f64::from_bits(self.spread.load(Ordering::Relaxed)) } else { 1.0 };
         // The first tick holds a part of the execution only, and is shared as if its power had been even. Even chances
         // over a tick's width have a standard deviation of a root of 12th of it.
         let tick =
@@ -92,6 +91,11 @@ impl Prices {
             correction_uj,
             error_uj: variance.sqrt() as u64,
         }
+    }
+
+    /// What executions of the class cost, in µJ, once it is learnt.
+    pub fn cost(&self) -> Option<f64> {
+        Some(f64::from_bits(self.cost.load(Ordering::Relaxed))).filter(|cost| *cost >= 0.0)
     }
 
     fn power(&self) -> f64 {
@@ -178,8 +182,14 @@ impl Told {
     /// The share of a request that has `rows` of the execution's `all` rows, after `before` rows of other requests.
     /// Rows are equal to the microjoule, and the shares of all requests sum up to the whole exactly.
     pub fn share(&self, before: u64, rows: u64, all: u64) -> u64 {
-        let up_to =
-            |row: u64| (u128::from(self.uj) * u128::from(row.min(all)) / u128::from(all.max(1))) as u64;
+        let all = all.max(1);
+        let up_to = |row: u64| {
+            let row = row.min(all);
+            match self.uj.checked_mul(row) {
+                Some(product) => product / all,
+                None => (u128::from(self.uj) * u128::from(row) / u128::from(all)) as u64,
+            }
+        };
         up_to(before.saturating_add(rows)) - up_to(before)
     }
 }

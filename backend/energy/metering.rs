@@ -1,60 +1,32 @@
 //! A device whose energy is shared: what the path of a request calls, and who keeps the thread that reads the meter.
 
-use std::collections::HashMap;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use power_meter::Device;
 
-use super::events::{Event, Model};
-use super::front::{Prices, Progress, Told};
-use super::ledger::Slot;
-use super::records::Class;
+use super::events::{Inbox, Model, Place};
+use super::front::Told;
 use super::sampling;
 use crate::triton::clock::now_ns;
 use crate::triton::{Error, Result, guard};
 
-/// Events that wait for the thread: what 300,000 executions in a second make while it reads its meter for 100 ms. An execution
-/// for which there is no room is told no energy.
-const MOST_EVENTS: usize = 1 << 16;
-
-static NEXT_CLASS: AtomicU64 = AtomicU64::new(0);
-
 /// A device and its ledger. Dropping it ends the thread.
 pub struct Metering {
+    inbox: Arc<Mutex<Inbox>>,
     name: String,
-    events: Sender<Event>,
-    /// By model and rows.
-    classes: RwLock<HashMap<(u64, usize), Priced>>,
-    /// Where no execution runs at present.
-    free: Mutex<Vec<Place>>,
-    next_slot: AtomicU64,
     /// Held as long as the thread is to go on.
     stop: Option<Sender<()>>,
     thread: Option<JoinHandle<()>>,
-}
-
-/// A class, and what its executions cost.
-type Priced = (Class, Arc<Prices>);
-
-/// Where one execution at a time runs, as the ledger sees it.
-struct Place {
-    slot: Slot,
-    progress: Arc<Progress>,
-    /// Of its last execution.
-    sequence: u64,
 }
 
 /// An execution whose energy will be told. Dropping it says that it failed.
 pub struct Running {
     metering: Arc<Metering>,
     /// None once it has ended.
-    place: Option<Place>,
-    class: Class,
-    prices: Arc<Prices>,
+    place: Option<Box<Place>>,
     start_ns: u64,
 }
 
@@ -64,93 +36,56 @@ impl Metering {
     /// # Errors
     /// The system has no thread left.
     pub fn start(name: &str, devices: Vec<Box<dyn Device>>) -> Result<Arc<Self>> {
-        let (events, received) = bounded(MOST_EVENTS);
+        let inbox = Arc::<Mutex<Inbox>>::default();
         let (stop, stopped) = bounded(0);
-        let thread = spawn(name.to_owned(), devices, received, stopped)?;
-        Ok(Arc::new(Self {
-            name: name.to_owned(),
-            events,
-            classes: RwLock::default(),
-            free: Mutex::default(),
-            next_slot: AtomicU64::new(0),
-            stop: Some(stop),
-            thread: Some(thread),
-        }))
+        let thread = spawn(name.to_owned(), devices, Arc::clone(&inbox), stopped)?;
+        Ok(Arc::new(Self { inbox, name: name.to_owned(), stop: Some(stop), thread: Some(thread) }))
     }
 
     /// An execution starts; nothing where it cannot be taken in.
     pub fn begin(self: &Arc<Self>, model: &Arc<Model>, rows: usize, start_ns: u64) -> Option<Running> {
-        let (class, prices) = self.class(model, rows)?;
-        let mut place = self.place()?;
-        place.sequence += 1;
-        let event = Event::Started { slot: place.slot, class, start_ns, sequence: place.sequence };
-        if self.events.try_send(event).is_err() {
-            self.give_back(place);
-            return None;
-        }
-        Some(Running { metering: Arc::clone(self), place: Some(place), class, prices, start_ns })
+        let place = self.inbox().begin(model, rows, start_ns)?;
+        Some(Running { metering: Arc::clone(self), place: Some(place), start_ns })
+    }
+
+    /// An execution has ended that did not [begin](Self::begin) here, for it was to be short. What its responses tell, and what
+    /// executions of its kind cost as far as is known by now, in microjoules.
+    pub fn ran(&self, of: (&Arc<Model>, usize), span: (u64, u64)) -> (Told, Option<f64>) {
+        self.inbox().ran(of, span).unwrap_or_default()
+    }
+
+    /// The same for one that has failed.
+    pub fn failed(&self, of: (&Arc<Model>, usize), span: (u64, u64)) {
+        self.inbox().failed(of, span);
     }
 
     /// No execution of this model comes any more.
     pub fn retire(&self, model: u64) {
-        let mut classes = self.classes.write().unwrap_or_else(PoisonError::into_inner);
-        classes.retain(|&(of, _), (class, _)| {
-            // It waits for room: the thread takes events out even if its meter does not answer for a while.
-            let is_gone = of == model;
-            if is_gone {
-                let _ = self.events.send(Event::Retired { class: *class });
-            }
-            !is_gone
-        });
+        self.inbox().retire(model);
     }
 
-    fn class(&self, model: &Arc<Model>, rows: usize) -> Option<Priced> {
-        let key = (model.number, rows);
-        if let Some((class, prices)) = self.classes.read().unwrap_or_else(PoisonError::into_inner).get(&key) {
-            return Some((*class, Arc::clone(prices)));
-        }
-        let mut classes = self.classes.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some((class, prices)) = classes.get(&key) {
-            return Some((*class, Arc::clone(prices)));
-        }
-        let class = Class(NEXT_CLASS.fetch_add(1, Ordering::Relaxed));
-        let prices = Arc::new(Prices::default());
-        // Under the lock: the ledger knows of a class before anybody can start an execution of it.
-        let event = Event::Opened { class, model: Arc::clone(model), prices: Arc::clone(&prices) };
-        self.events.try_send(event).ok()?;
-        classes.insert(key, (class, Arc::clone(&prices)));
-        Some((class, prices))
+    fn inbox(&self) -> MutexGuard<'_, Inbox> {
+        locked(&self.inbox)
     }
+}
 
-    fn place(&self) -> Option<Place> {
-        let free = self.free.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        if free.is_some() {
-            return free;
-        }
-        let slot = self.next_slot.fetch_add(1, Ordering::Relaxed);
-        let progress = Arc::new(Progress::default());
-        let event = Event::Attached { slot, progress: Arc::clone(&progress) };
-        self.events.try_send(event).ok()?;
-        Some(Place { slot, progress, sequence: 0 })
-    }
-
-    fn give_back(&self, place: Place) {
-        self.free.lock().unwrap_or_else(PoisonError::into_inner).push(place);
-    }
+fn locked(inbox: &Mutex<Inbox>) -> MutexGuard<'_, Inbox> {
+    inbox.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn spawn(
     name: String,
     devices: Vec<Box<dyn Device>>,
-    events: Receiver<Event>,
+    inbox: Arc<Mutex<Inbox>>,
     stopped: Receiver<()>,
 ) -> Result<JoinHandle<()>> {
     let run = move || {
-        // A panic is logged by the hook. Executions are told nothing then, since nobody takes their events any more.
+        // A panic is logged by the hook.
         let _ = guard(|| {
-            sampling::run(&name, devices, &events, &stopped);
+            sampling::run(&name, devices, &inbox, &stopped);
             Ok(())
         });
+        locked(&inbox).close();
     };
     thread::Builder::new().name("energy".into()).spawn(run).map_err(|e| {
         Error::internal(format!("the system starts no thread that reads a meter of energy: {e}"))
@@ -174,26 +109,20 @@ impl fmt::Debug for Metering {
 }
 
 impl Running {
-    /// It has ended; what its responses tell.
-    pub fn end(mut self, end_ns: u64) -> Told {
-        let Some(place) = self.place.take() else { return Told::default() };
-        let measured = place.progress.of(place.sequence);
-        let told = self.prices.tell(self.start_ns, end_ns, measured);
-        let Self { class, start_ns, .. } = self;
-        let event = Event::Ended { slot: place.slot, class, start_ns, end_ns, told };
+    /// It has ended; what its responses tell, and what executions of its kind cost as far as is known by now, in microjoules.
+    pub fn end(mut self, end_ns: u64) -> (Told, Option<f64>) {
+        let Some(place) = self.place.take() else { return Default::default() };
+        let cost = place.cost();
+        let told = place.tell(self.start_ns, end_ns);
+        let learns = self.metering.inbox().end(place, (self.start_ns, end_ns), told);
         // What the ledger does not learn of is not told, or the books would not balance.
-        let told = if self.metering.events.try_send(event).is_ok() { told } else { Told::default() };
-        self.metering.give_back(place);
-        told
+        if learns { (told, cost) } else { Default::default() }
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
         let Some(place) = self.place.take() else { return };
-        let Self { class, start_ns, .. } = *self;
-        let event = Event::Failed { slot: place.slot, class, start_ns, end_ns: now_ns() };
-        let _ = self.metering.events.try_send(event);
-        self.metering.give_back(place);
+        self.metering.inbox().fail(place, (self.start_ns, now_ns()));
     }
 }

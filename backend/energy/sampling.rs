@@ -1,23 +1,25 @@
 //! The thread that reads a meter and keeps its ledger.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use power_meter::{Also, Books, Device, Event as OfMeter, clock};
 
 use super::counters::Counters;
-use super::events::Event;
+use super::events::{Event, Inbox};
 use super::ledger::Ledger;
 
 /// How often the server's metrics are brought up to date.
 const METRICS_EVERY_NS: u64 = 1_000_000_000;
 
-/// Reads `devices`, which are one for the ledger, and takes in `events`, until the sender of `stopped` is gone.
-pub fn run(name: &str, mut devices: Vec<Box<dyn Device>>, events: &Receiver<Event>, stopped: &Receiver<()>) {
+/// Reads `devices`, which are one for the ledger, and takes in what comes into `inbox`, until the sender of `stopped` is gone.
+pub fn run(name: &str, mut devices: Vec<Box<dyn Device>>, inbox: &Mutex<Inbox>, stopped: &Receiver<()>) {
     let mut meters = Meters { books: Books::new(&devices), last_ns: None, total_uj: 0 };
     let mut ledger = Ledger::default();
     let mut counters = Counters::new(name);
     let (mut due, mut metrics_due) = (clock::now_ns(), 0);
+    let mut events = Vec::new();
     loop {
         for (index, device) in devices.iter_mut().enumerate() {
             let account = &mut meters.books.accounts[index];
@@ -26,7 +28,8 @@ pub fn run(name: &str, mut devices: Vec<Box<dyn Device>>, events: &Receiver<Even
             account.take(reading, clock::now_ns()).iter().for_each(|event| tell(device.name(), event));
         }
         // Before the tick: it holds the energy of executions that have started or ended before it.
-        events.try_iter().for_each(|event| take(event, &mut ledger, &mut counters));
+        inbox.lock().unwrap_or_else(PoisonError::into_inner).take(&mut events);
+        events.drain(..).for_each(|event| take(event, &mut ledger, &mut counters));
         meters.book(&mut ledger);
         let now = clock::now_ns();
         if now >= metrics_due {

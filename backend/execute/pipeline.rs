@@ -74,6 +74,8 @@ pub struct Executed {
     pub rows: usize,
     /// From its start to the end of its last request, in nanoseconds.
     pub ns: u64,
+    /// What executions of so many rows cost in microjoules, as far as is known by now; only where the model asks for energy.
+    pub energy_uj: Option<u64>,
 }
 
 impl Executor {
@@ -199,9 +201,9 @@ fn run_and_answer<F: Fault>(
 }
 
 /// An execution takes part in the books of energy.
-#[cold]
+// Not cold: where it is wanted at all, it would be far away from the rest of the path, in memory that is not at hand.
 #[inline(never)]
-fn begin(executor: &Executor, rows: usize, start: u64) -> Option<Execution> {
+fn begin(executor: &Executor, rows: usize, start: u64) -> Option<Execution<'_>> {
     executor.energy.as_ref()?.begin(rows, start)
 }
 
@@ -246,7 +248,8 @@ fn answer_all<F: Fault>(
     }
     let last = last.unwrap_or_else(|| times.end(times.exec_start));
     Answered::report(&mut answered, rows, &last);
-    (answered, Some(Executed { rows, ns: last.request_end - times.exec_start }))
+    let energy_uj = times.energy.and_then(|energy| energy.learnt_uj());
+    (answered, Some(Executed { rows, ns: last.request_end - times.exec_start, energy_uj }))
 }
 
 /// Computes a batch again, once for all requests that want the same outputs, so that only those fail that want what fails.

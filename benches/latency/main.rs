@@ -11,6 +11,7 @@
 //! - `bf16`: the same model where TensorFlow may compute in BF16, against FP32
 //! - `instances`: how many instances and threads suit a model
 //! - `one-op`: what the backend adds to the run of a small model, and what the calling thread saves
+//! - `energy`: what the energy of each request costs it, and the thread that reads the meter
 //! - `strings`: many strings in a request, against the bare session
 //! - `heap`: the heap requests of the backend itself
 //! - `memory`: the resident memory of a server with one and with four instances
@@ -25,6 +26,7 @@
 mod against;
 mod batching;
 mod bf16;
+mod energy;
 mod heap;
 mod inception;
 mod instances;
@@ -53,7 +55,7 @@ use results::Results;
 /// What measures a part.
 type Measure = fn(&mut Results);
 
-const PARTS: [(&str, Measure); 11] = [
+const PARTS: [(&str, Measure); 12] = [
     ("inception", inception::measure),
     ("batching", batching::measure),
     ("targets", targets::measure),
@@ -61,6 +63,7 @@ const PARTS: [(&str, Measure); 11] = [
     ("bf16", bf16::measure),
     ("instances", instances::measure),
     ("one-op", one_op::measure),
+    ("energy", energy::measure),
     ("strings", strings::measure),
     ("heap", heap::measure),
     ("memory", memory::measure),

@@ -56,6 +56,12 @@ impl Ratio {
     }
 }
 
+/// The median of the differences within each round, and from where to where it lies with 95 % confidence.
+pub fn difference(values: &[f64], to: &[f64]) -> (f64, (f64, f64)) {
+    let differences: Vec<f64> = values.iter().zip(to).map(|(value, to)| value - to).collect();
+    (median(&differences), interval(&differences))
+}
+
 fn interval(values: &[f64]) -> (f64, f64) {
     // The same for the same values.
     let mut random = Random::new(14);

@@ -65,7 +65,7 @@ impl Queue {
                 let Next::Run(batch) = self.scheduler.next(self.now) else {
                     panic!("with {waiting} waiting, the worker has nothing to do")
                 };
-                let took = Took { rows: batch.requests.len(), ns: BATCH_NS };
+                let took = Took { rows: batch.requests.len(), ns: BATCH_NS, energy_uj: None };
                 self.scheduler.executed(self.now, batch.running, Some(took));
                 black_box(batch.requests);
             }

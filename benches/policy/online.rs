@@ -48,7 +48,7 @@ impl Policy for Online {
 
     fn executed(&mut self, now: u64, rows: usize, took_ns: u64) {
         if let Some(running) = self.running.take() {
-            self.scheduler.executed(now, running, Some(Took { rows, ns: took_ns }));
+            self.scheduler.executed(now, running, Some(Took { rows, ns: took_ns, energy_uj: None }));
         }
     }
 }

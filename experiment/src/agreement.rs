@@ -1,4 +1,6 @@
-//! Whether the server's statistics agree with the responses.
+//! Whether the server's statistics agree with the responses, and the meter's energy with theirs.
+
+pub mod energy;
 
 use crate::record::{SERVER_VALUES, Window};
 use crate::results::StatisticsGrowth;

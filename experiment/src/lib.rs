@@ -5,7 +5,8 @@
 //!
 //! | | |
 //! |---|---|
-//! | [`clock`], [`arrivals`], [`times`], [`samples`] | the clock, due times of requests, distributions, single requests |
+//! | [`clock`], [`arrivals`], [`times`], [`told`], [`samples`] | the clock, due times of requests, distributions, sums of energy, single requests |
+//! | [`uncertainty`] | errors of figures |
 //! | [`record`], [`settle`] | outcomes of requests in windows, and whether the windows have settled |
 //! | [`plan`] | what to measure, with every default filled in; the key of a point; the choices of the command line |
 //! | [`results`], [`store`] | what a run leaves behind, and the folder it is kept in |
@@ -46,3 +47,5 @@ pub mod settle;
 pub mod store;
 pub mod target;
 pub mod times;
+pub mod told;
+pub mod uncertainty;

@@ -103,6 +103,9 @@ fn line(point: &Point) -> String {
     } else if let Some(seconds) = point.cpu_s_per_inference {
         parts.push(format!("{:.3} CPU ms/inference", seconds * 1e3));
     }
+    if let Some(told) = &point.response_energy {
+        parts.push(format!("{:.4} J/inference by the responses", told.j_per_inference));
+    }
     // The warning about the client's CPU time is printed once at the end, because with a fast model every point has it.
     let others = point.warnings.iter().filter(|warning| !warning.starts_with(BUSY_CLIENT));
     parts.extend(others.map(|warning| format!("\n    warning: {warning}")));

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use crate::samples::{Fate, Sample};
 use crate::times::Times;
+use crate::told::Told;
 
-/// The values of a response that the tool reads: names of outputs or response parameters. `executed_batch_size` is a
-/// count, the others are nanoseconds.
-pub const SERVER_VALUES: [&str; 7] = [
+/// The values of a response that the tool reads: names of outputs or response parameters. Nanoseconds up to
+/// `executed_batch_size`, a count; `energy_uj` are microjoules, and `energy_measured_percent` is a percentage of them.
+pub const SERVER_VALUES: [&str; 9] = [
     "compute_latency_ns",
     "compute_input_ns",
     "compute_infer_ns",
@@ -15,10 +16,18 @@ pub const SERVER_VALUES: [&str; 7] = [
     "queue_ns",
     "request_latency_ns",
     "executed_batch_size",
+    "energy_uj",
+    "energy_measured_percent",
 ];
 
 /// The index of `executed_batch_size` in [`SERVER_VALUES`].
 pub const EXECUTED_BATCH_SIZE: usize = 6;
+
+/// The index of `energy_uj` in [`SERVER_VALUES`].
+pub const ENERGY: usize = 7;
+
+/// The index of `energy_measured_percent` in [`SERVER_VALUES`].
+pub const ENERGY_MEASURED: usize = 8;
 
 /// A response's values, in the order of [`SERVER_VALUES`].
 pub type ServerValues = [Option<i64>; SERVER_VALUES.len()];
@@ -86,10 +95,12 @@ pub struct Window {
     pub end_ns: u64,
     /// Client latency of the requests that were answered.
     pub latency: Times,
-    /// The server's times, in the order of [`SERVER_VALUES`] without the last.
+    /// The server's times, in the order of [`SERVER_VALUES`], up to [`EXECUTED_BATCH_SIZE`].
     pub server_times: [Times; EXECUTED_BATCH_SIZE],
     /// Requests by the size of the batch in which they ran.
     pub executed_batch_sizes: BTreeMap<u64, u64>,
+    /// The energy that the responses told.
+    pub energy: Told,
     /// Failures by kind: count and first message.
     pub failures: BTreeMap<String, (u64, String)>,
     /// Requests that were due (open loop).
@@ -111,6 +122,7 @@ impl Window {
         for (times, others) in self.server_times.iter_mut().zip(&next.server_times) {
             times.add(others);
         }
+        self.energy.add(&next.energy);
         for (size, count) in &next.executed_batch_sizes {
             *self.executed_batch_sizes.entry(*size).or_default() += count;
         }
@@ -146,6 +158,9 @@ impl Window {
                 }
                 if let Some(size) = values[EXECUTED_BATCH_SIZE] {
                     *self.executed_batch_sizes.entry(size.unsigned_abs()).or_default() += 1;
+                }
+                if let Some(uj) = values[ENERGY] {
+                    self.energy.record(uj, values[ENERGY_MEASURED]);
                 }
             }
             Err(failure) => {
@@ -310,6 +325,8 @@ mod tests {
         let mut values = ServerValues::default();
         values[0] = Some(40);
         values[EXECUTED_BATCH_SIZE] = Some(4);
+        values[ENERGY] = Some(2_000_000);
+        values[ENERGY_MEASURED] = Some(25);
         // Latency counts from when it was due.
         window.record(&outcome(100, 107, 200, Ok(values)), 5);
         window.record(&outcome(100, 105, 150, Ok(ServerValues::default())), 5);
@@ -321,6 +338,8 @@ mod tests {
         assert_eq!((window.server_times[0].count(), window.server_times[0].mean()), (1, Some(40.0)));
         assert_eq!(window.server_times[1].mean(), None);
         assert_eq!(window.executed_batch_sizes, BTreeMap::from([(4, 1)]));
+        assert_eq!(window.energy.responses, 1, "the other response told none");
+        assert_eq!((window.energy.joules(), window.energy.measured_share()), (Some(2.0), Some(0.25)));
         assert_eq!(window.failures, BTreeMap::from([("timeout".to_owned(), (2, "first".to_owned()))]));
         assert_eq!(window.failed(), 2);
     }
@@ -349,6 +368,7 @@ mod tests {
         let mut windows = Vec::new();
         let mut values = ServerValues::default();
         values[2] = Some(9);
+        values[ENERGY] = Some(11);
         for number in 0..200_u64 {
             recorder.scheduled();
             values[EXECUTED_BATCH_SIZE] = Some((number % 3) as i64);
@@ -378,5 +398,9 @@ mod tests {
         );
         assert_eq!(sum.server_times[2].sum_ns, 9 * u128::from(sum.latency.count()));
         assert_eq!(sum.executed_batch_sizes.values().sum::<u64>(), sum.latency.count());
+        assert_eq!(
+            (sum.energy.responses, sum.energy.uj),
+            (sum.latency.count(), 11 * i128::from(sum.latency.count()))
+        );
     }
 }

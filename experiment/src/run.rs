@@ -109,7 +109,8 @@ fn attempt(
     interrupted: Arc<AtomicBool>,
 ) -> Result<()> {
     progress.say("connecting to the server");
-    let target = Target::open(plan, interrupted)?;
+    let unmeasured = earlier.as_ref().is_none_or(|store| store.results().idle.is_none());
+    let target = Target::open(plan, interrupted, plan.idle_s > 0.0 && unmeasured, |text| progress.say(text))?;
     progress.say(&format!(
         "{} {}, model {}, power: {}",
         target.describe_server().name,
@@ -189,6 +190,7 @@ fn begin(plan: &Plan, target: &Target, configurations: &Configurations) -> Resul
         configurations: BTreeMap::new(),
         power: target.sampler.source().clone(),
         idle: None,
+        idle_without_model: target.idle_without_model.clone(),
         capacity: None,
         points: Vec::new(),
     }
@@ -221,9 +223,13 @@ fn measure_all(
     progress: &Progress,
 ) -> Result<()> {
     if store.results().idle.is_none() && plan.idle_s > 0.0 && target.sampler.source().name != "none" {
-        progress.say("measuring the idle server");
+        progress.say("measuring the idle server with the model loaded");
         let idle = target.measure_idle(plan.idle_s)?;
-        store.update(|results| results.idle = Some(idle))?;
+        store.update(|results| {
+            results.idle = Some(idle);
+            // Of an interrupted run that had not come so far.
+            results.idle_without_model = target.idle_without_model.clone();
+        })?;
     }
     if let Some(batching) = &plan.batching
         && store.results().capacity.is_none()
@@ -259,7 +265,8 @@ fn measure_all(
         target.rest(plan.cool_down_s)?;
         let visit = store.results().points.len();
         let capacity = store.results().capacity.as_ref().map(|capacity| capacity.inferences_per_s);
-        let (point, requests) = point::measure(target, plan, key, visit, capacity)?;
+        let (mut point, requests) = point::measure(target, plan, key, visit, capacity)?;
+        point::hold_energy(&mut point, target, plan, store.results().idle.as_ref());
         target.sampler.forget_before(crate::clock::now_ns());
         store.add(point, &requests, in_force)?;
         store.update(|results| results.power.learnt = target.sampler.learnt())?;

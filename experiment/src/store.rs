@@ -202,6 +202,20 @@ fn header() -> Vec<String> {
         "refused",
         "late_share",
         "longest_burst_s",
+        "energy_error_j",
+        "average_power_error_w",
+        "inferences_per_j_error",
+        "j_per_inference_error_j",
+        "response_energy_j",
+        "response_energy_error_j",
+        "response_energy_measured_share",
+        "response_j_per_inference",
+        "response_j_per_inference_error_j",
+        "energy_above_idle_j",
+        "energy_above_idle_error_j",
+        "energy_difference_j",
+        "energy_difference_error_j",
+        "energy_agrees",
     ]
     .map(str::to_owned)
     .to_vec();
@@ -223,6 +237,8 @@ fn row(point: &Point) -> Vec<String> {
     let device = consumption.device.as_ref();
     let pacing = point.pacing.as_ref();
     let adherence = point.adherence.as_ref();
+    let told = point.response_energy.as_ref();
+    let compared = told.and_then(|told| told.comparison.as_ref());
     let mut cells = vec![
         point.visit.to_string(),
         point.key.configuration.clone(),
@@ -256,6 +272,20 @@ fn row(point: &Point) -> Vec<String> {
         cell(adherence.map(|adherence| adherence.refused)),
         cell(adherence.and_then(Adherence::late_share)),
         cell(adherence.and_then(|adherence| adherence.longest_burst_s)),
+        cell(consumption.energy_error_j),
+        cell(consumption.average_power_error_w),
+        cell(point.inferences_per_j_error),
+        cell(point.j_per_inference_error_j),
+        cell(told.map(|told| told.energy_j)),
+        cell(told.map(|told| told.energy_error_j)),
+        cell(told.and_then(|told| told.measured_share)),
+        cell(told.map(|told| told.j_per_inference)),
+        cell(told.map(|told| told.j_per_inference_error_j)),
+        cell(compared.and_then(|compared| compared.above_idle_j)),
+        cell(compared.and_then(|compared| compared.above_idle_error_j)),
+        cell(compared.and_then(|compared| compared.difference_j)),
+        cell(compared.and_then(|compared| compared.error_j)),
+        cell(compared.and_then(|compared| compared.agrees)),
     ];
     let of_server = server_times().iter().map(|name| point.server_times.get(*name));
     for latency in std::iter::once(point.client_latency.as_ref()).chain(of_server) {

@@ -2,7 +2,6 @@
 
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpStream};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -14,11 +13,13 @@ use crate::plan::{Plan, PowerChoice, SharedMemory, duration};
 use crate::power::{self, Sampler, Surroundings};
 use crate::results::{Consumption, Model, Server};
 use crate::server::configuration::{Change, Reconfigurer};
-use crate::server::{Control, ModelMetadata, ServerMetadata, ServerOptions, StartedServer};
+use crate::server::{Control, ModelMetadata, ServerMetadata, ServerOptions, StartedServer, energy_devices};
 use serde_json::Value;
 
-const POWERCAP: &str = "/sys/class/powercap";
 const METRICS_PORT: u16 = 8002;
+
+/// The idle time is cut into so many parts at most, to see how its power varies.
+const IDLE_PARTS: usize = 5;
 
 /// A killed process takes a moment until it refuses connections.
 const DYING: Duration = Duration::from_millis(500);
@@ -30,6 +31,9 @@ pub struct Target {
     metadata: ServerMetadata,
     address: SocketAddr,
     model: ModelMetadata,
+    metrics_url: String,
+    /// Consumption without the model, if that was measured.
+    pub idle_without_model: Option<Consumption>,
     /// Samples energy and CPU time in the background.
     pub sampler: Sampler,
     interrupted: Arc<AtomicBool>,
@@ -48,17 +52,26 @@ impl std::fmt::Display for Interrupted {
 impl std::error::Error for Interrupted {}
 
 impl Target {
-    /// Connects to the server or starts it, and opens the meter.
+    /// Connects to the server or starts it, and opens the meter. With `without_model` the idle server is measured before the
+    /// model is loaded, where the plan lets the tool load it and there is energy to measure; `say` tells the user.
     ///
     /// # Errors
     /// The server, the model or the requested meter is not available.
-    pub fn open(plan: &Plan, interrupted: Arc<AtomicBool>) -> Result<Self> {
+    pub fn open(
+        plan: &Plan,
+        interrupted: Arc<AtomicBool>,
+        without_model: bool,
+        say: impl Fn(&str),
+    ) -> Result<Self> {
+        let may_have_energy = !matches!(plan.power, PowerChoice::CpuTime | PowerChoice::None);
+        let load_later = without_model && may_have_energy;
         let (own, control) = match (&plan.own_server, &plan.url) {
             (Some(server), _) => {
                 let options = ServerOptions {
                     tritonserver: server.tritonserver.clone(),
                     model_repository: server.model_repository.clone(),
                     models: vec![plan.model.clone()],
+                    load_models: !load_later,
                     shared_memory: plan.shared_memory != SharedMemory::None,
                     arguments: server.arguments.clone(),
                 };
@@ -70,7 +83,6 @@ impl Target {
             (None, None) => bail!("the plan names no server"),
         };
         let metadata = control.metadata()?;
-        let model = control.model_metadata(&plan.model, plan.version.as_deref())?;
         let address = control.address()?;
         ensure!(
             plan.shared_memory == SharedMemory::None || control.is_local(),
@@ -83,21 +95,86 @@ impl Target {
             .metrics_url
             .clone()
             .or_else(|| own.as_ref().map(StartedServer::metrics_url))
-            .or_else(|| Some(format!("http://{}:{METRICS_PORT}/metrics", host_name(control.host()))));
+            .unwrap_or_else(|| format!("http://{}:{METRICS_PORT}/metrics", host_name(control.host())));
         let meter = power::open(
             plan.power,
             &Surroundings {
-                metrics_url,
+                metrics_url: Some(metrics_url.clone()),
                 server_pid,
                 // A local address may forward to another machine: ssh, a container proxy, kubectl.
                 server_is_local: server_pid.is_some()
                     || (plan.power != PowerChoice::Auto && control.is_local()),
-                powercap_root: PathBuf::from(POWERCAP),
+                powercap_root: plan.powercap_dir.clone(),
                 gpus: plan.gpus.clone(),
             },
         )?;
         let sampler = Sampler::start(meter, server_pid);
-        Ok(Self { own, control, metadata, address, model, sampler, interrupted })
+        let model = ModelMetadata::default();
+        let idle_without_model = None;
+        let mut target = Self {
+            own,
+            control,
+            metadata,
+            address,
+            model,
+            metrics_url,
+            idle_without_model,
+            sampler,
+            interrupted,
+        };
+        if without_model {
+            target.idle_without_model = target.without_model(plan, load_later, say)?;
+        }
+        target.model = target.control.model_metadata(&plan.model, plan.version.as_deref())?;
+        Ok(target)
+    }
+
+    /// Measures the idle server without the model, where the tool may load it, and loads it. `load_later`: its own server
+    /// has not loaded it yet.
+    fn without_model(
+        &self,
+        plan: &Plan,
+        load_later: bool,
+        say: impl Fn(&str),
+    ) -> Result<Option<Consumption>> {
+        let has_energy = self.sampler.source().has_energy;
+        let measure = || {
+            say("measuring the idle server without the model");
+            self.measure_idle(plan.idle_s).map(Some)
+        };
+        if let Some(own) = &self.own {
+            let idle = if has_energy { measure()? } else { None };
+            if load_later {
+                own.load(&plan.model, None)?;
+            }
+            return Ok(idle);
+        }
+        if !plan.idle_unload {
+            return Ok(None);
+        }
+        if !has_energy {
+            say("--idle-unload: there is no meter, so the model stays loaded");
+            return Ok(None);
+        }
+        let version = plan.version.as_deref();
+        let before = self.control.model_config(&plan.model, version)?;
+        self.control.unload(&plan.model).context("--idle-unload needs --model-control-mode=explicit")?;
+        let idle = measure();
+        // Also when the measurement was interrupted: other clients wait for the model.
+        self.control.load(&plan.model, None)?;
+        if self.control.model_config(&plan.model, version)? != before {
+            // It had been loaded with a configuration other than that in the repository.
+            self.control.load(&plan.model, Some(&before))?;
+        }
+        idle
+    }
+
+    /// The devices whose energy the model's responses tell.
+    ///
+    /// # Errors
+    /// That is unknown.
+    pub fn energy_devices(&self, plan: &Plan) -> Result<Vec<String>> {
+        energy_devices(&self.metrics_url, &plan.model, plan.version.as_deref())
     }
 
     /// The server's control plane.
@@ -136,9 +213,14 @@ impl Target {
     /// # Errors
     /// Interrupted, or the meter failed.
     pub fn measure_idle(&self, seconds: f64) -> Result<Consumption> {
-        let start = now_ns();
-        self.rest(seconds)?;
-        self.sampler.between(start, now_ns())
+        let mut edges = vec![now_ns()];
+        // Shorter parts would show the ticks of the meter and not how its power varies.
+        let parts = (seconds as usize).clamp(1, IDLE_PARTS);
+        for _ in 0..parts {
+            self.rest(seconds / parts as f64)?;
+            edges.push(now_ns());
+        }
+        self.sampler.over(&edges)
     }
 
     /// Waits.

@@ -6,7 +6,7 @@ use crate::device::{Also, Device, Limits, Reading};
 use crate::error::Result;
 use crate::event::Event;
 use crate::judge::{Basis, Judge};
-use crate::pace::interval_ns;
+use crate::pace::{after_tick_ns, interval_ns};
 use crate::recent::Recent;
 
 /// State changes slowly, and each of its values costs a call.
@@ -20,6 +20,9 @@ pub struct Account {
     judge: Judge,
     curve: Curve,
     cost: Recent,
+    /// The begin of the last reading, and, where it found the counter to have moved, when that was and how far that may be off.
+    begin_ns: u64,
+    moved: Option<(u64, u64)>,
     asked_power_ns: Option<u64>,
     asked_state_ns: Option<u64>,
     notices: Vec<Notice>,
@@ -45,6 +48,8 @@ impl Account {
             limits,
             curve: Curve::default(),
             cost: Recent::default(),
+            begin_ns: 0,
+            moved: None,
             asked_power_ns: None,
             asked_state_ns: None,
             notices: Vec::new(),
@@ -53,8 +58,10 @@ impl Account {
 
     /// Takes the outcome of a reading, which was there at `now_ns`. Returns the events for whoever keeps books of their own.
     pub fn take(&mut self, reading: Result<Reading>, now_ns: u64) -> Vec<Event> {
+        self.moved = None;
         let events = match reading {
             Ok(reading) => {
+                self.begin_ns = reading.begin_ns;
                 self.cost.add(reading.end_ns.saturating_sub(reading.begin_ns));
                 self.judge.take(&reading)
             }
@@ -71,6 +78,9 @@ impl Account {
                     text += &format!(", but what it counted in the {seconds:.1} s before is wrong as well");
                 }
                 self.notices.push(Notice { since_ns: *since_ns, ns: *ns, text });
+            }
+            if let Event::Point(point) = event {
+                self.moved = Some((point.ns, point.slack_ns));
             }
             self.curve.take(event);
         }
@@ -115,7 +125,7 @@ impl Account {
         Some((self.cost.median()?, self.cost.quantile(0.99)?))
     }
 
-    /// The time from one reading to the next, from tick and cost.
+    /// The time from the begin of the last reading to that of the next, from tick and cost.
     pub fn interval_ns(&self) -> u64 {
         let cost = self.cost.median().unwrap_or(0);
         match self.judge.basis() {
@@ -123,7 +133,11 @@ impl Account {
             Basis::Power => interval_ns(self.limits.tick_ns, true, cost).max(self.limits.tick_ns / 4),
             Basis::Counter => {
                 let learnt = self.judge.tick_ns();
-                interval_ns(learnt.unwrap_or(self.limits.tick_ns), learnt.is_some(), cost)
+                let interval = interval_ns(learnt.unwrap_or(self.limits.tick_ns), learnt.is_some(), cost);
+                match (learnt, self.moved) {
+                    (Some(tick), Some(moved)) => after_tick_ns(interval, tick, self.begin_ns, moved),
+                    _ => interval,
+                }
             }
         }
     }

@@ -107,7 +107,7 @@ fn work(queue: &TestQueue) -> impl FnOnce() {
         while let Some(batch) = of_thread.next(|| stopped.load(SeqCst) > 0) {
             let rows = batch.requests.len();
             batch.requests.iter().for_each(|&request| of_thread.host.answer(Answer::Ran(request)));
-            of_thread.done(batch.running, Some(Took { rows, ns: MS }));
+            of_thread.done(batch.running, Some(Took { rows, ns: MS, energy_uj: None }));
         }
     });
     let queue = Arc::clone(queue);

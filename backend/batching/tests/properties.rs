@@ -154,7 +154,7 @@ impl Checked {
             Event::Ends { computed } => {
                 if !self.running.is_empty() {
                     let (running, rows) = self.running.remove(0);
-                    let took = computed.then(|| Took { rows, ns: model.exact(rows) });
+                    let took = computed.then(|| Took { rows, ns: model.exact(rows), energy_uj: None });
                     self.scheduler.executed(now, running, took);
                 }
             }

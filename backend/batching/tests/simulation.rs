@@ -294,7 +294,7 @@ pub fn simulate(
             Event::End(batch) => {
                 let of_batch = running[batch].take().expect("a batch ends once");
                 let Batch { start, end, requests, rows } = &outcome.batches[batch];
-                batcher.executed(now, of_batch, Took { rows: *rows, ns: end - start });
+                batcher.executed(now, of_batch, Took { rows: *rows, ns: end - start, energy_uj: None });
                 answered.extend(requests);
             }
             Event::Comes(number) => {

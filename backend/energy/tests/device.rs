@@ -39,6 +39,8 @@ pub struct Setup {
     /// Nothing runs before.
     pub quiet_ns: u64,
     pub run_ns: u64,
+    /// The ledger learns of executions when they have ended.
+    pub unannounced: bool,
     /// All models are loaded anew.
     pub reload_at: Option<u64>,
     /// The meter is dead in this time, and its counter begins anew.
@@ -61,6 +63,7 @@ impl Setup {
             noise: 0.02,
             quiet_ns: SECOND,
             run_ns: 30 * SECOND,
+            unannounced: false,
             reload_at: None,
             dead: None,
             seed: 1,
@@ -203,7 +206,9 @@ pub fn run(setup: &Setup) -> Outcome {
                 (place.kind, place.class, place.generation) = (kind, class_of(generation, kind), generation);
                 (place.start, place.energy, place.ns) = (now, uj * vary(), (ns as f64 * vary()) as u64);
                 above_w += place.energy / place.ns as f64 * 1e3;
-                ledger.started(index as u64, place.class, now, place.sequence);
+                if !setup.unannounced {
+                    ledger.started(index as u64, place.class, now, place.sequence);
+                }
                 events.push(Reverse((now + place.ns, Event::End(index))));
             }
             Event::Start(_) => {}

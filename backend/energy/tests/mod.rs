@@ -3,5 +3,6 @@
 mod books;
 mod device;
 mod front;
+mod inbox;
 mod properties;
 mod simulation;

@@ -98,6 +98,23 @@ fn short_executions_are_told_what_they_cost() {
     }
 }
 
+/// As those that are much shorter than any tick that the sampling can see, which is of 5 ms at least.
+#[test]
+fn very_short_executions_need_not_be_announced() {
+    for meter in METERS.into_iter().filter(|(_, _, period)| *period >= 5) {
+        for concurrency in [1, 4, 32] {
+            let kinds = sizes(MS / 25, MS / 100, 2_000.0, 500.0);
+            let setup = Setup {
+                run_ns: 10 * SECOND,
+                unannounced: true,
+                pause_ns: MS / 5,
+                ..Setup::new(kinds, concurrency, meter)
+            };
+            answers_are_true(&setup, "very short");
+        }
+    }
+}
+
 #[test]
 fn long_executions_are_told_what_they_cost() {
     for meter in METERS {

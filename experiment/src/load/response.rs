@@ -280,7 +280,7 @@ impl<'de> Deserialize<'de> for Parameters {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::EXECUTED_BATCH_SIZE;
+    use crate::record::{ENERGY, ENERGY_MEASURED, EXECUTED_BATCH_SIZE};
 
     /// The answer to a body that comes in pieces of `size` bytes.
     fn read(status: u16, text: Option<&str>, rest: &[u8], size: usize) -> Result<Answer, Failure> {
@@ -347,6 +347,26 @@ mod tests {
         assert_eq!(both, (values(&[(0, 78), (4, 5)]), Some(ServerValuesFrom::Outputs)));
         let none = read(200, None, br#"{"outputs":[]}"#, 100).unwrap();
         assert_eq!(none, (ServerValues::default(), None));
+    }
+
+    #[test]
+    fn energy_is_read_as_the_times_are() {
+        let output = r#"{"parameters":{"energy_uj":7,"energy_measured_percent":80},"outputs":[
+            {"name":"energy_uj","datatype":"INT64","shape":[2,1],"parameters":{"binary_data_size":16}}]}"#;
+        let data = 123_456_i64.to_le_bytes().repeat(2);
+        let expected = values(&[(ENERGY, 123_456), (ENERGY_MEASURED, 80)]);
+        for size in [1, 5, 100] {
+            assert_eq!(read(200, Some(output), &data, size).unwrap().0, expected, "in pieces of {size}");
+        }
+        let parameters = r#"{"parameters":{"energy_uj":7,"energy_measured_percent":80},"outputs":[]}"#;
+        let answer = read(200, None, parameters.as_bytes(), 100).unwrap();
+        assert_eq!(
+            answer,
+            (values(&[(ENERGY, 7), (ENERGY_MEASURED, 80)]), Some(ServerValuesFrom::Parameters))
+        );
+        // An output of the model that happens to have the name.
+        let other = r#"{"outputs":[{"name":"energy_uj","datatype":"FP32","shape":[1],"data":[7.5]}]}"#;
+        assert_eq!(read(200, None, other.as_bytes(), 100).unwrap().0, ServerValues::default());
     }
 
     #[test]

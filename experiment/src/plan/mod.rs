@@ -132,8 +132,19 @@ pub struct Plan {
     pub server_pid: Option<u32>,
     /// NVML indices of the GPUs to measure; empty: all.
     pub gpus: Vec<u32>,
+    /// The folder with the counters of the processors' energy.
+    #[serde(default = "powercap_dir")]
+    pub powercap_dir: PathBuf,
     /// Seconds at the start for measuring the idle server.
     pub idle_s: f64,
+    /// Whether a server that was running before unloads the model to be measured without it.
+    #[serde(default)]
+    pub idle_unload: bool,
+}
+
+/// Where Linux has them.
+pub fn powercap_dir() -> PathBuf {
+    PathBuf::from("/sys/class/powercap")
 }
 
 impl Plan {
@@ -265,6 +276,10 @@ impl Plan {
             "--warm-up {} must be less than --max-time {}",
             self.warm_up_s,
             self.max_time_s
+        );
+        ensure!(
+            !self.idle_unload || self.idle_s > 0.0,
+            "--idle-unload measures for the time of --idle: expected more than 0, found 0"
         );
         ensure!(self.repeats > 0, "--repeats: expected at least 1, found 0");
         ensure!(self.window_requests > 0, "--window-requests: expected at least 1, found 0");

@@ -19,6 +19,20 @@ fn plan(seed: u64, in_order: bool) -> Plan {
 }
 
 #[test]
+fn unloading_without_a_time_to_measure_is_refused() {
+    let unloading = |idle| Settings {
+        model: Some("m".to_owned()),
+        url: Some("localhost".to_owned()),
+        idle: Some(idle),
+        idle_unload: Some(true),
+        ..Settings::default()
+    };
+    assert!(unloading(1.0).into_plan().unwrap().idle_unload);
+    let error = unloading(0.0).into_plan().unwrap_err().to_string();
+    assert!(error.contains("--idle-unload") && error.contains("--idle"), "{error}");
+}
+
+#[test]
 fn the_order_follows_the_seed_and_holds_every_point_once() {
     let (first, again, other) = (plan(1, false).points(), plan(1, false).points(), plan(2, false).points());
     assert_eq!(first, again);

@@ -1,5 +1,6 @@
 //! Measures one point: runs its load until the measurements have settled.
 
+mod energy;
 mod summary;
 mod warnings;
 mod watch;
@@ -12,10 +13,10 @@ use crate::load::{self, Pacing};
 use crate::plan::{Arrivals, Load, Plan, PointKey, duration};
 use crate::record::WindowRule;
 use crate::requests::Requests;
-use crate::results::{Point, SearchStep};
+use crate::results::{Consumption, Point, SearchStep};
 use crate::samples::Sample;
 use crate::target::Target;
-use crate::{adherence, arrivals};
+use crate::{adherence, agreement, arrivals};
 use summary::summarise;
 pub use warnings::BUSY_CLIENT;
 use watch::{caught_up, statistics, watch};
@@ -72,6 +73,22 @@ pub fn measure(
             point.adherence = Some(adherence::judge(&samples, trace, batching.target_ns()));
             Ok((point, samples))
         }
+    }
+}
+
+/// Holds the energy that the responses told against the meter's above idle, with a warning if they disagree.
+pub fn hold_energy(point: &mut Point, target: &Target, plan: &Plan, idle: Option<&Consumption>) {
+    if point.response_energy.is_none() {
+        return;
+    }
+    let same_device = target
+        .energy_devices(plan)
+        .map_err(|error| format!("{error:#}"))
+        .and_then(|devices| agreement::energy::same_device(target.sampler.source(), &devices));
+    let comparison = agreement::energy::compare(point, idle, same_device);
+    point.warnings.extend(comparison.as_ref().and_then(warnings::of_energy));
+    if let Some(told) = &mut point.response_energy {
+        told.comparison = comparison;
     }
 }
 

@@ -1,7 +1,10 @@
 //! The results of a point, from what was observed of its load.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Result, bail};
 
+use super::energy::{per_inference_error, told};
 use super::warnings::warnings;
 use super::watch::Watched;
 use crate::load::ServerValuesFrom;
@@ -32,14 +35,26 @@ pub fn summarise(
         bail!("no request was due or answered (batch {}, {})", key.batch, key.load);
     }
     let inferences = requests * u64::from(key.batch);
-    let consumption = target.sampler.between(measured.start_ns, measured.end_ns)?;
+    let summaries = summaries(target, watched, key.batch)?;
+    let windows = &watched.windows[watched.measured_from..];
+    let mut edges = vec![measured.start_ns];
+    edges.extend(windows.iter().map(|window| window.end_ns));
+    let consumption = target.sampler.over(&edges)?;
+    let j_per_inference_error_j = consumption.energy_error_j.and_then(|error_j| {
+        let measured = summaries.iter().filter(|window| window.measured);
+        let parts = measured.map(|window| (window.energy_j, window.requests * u64::from(key.batch)));
+        per_inference_error(error_j, inferences, &parts.collect::<Vec<_>>())
+    });
     let per_inference =
         |used: Option<f64>| used.filter(|_| inferences > 0).map(|used| used / inferences as f64);
-    let server_times = SERVER_VALUES[..EXECUTED_BATCH_SIZE]
+    let server_times: BTreeMap<String, Latency> = SERVER_VALUES[..EXECUTED_BATCH_SIZE]
         .iter()
         .zip(&measured.server_times)
         .filter_map(|(name, times)| Some(((*name).to_owned(), Latency::of(times)?)))
         .collect();
+    let has_times = !server_times.is_empty() || !measured.executed_batch_sizes.is_empty();
+    let j_per_inference = per_inference(consumption.energy_j);
+    let inferences_per_j = j_per_inference.filter(|joules| *joules > 0.0).map(|joules| 1.0 / joules);
     let pacing = watched.open_loop.then(|| Pacing {
         scheduled: measured.scheduled,
         scheduled_per_s: measured.scheduled as f64 / seconds,
@@ -52,7 +67,7 @@ pub fn summarise(
         visit,
         started,
         settled: watched.settled,
-        windows: summaries(watched, key.batch),
+        windows: summaries,
         search: Vec::new(),
         concurrency: None,
         seconds,
@@ -71,7 +86,8 @@ pub fn summarise(
             .collect(),
         pacing,
         client_latency: Latency::of(&measured.latency),
-        server_times_from: watched.totals.server_values_from.map(|from| {
+        // A response that tells its energy alone has no times.
+        server_times_from: watched.totals.server_values_from.filter(|_| has_times).map(|from| {
             match from {
                 ServerValuesFrom::Outputs => "outputs",
                 ServerValuesFrom::Parameters => "parameters",
@@ -82,11 +98,14 @@ pub fn summarise(
         executed_batch_sizes: measured.executed_batch_sizes.clone(),
         statistics: watched.statistics.clone(),
         adherence: None,
-        inferences_per_j: consumption
-            .energy_j
-            .filter(|joules| *joules > 0.0)
-            .map(|joules| inferences as f64 / joules),
-        j_per_inference: per_inference(consumption.energy_j),
+        inferences_per_j,
+        j_per_inference,
+        // The same part of it.
+        inferences_per_j_error: inferences_per_j
+            .zip(j_per_inference_error_j)
+            .map(|(inferences, error_j)| inferences * inferences * error_j),
+        j_per_inference_error_j,
+        response_energy: told(&measured, windows, key.batch),
         cpu_s_per_inference: per_inference(consumption.server_cpu_s),
         consumption,
         warnings: Vec::new(),
@@ -95,17 +114,21 @@ pub fn summarise(
     Ok(point)
 }
 
-fn summaries(watched: &Watched, batch: u32) -> Vec<WindowSummary> {
-    let windows = watched.windows.iter().enumerate();
-    windows
-        .map(|(index, window)| WindowSummary {
+fn summaries(target: &Target, watched: &Watched, batch: u32) -> Result<Vec<WindowSummary>> {
+    let summary = |(index, window): (usize, &Window)| {
+        let used = target.sampler.between(window.start_ns, window.end_ns)?;
+        Ok(WindowSummary {
             seconds: window.seconds(),
             requests: window.latency.count(),
             errors: window.failed(),
             inferences_per_s: window.latency.count() as f64 * f64::from(batch) / window.seconds(),
             latency_mean_ns: window.latency.mean(),
             latency_p50_ns: Latency::of(&window.latency).map(|latency| latency.p50_ns),
+            energy_j: used.energy_j,
+            energy_error_j: used.energy_error_j,
+            response_energy_j: window.energy.joules(),
             measured: index >= watched.measured_from,
         })
-        .collect()
+    };
+    watched.windows.iter().enumerate().map(summary).collect()
 }

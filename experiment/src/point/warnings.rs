@@ -2,7 +2,7 @@
 
 use super::watch::Watched;
 use crate::plan::Plan;
-use crate::results::Point;
+use crate::results::{EnergyComparison, Point};
 use crate::settle::WINDOWS;
 
 /// A client that uses more than this fraction of the server's CPU time gets a warning.
@@ -78,6 +78,12 @@ pub fn warnings(plan: &Plan, point: &Point, watched: &Watched) -> Vec<String> {
         warnings.push(format!("the server's statistics do not agree: {}", statistics.agreement));
     }
     warnings
+}
+
+/// For responses whose energy does not agree with the meter's.
+pub fn of_energy(comparison: &EnergyComparison) -> Option<String> {
+    (comparison.agrees == Some(false))
+        .then(|| format!("the meter and the responses disagree: {}", comparison.explanation))
 }
 
 /// For a search that reached the highest allowed concurrency while throughput was still growing.

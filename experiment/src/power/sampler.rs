@@ -5,7 +5,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use power_meter::cpu_time::{ProcessCpu, own_cpu_s};
 use power_meter::{Books, Device, Missing, State as DeviceSample};
 
@@ -13,6 +13,7 @@ use super::device;
 use super::meter::{self, Meter};
 use crate::clock::{now_ns, seconds};
 use crate::results::{Consumption, PowerSource};
+use crate::uncertainty;
 
 /// Time between two samples of CPU time, and between two rounds where there is no device.
 const CPU_EVERY_NS: u64 = 50_000_000;
@@ -149,6 +150,8 @@ impl Sampler {
             seconds,
             energy_j,
             average_power_w: energy_j.map(|joules| joules / seconds),
+            average_power_error_w: energy.map(|energy| energy.error_uj as f64 / 1e6 / seconds),
+            average_power_spread_w: None,
             energy_error_j: energy.map(|energy| energy.error_uj as f64 / 1e6),
             energy_missing,
             energy_notices: state.books.notices(end_ns).map(|notice| notice.text.clone()).collect(),
@@ -156,6 +159,26 @@ impl Sampler {
             client_cpu_s,
             device: device::summarise(within.map(|(_, sample)| sample)),
         })
+    }
+
+    /// The consumption from the first of these times to the last, with the spread of power over the parts between them.
+    ///
+    /// # Errors
+    /// As [`Sampler::between`], or there are fewer than two times.
+    pub fn over(&self, edges_ns: &[u64]) -> Result<Consumption> {
+        let (Some(first), Some(last)) = (edges_ns.first(), edges_ns.last()) else {
+            bail!("a period needs a beginning and an end");
+        };
+        let mut whole = self.between(*first, *last)?;
+        let mut powers = Vec::new();
+        for part in edges_ns.windows(2) {
+            powers.extend(self.between(part[0], part[1])?.average_power_w);
+        }
+        whole.average_power_spread_w = uncertainty::of_mean(&powers);
+        let errors = [whole.average_power_error_w, whole.average_power_spread_w];
+        whole.average_power_error_w =
+            whole.average_power_w.map(|_| uncertainty::together(errors.into_iter().flatten()));
+        Ok(whole)
     }
 
     /// Drops the samples that no period from a time on needs.

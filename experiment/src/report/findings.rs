@@ -1,9 +1,10 @@
 //! The findings, in a few cautious sentences.
 
 use super::cells::{Cell, cells, client, configurations, fullest, group_name, grouped, is_open, load_name};
+use super::energy::{idle, responses};
 use super::number::{count, percent, plural, three, time};
-use super::plots::efficiency::line_through;
 use super::plots::parts::no_energy;
+use super::series::{Series, series};
 use super::summary::sentences;
 use super::verdict::Verdict;
 use crate::results::{Point, Results};
@@ -24,6 +25,7 @@ pub fn findings(results: &Results) -> Vec<String> {
         if !results.power.has_energy {
             found.push(no_energy(results));
         }
+        found.extend(responses(results));
         found.extend(cautions(results));
         return found;
     }
@@ -42,7 +44,8 @@ pub fn findings(results: &Results) -> Vec<String> {
             |p| p.inferences_per_j,
             |value| format!("The best energy efficiency was {} inferences per joule", three(value)),
         ));
-        found.push(straightness(cells));
+        found.extend(series(cells).iter().flat_map(Series::sentences));
+        found.extend(idle(results));
     } else {
         found.push(no_energy(results));
     }
@@ -51,6 +54,7 @@ pub fn findings(results: &Results) -> Vec<String> {
         |p| p.cpu_s_per_inference.filter(|s| *s > 0.0).map(|s| 1.0 / s),
         |value| format!("The lowest server CPU time (not energy) per inference was {}", time(1e9 / value)),
     ));
+    found.extend(responses(results));
     found.extend(comparison(cells));
     found.extend(cautions(results));
     found
@@ -76,25 +80,6 @@ fn best(
         text += &format!(" Batch {} was within {} of it.", smaller.batch, percent(CLOSE));
     }
     Some(text)
-}
-
-fn straightness(cells: &[Cell]) -> String {
-    match line_through(cells) {
-        (Ok(line), points) => {
-            let verdict = match line.r_squared {
-                r if r >= 0.95 => "close to a straight line",
-                r if r >= 0.8 => "only roughly a straight line",
-                _ => "not a straight line",
-            };
-            format!(
-                "Energy efficiency over throughput is {verdict} (R² = {:.3}, {points} points).",
-                line.r_squared
-            )
-        }
-        (Err(reason), _) => {
-            format!("No statement about energy efficiency over throughput: {reason}.")
-        }
-    }
 }
 
 /// For each load, the configurations with the lowest and the highest p99.

@@ -121,6 +121,9 @@ fn point(key: PointKey, visit: usize, requests_per_s: f64, mean_ms: f64, chance:
         },
         inferences_per_j: None,
         j_per_inference: None,
+        inferences_per_j_error: None,
+        j_per_inference_error_j: None,
+        response_energy: None,
         cpu_s_per_inference: Some(server_cpu_s / inferences as f64),
         warnings: Vec::new(),
         key,
@@ -184,6 +187,7 @@ fn results(command: &[&str], power: PowerSource, points: Vec<Point>) -> Results 
         configurations: [("".to_string(), json!({"max_batch_size": 16}))].into(),
         power,
         idle: None,
+        idle_without_model: None,
         capacity: None,
         points,
     }
@@ -244,6 +248,60 @@ pub fn sweep_with_energy() -> Results {
     }
     let mut results = results(&["triton-experiment", "sweep", "--model", "inception_v3"], nvml(), points);
     results.idle = Some(Consumption { average_power_w: Some(57.3), ..Consumption::default() });
+    results
+}
+
+/// With joules, at a power that follows from throughput alone.
+pub fn sweep_with_power(power: impl Fn(f64) -> f64) -> Results {
+    let mut results = sweep_with_energy();
+    for point in &mut results.points {
+        let watts = power(point.inferences_per_s);
+        metered(point, watts);
+    }
+    results
+}
+
+/// With joules by the meter and by the responses, which agree at all points but one. An idle power of 126 W, 75 W without
+/// the model, and 137 W once something runs.
+pub fn sweep_with_response_energy() -> Results {
+    let mut chance = Chance(13);
+    let mut results = sweep_with_power(|_| 1.0);
+    for point in &mut results.points {
+        let watts = 137.0 + 0.088 * point.inferences_per_s + 2.0 * (chance.next() - 0.5);
+        metered(point, watts);
+        let (seconds, inferences) = (point.seconds, point.inferences as f64);
+        point.consumption.energy_error_j = Some(2.0);
+        point.consumption.average_power_spread_w = Some(0.8);
+        point.consumption.average_power_error_w = Some(0.9);
+        point.j_per_inference_error_j = Some(0.9 * seconds / inferences);
+        point.inferences_per_j_error = point.inferences_per_j.map(|efficiency| efficiency * 0.9 / watts);
+        let above_j = (watts - 126.0) * seconds;
+        let energy_j = if point.visit == 7 { 0.5 * above_j } else { above_j * (0.98 + 0.04 * chance.next()) };
+        let (error_j, difference_j) = (0.06 * energy_j, above_j - energy_j);
+        point.response_energy = Some(ResponseEnergy {
+            responses: point.requests,
+            energy_j,
+            energy_error_j: 0.05 * energy_j,
+            measured_share: Some(0.4),
+            j_per_inference: energy_j / inferences,
+            j_per_inference_error_j: 0.05 * energy_j / inferences,
+            comparison: Some(EnergyComparison {
+                above_idle_j: Some(above_j),
+                above_idle_error_j: Some(0.01 * above_j),
+                difference_j: Some(difference_j),
+                error_j: Some(error_j),
+                agrees: Some(difference_j.abs() <= error_j),
+                explanation: "made up".into(),
+            }),
+        });
+    }
+    let idle = |watts| Consumption {
+        average_power_w: Some(watts),
+        average_power_error_w: Some(0.7),
+        ..Consumption::default()
+    };
+    results.idle = Some(idle(126.2));
+    results.idle_without_model = Some(idle(75.4));
     results
 }
 

@@ -6,10 +6,12 @@
 //! | `plots` | the plots, and what they show |
 //! | `figure`, `scale`, `svg`, `png` | how a plot is drawn |
 //! | `verdict`, `summary` | for `batching`: which configurations met the target, and at what cost |
-//! | `findings`, `page` | sentences, tables, the page |
+//! | `findings`, `energy`, `table`, `page` | sentences, tables, the page |
+//! | `series` | power and efficiency over throughput, as formulas |
 //! | `number`, `fit` | numbers for people, a straight line |
 
 mod cells;
+mod energy;
 mod figure;
 mod findings;
 mod fit;
@@ -20,8 +22,10 @@ mod page;
 mod plots;
 mod png;
 mod scale;
+mod series;
 mod summary;
 mod svg;
+mod table;
 #[cfg(test)]
 mod tests;
 mod verdict;

@@ -57,6 +57,25 @@ pub fn or_absent(value: Option<f64>) -> String {
     value.map_or_else(|| ABSENT.into(), three)
 }
 
+/// A value with its error, which has two significant digits and gives the value its last one; [`ABSENT`] without a value.
+pub fn with_error(value: f64, error: Option<f64>) -> String {
+    let Some(error) = error.filter(|error| error.is_finite() && value.is_finite()) else {
+        return three(value);
+    };
+    if error == 0.0 {
+        return format!("{}\u{a0}±\u{a0}0", three(value));
+    }
+    // Rounded first: 0.00996 becomes 0.010, whose second digit is the third after the point.
+    let rounded: f64 = format!("{error:.1e}").parse().unwrap_or(error);
+    let decimals = (1 - rounded.log10().floor() as i32).clamp(0, 12) as usize;
+    format!("{}\u{a0}±\u{a0}{}", grouped(value, decimals), grouped(rounded, decimals))
+}
+
+/// [`with_error`], or [`ABSENT`].
+pub fn or_absent_with_error(value: Option<f64>, error: Option<f64>) -> String {
+    value.map_or_else(|| ABSENT.into(), |value| with_error(value, error))
+}
+
 /// A unit of time.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct TimeUnit {
@@ -125,6 +144,24 @@ mod tests {
             assert_eq!(significant(value), text);
             assert_eq!(three(value), padded);
         }
+    }
+
+    #[test]
+    fn the_error_says_how_many_digits_count() {
+        for (value, error, text) in [
+            (149.234, Some(1.23), "149.2 ± 1.2"),
+            (0.123_456, Some(0.00996), "0.123 ± 0.010"),
+            (0.5, Some(0.0), "0.500 ± 0"),
+            (1234.6, Some(987.0), "1,235 ± 990"),
+            (-0.04, Some(3.0), "0.0 ± 3.0"),
+            (-12.0, Some(3.0), "−12.0 ± 3.0"),
+            (2.0, None, "2.00"),
+            (2.0, Some(f64::NAN), "2.00"),
+            (f64::NAN, Some(1.0), "–"),
+        ] {
+            assert_eq!(with_error(value, error).replace('\u{a0}', " "), text);
+        }
+        assert_eq!(or_absent_with_error(None, Some(1.0)), "–");
     }
 
     #[test]

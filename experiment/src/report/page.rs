@@ -3,10 +3,11 @@
 use anyhow::{Context, Result};
 use askama::Template;
 
-use super::cells::load_name;
+use super::energy::energy;
 use super::findings::findings;
-use super::number::{ABSENT, count, or_absent, significant, three, time};
+use super::number::{ABSENT, count, or_absent, or_absent_with_error, significant, three, time, with_error};
 use super::summary::{HEAD, table as table_of_summary};
+use super::table::{Table, key, table, yes_no};
 use super::verdict::Verdict;
 use crate::results::{Latency, Point, Results};
 
@@ -16,40 +17,6 @@ pub enum Shown {
     Picture { name: String, svg: String, caption: String },
     /// Title, and why there is no plot.
     Absent { title: String, reason: String },
-}
-
-struct Table {
-    id: &'static str,
-    title: &'static str,
-    note: &'static str,
-    head: Vec<&'static str>,
-    rows: Vec<Vec<String>>,
-}
-
-impl Table {
-    /// The alignment of a column: words left (long ones in several lines), numbers right.
-    fn class(&self, column: &usize) -> &'static str {
-        match self.head[*column] {
-            "first message" | "warning" | "throttled by" | "what was compared" => "words long",
-            "configuration" | "load" | "time" | "kind" | "trace" | "target" => "words",
-            _ => "",
-        }
-    }
-
-    /// Removes the columns of configuration and repeat if all rows have the same.
-    fn narrowed(mut self) -> Self {
-        for (name, common) in [("configuration", ABSENT), ("repeat", "1")] {
-            let column = self.head.iter().position(|head| *head == name);
-            let Some(at) = column.filter(|at| self.rows.iter().all(|row| row[*at] == common)) else {
-                continue;
-            };
-            self.head.remove(at);
-            self.rows.iter_mut().for_each(|row| {
-                row.remove(at);
-            });
-        }
-        self
-    }
 }
 
 #[derive(Template)]
@@ -79,6 +46,7 @@ pub fn page(results: &Results, pictures: Vec<Shown>) -> Result<String> {
     let tables = [
         errors(&points),
         warnings(&points),
+        energy(&points),
         pacing(&points),
         devices(&points),
         disagreements(&points),
@@ -159,49 +127,27 @@ fn facts(results: &Results, plan: &serde_json::Value) -> Vec<(&'static str, Stri
     if !power.learnt.is_empty() {
         facts.push(("Learnt of the meters", power.learnt.join("; ")));
     }
-    if let Some(idle) = &results.idle {
+    for (name, idle) in [
+        ("Idle power without the model", &results.idle_without_model),
+        ("Idle power with the model loaded", &results.idle),
+    ] {
+        let Some(idle) = idle else { continue };
         if let Some(watts) = idle.average_power_w {
-            facts.push(("Idle power", format!("{} W", three(watts))));
+            facts.push((name, format!("{} W", with_error(watts, idle.average_power_error_w))));
         }
         if let Some(reason) = &idle.energy_missing {
-            facts.push(("Idle power is unknown", reason.clone()));
+            facts.push((name, format!("unknown: {reason}")));
         }
         if !idle.energy_notices.is_empty() {
-            facts.push(("Energy while idle", idle.energy_notices.join("; ")));
+            facts.push((name, idle.energy_notices.join("; ")));
         }
-        if let Some(cpu) = idle.server_cpu_s.filter(|_| idle.seconds > 0.0) {
-            facts.push(("Idle server", format!("{} CPU time per second", time(cpu / idle.seconds * 1e9))));
-        }
+    }
+    if let Some(idle) = &results.idle
+        && let Some(cpu) = idle.server_cpu_s.filter(|_| idle.seconds > 0.0)
+    {
+        facts.push(("Idle server", format!("{} CPU time per second", time(cpu / idle.seconds * 1e9))));
     }
     facts
-}
-
-/// The first columns of each table.
-const KEY: [&str; 4] = ["configuration", "batch", "load", "repeat"];
-
-fn key(point: &Point) -> Vec<String> {
-    let key = &point.key;
-    let name = if key.configuration.is_empty() { ABSENT } else { &key.configuration };
-    let load = match (&key.load, point.concurrency) {
-        (crate::plan::Load::MaxThroughput, Some(n)) => format!("max throughput (concurrency {n})"),
-        (load, _) => load_name(load),
-    };
-    vec![name.into(), key.batch.to_string(), load, (key.repeat + 1).to_string()]
-}
-
-fn table(
-    id: &'static str,
-    (title, note): (&'static str, &'static str),
-    columns: &[&'static str],
-    rows: impl Iterator<Item = Vec<String>>,
-) -> Table {
-    Table {
-        id,
-        title,
-        note,
-        head: KEY.into_iter().chain(columns.iter().copied()).collect(),
-        rows: rows.collect(),
-    }
 }
 
 fn summary(results: &Results, verdict: &Verdict) -> Table {
@@ -216,10 +162,6 @@ fn summary(results: &Results, verdict: &Verdict) -> Table {
         head: HEAD.to_vec(),
         rows: table_of_summary(verdict, results.power.has_energy),
     }
-}
-
-fn yes_no(value: Option<bool>) -> String {
-    value.map_or(ABSENT, |yes| if yes { "yes" } else { "NO" }).into()
 }
 
 fn main_table(points: &[&Point]) -> Table {
@@ -240,8 +182,8 @@ fn main_table(points: &[&Point]) -> Table {
             compute(|l| l.p50_ns),
             compute(|l| l.p99_ns),
             or_absent(p.mean_executed_batch_size()),
-            or_absent(p.consumption.average_power_w),
-            or_absent(p.inferences_per_j),
+            or_absent_with_error(p.consumption.average_power_w, p.consumption.average_power_error_w),
+            or_absent_with_error(p.inferences_per_j, p.inferences_per_j_error),
             p.cpu_s_per_inference.map_or_else(|| ABSENT.into(), |s| time(s * 1e9)),
             yes_no(p.settled),
             count(p.errors.iter().map(|e| e.count).sum()),
@@ -254,7 +196,7 @@ fn main_table(points: &[&Point]) -> Table {
         (
             "Points",
             "Client latency: measured by the client, in an open loop from when the request was due. Server compute: \
-             from the responses. CPU time per inference: of the server; not a measure of energy. –: not measured, or \
+             from the responses. ±: see the table of energy. CPU time per inference: of the server; not a measure of energy. –: not measured, or \
              not applicable.",
         ),
         &[

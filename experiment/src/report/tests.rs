@@ -82,6 +82,7 @@ fn a_sweep_with_energy_has_every_plot_of_a_sweep() {
             "latency-distribution",
             "latency-over-load",
             "power-over-batch",
+            "power-over-throughput",
             "throughput-over-batch",
             "visits",
         ]
@@ -91,7 +92,7 @@ fn a_sweep_with_energy_has_every_plot_of_a_sweep() {
     let html = text(&files, "report.html");
     assert!(html.contains("SW power cap 20\u{a0}%"), "throttle reasons are told");
     assert!(html.contains("Fewer than two configurations were measured."));
-    assert_eq!(html.matches("<svg").count(), 11);
+    assert_eq!(html.matches("<svg").count(), 12);
 }
 
 #[test]
@@ -99,7 +100,7 @@ fn without_a_meter_sentences_replace_the_plots_of_energy() {
     let files = check(&sweep_with_cpu_time());
     let html = text(&files, "report.html");
     let sentence = "no plot. No energy was measured (power source: cpu-time).";
-    assert_eq!(html.matches(sentence).count(), 4);
+    assert_eq!(html.matches(sentence).count(), 5);
     assert!(!plots(&files).iter().any(|name| name.contains("power") || name.contains("efficiency")));
     assert!(text(&files, "cpu-over-batch.svg").contains("(CPU time, not energy)"));
     assert!(text(&files, "cpu-over-throughput.svg").contains("(CPU time, not energy)"));
@@ -108,11 +109,49 @@ fn without_a_meter_sentences_replace_the_plots_of_energy() {
 #[test]
 fn few_points_with_energy_have_no_fit() {
     let mut results = sweep_with_energy();
-    results.points.truncate(3);
+    results.points.truncate(2);
     let files = check(&results);
     assert!(files == check(&results), "the same results give the same files");
     assert!(!text(&files, "efficiency-over-throughput.svg").contains("least squares"));
-    assert!(text(&files, "report.html").contains("3 points or fewer: no fit"));
+    assert!(!text(&files, "power-over-throughput.svg").contains("least squares"));
+    let html = text(&files, "report.html");
+    assert!(html.contains("fewer than 3 points with power: no fit"));
+    assert!(html.contains("fewer than 3 points with efficiency: no fit"));
+}
+
+#[test]
+fn the_line_of_power_is_drawn_in_both_plots_and_energy_is_told_with_its_errors() {
+    let files = check(&sweep_with_response_energy());
+    let power = text(&files, "power-over-throughput.svg");
+    assert!(power.contains("least squares: P = 13"), "the line of 137 W");
+    assert!(
+        power.contains(">idle: 126 W</text>") && power.contains(">idle without the model: 75.4 W</text>")
+    );
+    let efficiency = text(&files, "efficiency-over-throughput.svg");
+    assert!(efficiency.contains("from power: y = x / (") && efficiency.contains(">least squares: y = "));
+    let html = text(&files, "report.html").replace('\u{a0}', " ");
+    for words in [
+        "x/(P0 + e·x) fits better",
+        "drew 75.40 ± 0.70 W without the model and 126.20 ± 0.70 W with the model loaded",
+        "agrees with the meter&#39;s energy above idle at 39 of 40 points",
+        "<h2>Energy</h2>",
+    ] {
+        assert!(html.contains(words), "{words}");
+    }
+}
+
+/// Each configuration has its own two lines, and its name is in their labels.
+#[test]
+fn configurations_with_energy_have_lines_of_their_own() {
+    let mut results = sweep_with_response_energy();
+    for point in &mut results.points {
+        point.key.configuration = ["a", "b"][usize::from(point.key.batch > 2)].into();
+    }
+    let files = check(&results);
+    let svg = text(&files, "efficiency-over-throughput.svg");
+    for label in [">a: from power", ">b: from power", ">a: least squares", ">b: least squares"] {
+        assert!(svg.contains(label), "{label}");
+    }
 }
 
 #[test]

@@ -32,6 +32,12 @@ pub struct Consumption {
     pub energy_j: Option<f64>,
     /// Energy over time.
     pub average_power_w: Option<f64>,
+    /// The error of the average power: that of the edges (`energy_error_j`) and of the spread (`average_power_spread_w`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub average_power_error_w: Option<f64>,
+    /// Half the 95 % confidence interval of the power over the windows of the period. Absent if there was one window only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub average_power_spread_w: Option<f64>,
     /// Why energy is absent although the power source measures it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub energy_missing: Option<String>,

@@ -4,6 +4,7 @@
 //! (`null`), never zero and never an estimate.
 
 mod consumption;
+mod energy;
 mod latency;
 mod point;
 mod statistics;
@@ -17,6 +18,7 @@ use serde_json::Value;
 
 use crate::plan::Plan;
 pub use consumption::{Consumption, DeviceState, PowerSource};
+pub use energy::{EnergyComparison, ResponseEnergy};
 pub use latency::Latency;
 pub use point::{Adherence, ErrorCount, Pacing, Point, SearchStep, WindowSummary};
 pub use statistics::{Statistics, StatisticsGrowth};
@@ -54,6 +56,10 @@ pub struct Results {
     pub power: PowerSource,
     /// Consumption with the model loaded and no requests.
     pub idle: Option<Consumption>,
+    /// Consumption of the running server without the model: before it was loaded, or after it was unloaded for that. Absent
+    /// where the tool does not load the model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idle_without_model: Option<Consumption>,
     /// Of `batching`: the measurement of capacity. Its inferences per second are 100 percent for the traces.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub capacity: Option<Point>,

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::consumption::Consumption;
+use super::energy::ResponseEnergy;
 use super::latency::Latency;
 use super::statistics::Statistics;
 use crate::plan::PointKey;
@@ -64,6 +65,15 @@ pub struct Point {
     pub inferences_per_j: Option<f64>,
     /// Without a meter: absent.
     pub j_per_inference: Option<f64>,
+    /// The error of `inferences_per_j`, in the same unit; relative to it, as large as that of `j_per_inference`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inferences_per_j_error: Option<f64>,
+    /// The error of `j_per_inference`: from the edges of the measured part, and from the spread over its windows (95 %).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub j_per_inference_error_j: Option<f64>,
+    /// The energy that the responses told. Absent if they told none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub response_energy: Option<ResponseEnergy>,
     /// CPU seconds of the server for each inference. Not a measure of energy.
     pub cpu_s_per_inference: Option<f64>,
 
@@ -86,6 +96,15 @@ pub struct WindowSummary {
     pub latency_mean_ns: Option<f64>,
     /// Client latency; absent if every request failed.
     pub latency_p50_ns: Option<u64>,
+    /// As in [`Consumption`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub energy_j: Option<f64>,
+    /// As in [`Consumption`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub energy_error_j: Option<f64>,
+    /// The sum over the responses that told their energy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub response_energy_j: Option<f64>,
     /// Whether it belongs to the measured part.
     pub measured: bool,
 }

@@ -18,6 +18,27 @@ fn sizes_count_inferences_not_batches() {
     assert_eq!(point.mean_executed_batch_size(), Some(60.0 / 33.0));
 }
 
+/// Folders of versions that did not know of errors and of the responses' energy.
+#[test]
+fn results_of_earlier_versions_are_read() {
+    let mut results = serde_json::to_value(sweep_with_energy()).unwrap();
+    let remove = |value: &mut serde_json::Value, names: &[&str]| {
+        names.iter().for_each(|name| drop(value.as_object_mut().unwrap().remove(*name)));
+    };
+    remove(&mut results, &["idle_without_model"]);
+    remove(&mut results["plan"], &["powercap_dir", "idle_unload"]);
+    for point in results["points"].as_array_mut().unwrap() {
+        remove(point, &["inferences_per_j_error", "j_per_inference_error_j", "response_energy"]);
+        remove(
+            &mut point["consumption"],
+            &["average_power_error_w", "average_power_spread_w", "energy_error_j"],
+        );
+    }
+    let read: super::Results = serde_json::from_value(results).unwrap();
+    assert_eq!(read.plan.powercap_dir.to_str(), Some("/sys/class/powercap"));
+    assert!(read.points.iter().all(|point| point.response_energy.is_none()));
+}
+
 /// A run that is resumed reads its results and writes them again.
 #[test]
 fn numbers_that_are_read_and_written_again_stay_as_they_are() {

@@ -155,19 +155,11 @@ impl<'a> Reconfigurer<'a> {
         Ok(())
     }
 
-    /// Loads the model, and adds the errors of the server's log to an error.
     fn load(&self, config: Option<&Value>) -> Result<()> {
-        let before = self.server.map_or(0, StartedServer::log_length);
-        self.control.load(&self.model, config).map_err(|error| {
-            let text = format!("{error:#}");
-            let mut logged = self.server.map(|server| server.errors_since(before)).unwrap_or_default();
-            // Often the response ends with the same reason.
-            logged.retain(|line| !line.rsplit(": ").next().is_some_and(|reason| text.contains(reason)));
-            match logged.is_empty() {
-                true => error,
-                false => anyhow!("{text} (its log: {})", logged.join("; ")),
-            }
-        })
+        match self.server {
+            Some(server) => server.load(&self.model, config),
+            None => self.control.load(&self.model, config),
+        }
     }
 }
 

@@ -1,9 +1,10 @@
 //! Control requests to one server, over HTTP.
 
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde_json::{Value, json};
 use ureq::http::Response;
 use ureq::{Agent, Body};
@@ -16,6 +17,10 @@ use super::statistics::ModelStatistics;
 /// For requests that the server answers from memory.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(30);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Unloading waits for requests in flight.
+const UNLOAD_TIMEOUT: Duration = Duration::from_secs(60);
+/// The states of a model that still holds memory.
+const GOING: [&str; 3] = ["READY", "LOADING", "UNLOADING"];
 /// Error messages show no more of a response that is not JSON.
 const SHOWN_CHARACTERS: usize = 300;
 const PROGRAM: &str = "tritonserver";
@@ -133,6 +138,37 @@ impl Control {
         };
         self.post(&format!("/v2/repository/models/{model}/load"), &body, None)
             .with_context(|| format!("cannot load model '{model}' at {}", self.url))
+    }
+
+    /// Unloads a model and waits until it is gone, at most a minute.
+    ///
+    /// # Errors
+    ///
+    /// The server does not answer, or its own error message; or the model is still there.
+    pub fn unload(&self, model: &str) -> Result<()> {
+        self.post(&format!("/v2/repository/models/{model}/unload"), &json!({}), Some(QUERY_TIMEOUT))
+            .with_context(|| format!("cannot unload model '{model}' at {}", self.url))?;
+        // The answer comes before the end of the requests in flight, and so before that of the model.
+        let deadline = Instant::now() + UNLOAD_TIMEOUT;
+        while self.states(model)?.iter().any(|state| GOING.contains(&state.as_str())) {
+            ensure!(
+                Instant::now() < deadline,
+                "model '{model}' at {} was unloaded, but is still there after {} s: other clients may keep it busy",
+                self.url,
+                UNLOAD_TIMEOUT.as_secs()
+            );
+            thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+
+    /// The states of the versions of a model.
+    fn states(&self, model: &str) -> Result<Vec<String>> {
+        let sent = self.agent.post(self.at(INDEX)).config();
+        let sent = sent.timeout_global(Some(QUERY_TIMEOUT)).build().send("{}");
+        let index = self.json(&mut self.accepted(sent)?, INDEX)?;
+        let of_model = index.as_array().into_iter().flatten().filter(|entry| entry["name"] == model);
+        Ok(of_model.map(|entry| entry["state"].as_str().unwrap_or_default().to_owned()).collect())
     }
 
     /// Registers `byte_size` bytes at `offset` of the POSIX shared memory object `key` (with its leading slash) under
@@ -332,6 +368,24 @@ pub(super) mod tests {
         assert!(
             silent.model_config("m", None).unwrap_err().to_string().ends_with("that the model is loaded")
         );
+    }
+
+    #[test]
+    fn unloading_waits_until_the_model_is_gone() {
+        let asked = std::sync::atomic::AtomicUsize::new(0);
+        let control = stub(move |request| match request {
+            "POST /v2/repository/models/m/unload" => (200, String::new()),
+            _ => {
+                let states = ["READY", "UNLOADING", "UNAVAILABLE"];
+                let turn = asked.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+                let state = states.get(turn).expect("it is not asked again");
+                (200, format!(r#"[{{"name":"other","state":"READY"}},{{"name":"m","state":"{state}"}}]"#))
+            }
+        });
+        control.unload("m").unwrap();
+        let refusing = stub(|_| (400, r#"{"error":"polling is enabled"}"#.to_owned()));
+        let error = format!("{:#}", refusing.unload("m").unwrap_err());
+        assert!(error.contains("cannot unload model 'm'") && error.contains("polling is enabled"), "{error}");
     }
 
     #[test]

@@ -17,7 +17,7 @@ pub struct ServerMetadata {
 }
 
 /// `GET v2/models/NAME`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ModelMetadata {
     /// Its name.
     pub name: String,

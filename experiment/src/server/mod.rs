@@ -5,6 +5,7 @@
 mod address;
 pub mod configuration;
 mod control;
+mod energy;
 mod listener;
 mod metadata;
 pub mod pbtxt;
@@ -13,6 +14,7 @@ mod started;
 mod statistics;
 
 pub use control::Control;
+pub use energy::energy_devices;
 pub use metadata::{ModelMetadata, ServerMetadata, TensorMetadata};
 pub use started::{ServerOptions, StartedServer};
 pub use statistics::ModelStatistics;

@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
+use serde_json::Value;
 use triton_server_process::{Executable, Options, ServerProcess, error_in};
 
 use super::control::Control;
@@ -17,8 +18,10 @@ pub struct ServerOptions {
     pub tritonserver: PathBuf,
     /// Where the models are. It is only read.
     pub model_repository: PathBuf,
-    /// Models to load, by the names of their folders.
+    /// The models to measure, by the names of their folders.
     pub models: Vec<String>,
+    /// Whether the server loads them at its start; else [`StartedServer::load`] does later.
+    pub load_models: bool,
     /// Whether clients may use shared memory.
     pub shared_memory: bool,
     /// Further arguments for the server. Paths in them must be absolute, since it works in a folder of its own.
@@ -36,7 +39,7 @@ pub struct StartedServer {
 }
 
 impl StartedServer {
-    /// Starts a server and waits until it has loaded the models, at most two minutes and as long as `go_on` returns no
+    /// Starts a server and waits until it has loaded the models that it is to load, at most two minutes and as long as `go_on` returns no
     /// error.
     ///
     /// # Errors
@@ -53,7 +56,8 @@ impl StartedServer {
             let mut arguments = options.arguments.clone();
             arguments.push(format!("--model-repository={}", linked.folder().display()));
             arguments.push("--model-control-mode=explicit".to_owned());
-            arguments.extend(options.models.iter().map(|model| format!("--load-model={model}")));
+            let loaded = options.models.iter().filter(|_| options.load_models);
+            arguments.extend(loaded.map(|model| format!("--load-model={model}")));
             repository = Some(linked);
             Ok(arguments)
         };
@@ -92,6 +96,26 @@ impl StartedServer {
         Some(format!("the server has ended ({end}); the end of its log:\n{log}"))
     }
 
+    /// Loads or reloads a model, as [`Control::load`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Control::load`], with the errors that the server has logged meanwhile: they give the reason of a failed
+    /// load where its response does not.
+    pub fn load(&self, model: &str, config: Option<&Value>) -> Result<()> {
+        let before = self.process.log().len();
+        self.control.load(model, config).map_err(|error| {
+            let text = format!("{error:#}");
+            let mut logged = self.errors_since(before);
+            // Often the response ends with the same reason.
+            logged.retain(|line| !line.rsplit(": ").next().is_some_and(|reason| text.contains(reason)));
+            match logged.is_empty() {
+                true => error,
+                false => anyhow!("{text} (its log: {})", logged.join("; ")),
+            }
+        })
+    }
+
     /// Gives a model another `config.pbtxt`, in the server's own repository; the models' own files stay as they are.
     /// It takes effect at the next load.
     ///
@@ -107,14 +131,8 @@ impl StartedServer {
         self.repository.restore_config(model)
     }
 
-    /// How much the server has logged, in bytes.
-    pub(super) fn log_length(&self) -> usize {
-        self.process.log().len()
-    }
-
-    /// The errors that the server has logged after the first `length` bytes, without their time stamps. They give the
-    /// reason of a failed load where its response does not.
-    pub(super) fn errors_since(&self, length: usize) -> Vec<String> {
+    /// The errors that the server has logged after the first `length` bytes, without their time stamps.
+    fn errors_since(&self, length: usize) -> Vec<String> {
         let log = self.process.log();
         log.get(length..).unwrap_or_default().lines().filter_map(error_in).map(str::to_owned).collect()
     }

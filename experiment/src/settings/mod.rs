@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::plan::{
     Arrivals, Configuration, Data, Load, OwnServer, Plan, PowerChoice, ReconfigureBy, SharedMemory,
+    powercap_dir,
 };
 pub use batching::BatchingSettings;
 
@@ -165,10 +166,20 @@ pub struct Settings {
     #[arg(long, value_name = "N,N,...", value_delimiter = ',', help_heading = "Power")]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub gpus: Vec<u32>,
-    /// Seconds at the start for measuring the idle server [default: 5].
+    /// Folder with the counters of the processors' energy, for --power rapl [default: /sys/class/powercap].
+    #[arg(long, value_name = "FOLDER", help_heading = "Power")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub powercap_dir: Option<PathBuf>,
+    /// Seconds at the start for measuring the idle server: with the model loaded and, where there is a meter and the tool
+    /// starts the server, before that without it [default: 5].
     #[arg(long, value_name = "SECONDS", help_heading = "Power")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub idle: Option<f64>,
+    /// Measure without the model on a running server, too: unload it at the start, and load it again. Other clients of the
+    /// model get errors meanwhile. Needs --model-control-mode=explicit.
+    #[arg(long, help_heading = "Power", num_args = 0, default_missing_value = "true")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub idle_unload: Option<bool>,
 
     /// Configurations to compare: their changes to the repository's configuration.
     #[arg(skip)]
@@ -311,7 +322,9 @@ impl Settings {
             metrics_url: self.metrics_url,
             server_pid: self.server_pid,
             gpus: self.gpus,
+            powercap_dir: self.powercap_dir.map_or_else(|| Ok(powercap_dir()), |folder| absolute(&folder))?,
             idle_s: self.idle.unwrap_or(5.0),
+            idle_unload: self.idle_unload.unwrap_or(false),
         };
         plan.check()?;
         Ok(plan)

@@ -4,6 +4,7 @@
 
 mod batching;
 mod endings;
+mod energy;
 mod server;
 mod support;
 mod sweep;

@@ -68,6 +68,7 @@ impl Place {
             tritonserver: place("TL_TRITONSERVER"),
             model_repository: self.models(),
             models: models.iter().map(|model| (*model).to_owned()).collect(),
+            load_models: true,
             shared_memory: true,
             arguments: self.server_arguments(),
         }

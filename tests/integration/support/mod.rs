@@ -7,6 +7,7 @@ mod executable;
 mod http;
 mod latency;
 mod load;
+mod meter;
 mod models;
 mod notes;
 mod python;
@@ -23,6 +24,7 @@ pub use executable::{completes_configurations, executable};
 pub use http::{Answer, Client, InferRequest, JSON_LENGTH_HEADER, OutputRequest, Refusal, Statistics};
 pub use latency::{Latency, QueueTimes, monotonic_ns};
 pub use load::{Random, eventually, in_one_of_three, in_parallel};
+pub use meter::{BUSY_WATTS, MadeMeter};
 pub use models::{
     ADD_ONE_WIDTH, add_one_answer, add_one_config, add_one_request, inception_config, inception_request,
     slow_config, slow_request,

@@ -114,6 +114,30 @@ fn energy_is_known_for_any_period_of_counted_and_integrated_devices_together() {
 }
 
 #[test]
+fn power_that_differs_between_parts_shows_in_its_error() {
+    let changes_ns = now_ns() + 600_000_000;
+    // 100 W, and from then on 300 W.
+    let sampler = start(vec![MadeUp::new(move |_| {
+        let now = now_ns();
+        Ok(reading(Some((now * 100 + now.saturating_sub(changes_ns) * 200) / 1000), None))
+    })]);
+    let from = first_ns(&sampler);
+    assert!(from < changes_ns, "this machine is too slow for the test");
+    sleep(Duration::from_nanos(changes_ns + 500_000_000 - now_ns()));
+    let to = now_ns();
+    let differing = sampler.over(&[from, changes_ns, to]).unwrap();
+    // Two values 200 W apart: a standard deviation of 141 W, times 12.7, over the root of 2.
+    let spread = differing.average_power_spread_w.unwrap();
+    assert!((1100.0..1400.0).contains(&spread), "{spread} W: {differing:?}");
+    assert!(differing.average_power_error_w.unwrap() >= spread, "{differing:?}");
+    let alone = sampler.over(&[changes_ns + 100_000_000, to]).unwrap();
+    assert_eq!(alone.average_power_spread_w, None, "one part has no spread");
+    let edges = alone.energy_error_j.unwrap() / alone.seconds;
+    assert!((alone.average_power_error_w.unwrap() - edges).abs() < 1e-9, "{alone:?}");
+    assert!(sampler.over(&[]).is_err());
+}
+
+#[test]
 fn it_waits_for_energy_that_comes_late() {
     // Renewed at each tenth reading only, as the metrics endpoint does.
     let mut last = now_ns() / 1000 * 100;

@@ -1,12 +1,16 @@
 //! Inferences per joule over inferences per second.
 
-use super::parts::{no_energy, single};
+use super::parts::{no_energy, single, style};
 use crate::report::cells::{Cell, grouped, line, runs, short_name};
 use crate::report::figure::{Dimension, Kind, Mark, Plot, dimension};
-use crate::report::fit::{Line, fit};
+use crate::report::fit::Line;
 use crate::report::number::significant;
 use crate::report::scale::Scale;
+use crate::report::series::{efficiency_at, series};
 use crate::results::{Point, Results};
+
+/// Pieces of a bent line.
+const STEPS: u32 = 60;
 
 fn axes() -> (Dimension, Dimension) {
     (
@@ -45,20 +49,8 @@ pub fn by_group(cells: &[Cell], value: impl Fn(&Point) -> Option<f64>) -> Vec<Ma
         .collect()
 }
 
-/// Throughput and efficiency of every point, repeats one by one.
-fn measured(cells: &[Cell]) -> Vec<(f64, f64)> {
-    let points = cells.iter().flat_map(|cell| &cell.repeats);
-    points.filter_map(|p| Some((p.inferences_per_s, p.inferences_per_j?))).collect()
-}
-
-/// The line through [`measured`], and how many points it is of.
-pub fn line_through(cells: &[Cell]) -> (Result<Line, &'static str>, usize) {
-    let points = measured(cells);
-    (fit(&points), points.len())
-}
-
 /// y = a x + b, with R².
-pub fn equation(line: &Line) -> String {
+fn equation(line: &Line) -> String {
     let sign = if line.intercept < 0.0 { '−' } else { '+' };
     format!(
         "y = {} · x {sign} {}, R² = {:.3}",
@@ -68,17 +60,43 @@ pub fn equation(line: &Line) -> String {
     )
 }
 
-/// Plot 5: all points and the line through them.
+/// Plot 5: all points, and for each configuration the straight line through them and what follows from the line of power.
 pub fn over_throughput(results: &Results, cells: &[Cell]) -> Plot {
     const TITLE: &str = "Energy efficiency over throughput, all points";
     if !results.power.has_energy {
         return Plot::absent(TITLE, no_energy(results));
     }
-    let points = measured(cells);
-    if points.is_empty() {
+    let all = series(cells);
+    if all.iter().all(|one| one.points.is_empty()) {
         return Plot::absent(TITLE, "No point has a value for energy.");
     }
+    let mut caption = String::from("Every repeat is a point.");
     let mut marks = Vec::new();
+    for (index, one) in all.iter().enumerate() {
+        let name = if all.len() > 1 { format!("{}: ", one.configuration) } else { String::new() };
+        let ends = one.points.iter().fold((f64::INFINITY, 0f64), |(a, b), (x, _)| (a.min(*x), b.max(*x)));
+        if let Ok(power) = &one.power {
+            let (p0, e) = (significant(power.intercept), significant(power.slope));
+            let r_squared =
+                one.residuals().map_or(String::new(), |(bent, _)| format!(", R² = {:.3}", bent.r_squared));
+            let label = Some(format!("{name}from power: y = x / ({p0} W + {e} J · x){r_squared}"));
+            let x = (0..=STEPS).map(|step| ends.0 + (ends.1 - ends.0) * f64::from(step) / f64::from(STEPS));
+            let points = x.filter_map(|x| Some((x, efficiency_at(power, x)?))).collect();
+            marks.push(Mark { label, style: style(all.len(), index, 0), kind: Kind::Bare, points });
+        }
+        if let Ok(line) = &one.efficiency {
+            let label = Some(format!("{name}least squares: {}", equation(line)));
+            let points = vec![(ends.0, line.at(ends.0)), (ends.1, line.at(ends.1))];
+            marks.push(Mark { label, style: style(all.len(), index, 1), kind: Kind::Bare, points });
+        }
+        let reasons = [one.power.as_ref().err(), one.efficiency.as_ref().err()];
+        reasons.into_iter().flatten().for_each(|reason| caption += &format!(" {name}{reason}."));
+    }
+    if !marks.is_empty() {
+        caption += " The straight line is fitted to these points, of all batch sizes and loads; the other follows from the \
+                    line through power, x/(P0 + e·x). R² of both is of efficiency. Throughput is itself a factor of \
+                    efficiency: a good fit of the straight line does not prove a cause.";
+    }
     let groups = grouped(cells, |cell| (cell.configuration, cell.batch));
     for (style, ((configuration, batch), group)) in groups.into_iter().enumerate() {
         let points = group.iter().flat_map(|cell| &cell.repeats);
@@ -86,20 +104,6 @@ pub fn over_throughput(results: &Results, cells: &[Cell]) -> Plot {
         let label = Some(short_name(cells, configuration, batch));
         marks.push(Mark { label, style, kind: Kind::Dots, points });
     }
-    let caption = match fit(&points) {
-        Ok(line) => {
-            let ends = points.iter().fold((f64::INFINITY, 0f64), |(a, b), (x, _)| (a.min(*x), b.max(*x)));
-            let at = |x: f64| (x, line.slope * x + line.intercept);
-            let label = Some(format!("least squares: {}", equation(&line)));
-            let points = vec![at(ends.0), at(ends.1)];
-            // Style 6 is black and no group's before the seventh.
-            marks.insert(0, Mark { label, style: 6, kind: Kind::Bare, points });
-            "Every repeat is a point. The line is fitted to all points, of all batch sizes and loads; since \
-             throughput is itself a factor of efficiency, a good fit does not prove a cause."
-                .into()
-        }
-        Err(reason) => format!("Every repeat is a point. {reason}."),
-    };
     let (x, y) = axes();
     single(("efficiency-over-throughput", TITLE, caption), x, y, &[], marks)
 }

@@ -4,9 +4,10 @@ mod batch;
 mod batching;
 mod compare;
 mod cpu;
-pub mod efficiency;
+mod efficiency;
 mod latency;
 pub mod parts;
+mod power;
 mod sizes;
 mod visits;
 
@@ -34,6 +35,7 @@ pub fn plots(results: &Results, samples: &Samples) -> anyhow::Result<Vec<Plot>> 
     let mut plots = vec![
         batch::throughput(cells),
         batch::power(results, cells),
+        power::over_throughput(results, cells),
         batch::efficiency(results, cells),
         efficiency::over_load(results, cells),
         efficiency::over_throughput(results, cells),

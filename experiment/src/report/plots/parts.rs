@@ -12,6 +12,15 @@ pub fn no_energy(results: &Results) -> String {
     format!("No energy was measured (power source: {}).", results.power.name)
 }
 
+/// The style of a formula's line: black if it is the only one, otherwise a colour for each configuration. `dashes` tells
+/// formulas of one configuration apart; 0 is a solid line.
+pub fn style(configurations: usize, index: usize, dashes: usize) -> usize {
+    const BLACK: usize = 6;
+    let colour = if configurations == 1 { BLACK } else { index % BLACK };
+    // The number below 35 with this remainder by 7, the number of colours, and that by 5, the number of dashes.
+    (15 * colour + 21 * dashes) % 35
+}
+
 /// A figure with one panel.
 pub fn single(
     (name, title, caption): (&str, &str, String),
