@@ -1,8 +1,8 @@
 //! What the paths of requests tell the thread that keeps a device's ledger, and where.
 //!
 //! A list under a lock, which the thread takes whole, and not the ring of a bounded channel: that goes through all of its
-//! memory before it comes back to its begin, so that each event would have to wait for memory that no cache has. The list
-//! begins anew in the same few lines after each reading of the meter. The lock is held for some ten instructions.
+//! memory before it comes back to its start, so that each event would have to wait for memory that no cache has. The list
+//! starts again in the same few cache lines after each reading of the meter. The lock is held for some hundred instructions.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -65,7 +65,7 @@ pub struct Inbox {
     events: Vec<Event>,
     /// For so many events.
     room: usize,
-    // In boxes: they are handed on from the begin of an execution to its end.
+    // In boxes: they are handed on from the start of an execution to its end.
     #[allow(clippy::vec_box)]
     free: Vec<Box<Place>>,
     next_slot: Slot,

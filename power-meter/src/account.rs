@@ -20,7 +20,7 @@ pub struct Account {
     judge: Judge,
     curve: Curve,
     cost: Recent,
-    /// The begin of the last reading, and, where it found the counter to have moved, when that was and how far that may be off.
+    /// The start of the last reading, and, where it found the counter to have moved, when that was and how far that may be off.
     begin_ns: u64,
     moved: Option<(u64, u64)>,
     asked_power_ns: Option<u64>,
@@ -125,7 +125,7 @@ impl Account {
         Some((self.cost.median()?, self.cost.quantile(0.99)?))
     }
 
-    /// The time from the begin of the last reading to that of the next, from tick and cost.
+    /// The time from the start of the last reading to that of the next, from tick and cost.
     pub fn interval_ns(&self) -> u64 {
         let cost = self.cost.median().unwrap_or(0);
         match self.judge.basis() {

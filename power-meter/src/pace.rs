@@ -27,9 +27,8 @@ pub fn interval_ns(tick_ns: u64, learnt: bool, cost_ns: u64) -> u64 {
     (tick_ns / share).max(cost_ns.saturating_mul(rest)).clamp(SHORTEST_NS, LONGEST_NS)
 }
 
-/// The same, from the begin of a reading on by which the counter was found to have moved at a moment,
-/// and how far that may be off: nothing happens until shortly before the next tick. That saves two readings of
-/// three.
+/// The same after a reading, begun at `begin_ns`, that found that the counter had moved: `tick` is when it did, and how far that
+/// may be off. The counter moves again only a tick later, so that readings in between are left out, two of three.
 pub fn after_tick_ns(interval_ns: u64, tick_ns: u64, begin_ns: u64, tick: (u64, u64)) -> u64 {
     let (moved_ns, slack_ns) = tick;
     if tick_ns < CONTINUOUS_NS || slack_ns > tick_ns / CLOSE {

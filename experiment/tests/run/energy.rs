@@ -151,6 +151,14 @@ fn number(value: &Value) -> f64 {
     value.as_f64().unwrap_or_else(|| panic!("expected a number, found {value}"))
 }
 
+/// Those with the model and without it are told apart.
+fn assert_idle_powers(results: &Value) {
+    for (idle, watts) in [("idle_without_model", UNLOADED), ("idle", LOADED)] {
+        let power = number(&results[idle]["average_power_w"]);
+        assert!((power - f64::from(watts)).abs() < 0.5, "{idle}: {power} W");
+    }
+}
+
 /// One point while nothing but requests draws power, where both agree, and one with a neighbour, where they do not: between
 /// requests no execution explains what it draws.
 #[test]
@@ -192,13 +200,7 @@ fn the_sum_over_responses_agrees_with_the_meter_unless_others_draw_power() {
     assert_eq!(code, Some(0), "{errors}");
 
     let results = results(&folder);
-    let power = |idle: &str| number(&results[idle]["average_power_w"]);
-    assert!(
-        (power("idle_without_model") - f64::from(UNLOADED)).abs() < 0.5,
-        "{}",
-        power("idle_without_model")
-    );
-    assert!((power("idle") - f64::from(LOADED)).abs() < 0.5, "{}", power("idle"));
+    assert_idle_powers(&results);
     let [alone, beside] = points(&results) else { panic!("two points: {results}") };
     let told = |point: &Value| point["response_energy"].clone();
     let (one, two) = (told(alone), told(beside));
@@ -253,13 +255,7 @@ fn its_own_server_is_measured_before_the_model_is_loaded() {
     let (code, errors) = run.end();
     assert_eq!(code, Some(0), "{errors}");
     let results = results(&folder);
-    let power = |idle: &str| number(&results[idle]["average_power_w"]);
-    assert!(
-        (power("idle_without_model") - f64::from(UNLOADED)).abs() < 0.5,
-        "{}",
-        power("idle_without_model")
-    );
-    assert!((power("idle") - f64::from(LOADED)).abs() < 0.5, "{}", power("idle"));
+    assert_idle_powers(&results);
     let html = fs::read_to_string(folder.join("report.html")).unwrap();
     assert!(html.contains("without the model and"), "both are told apart");
 }
