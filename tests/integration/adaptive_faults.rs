@@ -173,7 +173,7 @@ fn failing_executions_fail_no_other_batch() {
         .input("x", "FP32", &[4])
         .output("y", "FP32", &[4])
         .adaptive()
-        .parameter("latency_target_ms", "20");
+        .parameter("latency_target_ms", "300");
     server.load(&config, SavedModel::Small("failing"));
     let count = 600;
     let failed = in_parallel(4, count, |number| {
