@@ -43,7 +43,7 @@ export TL_TEST_MODELS ?= $(CURDIR)/target/test-models
 .DEFAULT_GOAL := help
 .PHONY: help setup model test-models build demo serve accuracy experiment experiment-batching experiment-tool test \
   bench bench-against bench-experiment bench-policy dist drop-in check-dist test-cmake test-dockerfile test-container \
-  test-tensorflow compatibility check check-deep check-docs fuzz soak bindings clean clean-venv cargo picture
+  test-tensorflow compatibility check check-deep check-deploy check-docs fuzz soak bindings clean clean-venv cargo picture
 
 help: ## shows this list
 	@echo "make TARGET, where TARGET is one of"
@@ -181,6 +181,11 @@ check: $(READY) cargo $(CARGO_DENY) ## checks formatting, lints, bindings, packa
 	@sh tools/check_dependencies.sh $(CARGO_DENY)
 	@echo "Documentation"
 	@RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps --document-private-items
+	@$(MAKE) --no-print-directory check-deploy
+
+check-deploy: $(READY) ## checks deploy/: rules and their tests, if promtool is installed
+	@echo "Deployment"
+	@$(VENV)/bin/python tools/check_deploy.py $(ARGS)
 
 bindings: $(READY) cargo ## generates the committed bindings from the headers of triton-sys and tensorflow-c-sys
 	@UPDATE_BINDINGS=1 cargo test --quiet $(BINDINGS) --test bindings
