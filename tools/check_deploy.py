@@ -12,6 +12,9 @@ import sys
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(PROJECT / "tests" / "deploy"))
+import parts  # noqa: E402
+
 MONITORING = PROJECT / "deploy" / "monitoring"
 
 
@@ -54,7 +57,7 @@ def rules():
     return f"{len(files)} file of rules, {len(tests)} files of tests"
 
 
-PARTS = {"rules": rules}
+PARTS = {"rules": rules, **parts.PARTS}
 
 
 def main(names):
@@ -65,9 +68,9 @@ def main(names):
     for name in names or PARTS:
         try:
             print(f"{name} ok: {PARTS[name]()}")
-        except Missing as missing:
+        except (Missing, parts.Missing) as missing:
             print(f"{name} NOT CHECKED: {missing}", file=sys.stderr)
-        except Failed as reason:
+        except (Failed, parts.Wrong) as reason:
             print(f"{name} FAILED: {reason}", file=sys.stderr)
             failed = True
     sys.exit(1 if failed else 0)

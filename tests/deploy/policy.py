@@ -22,7 +22,6 @@ class Facts:
     """What the manifests have to agree with."""
 
     records: set  # names of recording rules
-    rules_text: str
     server_options: set  # what `tritonserver --help` lists; empty where no server is installed
     dockerfile_user: int  # 0: root
 
