@@ -88,6 +88,15 @@ def prometheus_rule():
     return "as rules.yaml"
 
 
+def fleet():
+    """What decides and judges in tests/fleet."""
+    file = PROJECT / "tests" / "fleet" / "self_test.py"
+    done = subprocess.run([sys.executable, file], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if done.returncode:
+        raise Wrong(done.stdout)
+    return re.search(r"Ran (\d+ tests)", done.stdout)[1]
+
+
 @functools.cache
 def facts(options=True):
     text = RULES.read_text()
@@ -110,4 +119,5 @@ def server_options():
     return found
 
 
-PARTS = {"prometheus-rule": prometheus_rule, "manifests": files, "kustomizations": kustomizations, "planted-faults": faults}
+PARTS = {"prometheus-rule": prometheus_rule, "manifests": files, "kustomizations": kustomizations, "planted-faults": faults,
+         "fleet": fleet}

@@ -25,7 +25,7 @@ def shorter(text, factor):
         return f"{match[1]}{seconds(match[2]) / factor * 1000:.0f}ms"
 
     text = re.sub(r"(\[)(\d+(?:ms|s|m|h))(?=\])", divided, text)
-    return re.sub(r"^(\s*(?:interval|for|keep_firing_for): )(\d+(?:ms|s|m|h))$", divided, text, flags=re.MULTILINE)
+    return re.sub(r"^(\s*(?:- )?(?:interval|for|keep_firing_for): )(\d+(?:ms|s|m|h))$", divided, text, flags=re.MULTILINE)
 
 
 class Rule:

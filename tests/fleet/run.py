@@ -237,6 +237,7 @@ def judge(folder, target_ms):
     (point,) = json.loads(file.read_text())["points"]
     latency = point["client_latency"]
     answered = histogram.decode(latency["histogram"])
+    assert histogram.total(answered) == latency["count"], "the distribution is not the tool's"
     errors = {error["kind"]: error["count"] for error in point["errors"]}
     refused = errors.pop("HTTP 503", 0)
     scheduled = point["pacing"]["scheduled"]
