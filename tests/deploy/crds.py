@@ -1,5 +1,5 @@
-"""What the custom kinds in deploy/ may contain: the fields that are used there, with their types, as KServe 0.17, KEDA 2.18 and
-prometheus-operator 0.85 define them. Any other field is refused: a name that is spelt wrongly, which the API server would drop
+"""What the custom kinds in deploy/ may contain: the fields that are used there, with their types, as the sources of KServe
+(0.20), KEDA and prometheus-operator had them in 2026. Any other field is refused: a name that is spelt wrongly, which the API server would drop
 without a word, is found here. Parts that are Kubernetes' own are checked with Kubernetes' schemas.
 """
 
