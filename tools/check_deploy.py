@@ -6,9 +6,12 @@ Nothing is started and nothing is asked of a network. A part whose tool is missi
 installs them all.
 """
 
+import json
+import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -57,7 +60,38 @@ def rules():
     return f"{len(files)} file of rules, {len(tests)} files of tests"
 
 
-PARTS = {"rules": rules, **parts.PARTS}
+def dashboard():
+    """The Grafana dashboard: its form, its variables, and that Prometheus can read each query."""
+    text = (MONITORING / "dashboard.json").read_text()
+    board = json.loads(text)
+    panels = board["panels"]
+    variables = {variable["name"] for variable in board["templating"]["list"]} | {"__rate_interval", "__all"}
+    unknown = set(re.findall(r"\$\{?(\w+)", text)) - variables
+    if unknown:
+        raise Failed(f"dashboard.json uses variables that it does not have: {', '.join(sorted(unknown))}")
+    places = set()
+    for panel in panels:
+        at = panel["gridPos"]
+        cells = {(x, y) for x in range(at["x"], at["x"] + at["w"]) for y in range(at["y"], at["y"] + at["h"])}
+        if cells & places or at["x"] + at["w"] > 24:
+            raise Failed(f"panel '{panel['title']}' is not in a place of its own")
+        places |= cells
+    if len({panel["id"] for panel in panels}) < len(panels):
+        raise Failed("two panels have the same id")
+    queries = [(panel["title"], target["expr"]) for panel in panels for target in panel.get("targets", [])]
+    if not queries:
+        raise Failed("dashboard.json has no query")
+    # As rules, for promtool, which reads JSON as YAML.
+    written = [re.sub(r"\$\w+", ".*", query.replace("$__rate_interval", "1m")) for _, query in queries]
+    rules = [{"record": f"query_{number}", "expr": query} for number, query in enumerate(written)]
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
+        json.dump({"groups": [{"name": "dashboard", "rules": rules}]}, file)
+        file.flush()
+        run(tool("promtool", "prometheus"), "check", "rules", file.name)
+    return f"{len(panels)} panels, {len(queries)} queries"
+
+
+PARTS = {"rules": rules, "dashboard": dashboard, **parts.PARTS}
 
 
 def main(names):
