@@ -1,6 +1,6 @@
 """What the custom kinds in deploy/ may contain: the fields that are used there, with their types, as the sources of KServe
-(0.20), KEDA and prometheus-operator had them in 2026. Any other field is refused: a name that is spelt wrongly, which the API server would drop
-without a word, is found here. Parts that are Kubernetes' own are checked with Kubernetes' schemas.
+(0.20), KEDA and prometheus-operator had them in 2026. Any other field is refused: a name that is spelt wrongly, which the API
+server would drop without a word, is found here. Parts that are Kubernetes' own are checked with Kubernetes' schemas.
 """
 
 DEFINITIONS = "https://kubernetes.io/api/_definitions.json#/$defs/"

@@ -69,8 +69,8 @@ def kustomizations():
     known = facts()
     faults = [fault for each in renders().values() for fault in manifests.schema_faults(each) + policy.faults(each, known)]
     judge(faults)
-    options = f"{len(known.server_options)} options of tritonserver" if known.server_options else "no tritonserver to ask for its options"
-    return f"{len(renders())} kustomizations, {len(policy.CHECKS)} policies, {options}"
+    options = len(known.server_options) or "no tritonserver to ask for its"
+    return f"{len(renders())} kustomizations, {len(policy.CHECKS)} policies, {options} options of the server"
 
 
 def faults():
@@ -100,7 +100,8 @@ def fleet():
 @functools.cache
 def facts(options=True):
     text = RULES.read_text()
-    user = re.search(r"^USER (\d+)(?::\d+)?$", (PROJECT / "docker" / "Dockerfile").read_text().rsplit("\nFROM ")[-1], re.MULTILINE)
+    last_stage = (PROJECT / "docker" / "Dockerfile").read_text().rsplit("\nFROM ")[-1]
+    user = re.search(r"^USER (\d+)(?::\d+)?$", last_stage, re.MULTILINE)
     known = server_options() if options else {"--model-repository", "--model-store", "--exit-timeout-secs", "--allow-http",
                                               "--allow-grpc", "--http-port", "--grpc-port", "--metrics-port"}
     return policy.Facts(set(re.findall(r"^\s*- record: (\S+)$", text, re.MULTILINE)), known, int(user[1]) if user else 0)

@@ -88,7 +88,8 @@ def termination(render, facts):
     for each in render.of("InferenceService"):
         grace = each["spec"]["predictor"].get("terminationGracePeriodSeconds", KSERVE_DEFAULT_GRACE)
         if grace < KSERVE_DEFAULT_GRACE:
-            yield f"InferenceService/{each['metadata']['name']}: terminationGracePeriodSeconds is {grace}, below what the runtime needs"
+            yield (f"InferenceService/{each['metadata']['name']}: terminationGracePeriodSeconds is {grace}, below what the "
+                   "runtime needs")
 
 
 def health(render, facts):
@@ -119,7 +120,8 @@ def security(render, facts):
         volumes = {volume["name"]: volume for volume in spec.get("volumes", [])}
         for container in spec["containers"]:
             own = {**spec.get("securityContext", {}), **container.get("securityContext", {})}
-            for field, wanted in {"runAsNonRoot": True, "readOnlyRootFilesystem": True, "allowPrivilegeEscalation": False}.items():
+            wanted_values = {"runAsNonRoot": True, "readOnlyRootFilesystem": True, "allowPrivilegeEscalation": False}
+            for field, wanted in wanted_values.items():
                 if own.get(field) is not wanted:
                     yield f"{name}: securityContext.{field} is {own.get(field)}, not {wanted}"
             if own.get("privileged"):
@@ -279,7 +281,8 @@ def scaling(render, facts):
         if there and target not in there:
             yield f"{name}: scales {target}; there is {', '.join(sorted(there))}"
         if spec.get("minReplicaCount", 0) < 1:
-            yield f"{name}: minReplicaCount is {spec.get('minReplicaCount', 0)}: without a replica nothing is measured, so none would come back"
+            yield (f"{name}: minReplicaCount is {spec.get('minReplicaCount', 0)}: without a replica nothing is measured, so none "
+                   "would come back")
         if spec.get("minReplicaCount", 0) > spec.get("maxReplicaCount", 100):
             yield f"{name}: minReplicaCount is above maxReplicaCount"
         if "fallback" not in spec:
@@ -293,7 +296,8 @@ def scaling(render, facts):
 def trigger_faults(name, trigger, render, facts):
     data = trigger["metadata"]
     if trigger.get("metricType", "AverageValue") != "AverageValue":
-        yield f"{name}: metricType is {trigger['metricType']}: the value would be multiplied by the replicas there are, and no fallback taken"
+        yield (f"{name}: metricType is {trigger['metricType']}: the value would be multiplied by the replicas there are, and no "
+               "fallback taken")
     if float(data["threshold"]) != 1:
         yield f"{name}: the threshold is {data['threshold']}; with 1 the value is the number of replicas"
     if data.get("ignoreNullValues") != "false":

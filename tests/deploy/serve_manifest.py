@@ -68,8 +68,8 @@ def check(name, container, repository, grace, added=()):
         server.process.terminate()
         code = server.process.wait(grace)
     assert code == 0, f"{name}: the server ended with {code} after SIGTERM"
-    print(f"{name} serves with {' '.join(map(str, [*container['args'][1:], *added]))}; it ended {time.monotonic() - started:.1f} s "
-          f"after SIGTERM")
+    line = " ".join([*container["args"][1:], *added])
+    print(f"{name} serves with {line}; it ended {time.monotonic() - started:.1f} s after SIGTERM")
 
 
 def read(url):

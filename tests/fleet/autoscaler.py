@@ -25,21 +25,55 @@ def by_average(average, replicas, target):
 
 
 @dataclass
+class Behaviour:
+    """One direction: the recommendations of how many seconds count, and how far it may go within a period."""
+
+    window: float
+    policies: list  # (Pods or Percent, value, seconds); the one that allows most counts
+
+    @staticmethod
+    def of(rules, factor):
+        """From a manifest, with its times divided."""
+        policies = [(policy["type"], policy["value"], policy["periodSeconds"] / factor) for policy in rules["policies"]]
+        return Behaviour(rules["stabilizationWindowSeconds"] / factor, policies)
+
+    def reach(self, now, replicas, changes, up):
+        """The most, or the fewest, replicas that may be wanted now; `changes` are (time, replicas more)."""
+        found = []
+        for kind, value, period in self.policies:
+            lately = sum(change for time, change in changes if time > now - period and (change > 0) == up)
+            before = replicas - lately
+            step = value if kind == "Pods" else math.ceil(before * value / 100)
+            found.append(before + step if up else before - step)
+        return max(found) if up else min(found)
+
+
+@dataclass
 class Autoscaler:
     """Bounds and stabilises what the metric asks for; times in seconds.
 
-    A recommendation to run more is followed at once. One to run fewer is followed when it was the highest for
-    `down_after` seconds. While the metric cannot be had, the fleet stays as it is; after `failures` times in a row it
-    becomes `fallback` replicas.
+    While the metric cannot be had, the fleet stays as it is; from `failures` times in a row on, `fallback` replicas are wanted,
+    or what runs if that is more (currentReplicasIfHigher).
     """
 
     least: int
     most: int
-    down_after: float
-    failures: int = 3
-    fallback: int = 2
+    up: Behaviour
+    down: Behaviour
+    failures: int
+    fallback: int
     _failed: int = 0
     _wanted: list = field(default_factory=list)  # (time, replicas)
+    _changes: list = field(default_factory=list)  # (time, replicas more)
+
+    @staticmethod
+    def of(scaled_object, most, factor):
+        """As a ScaledObject says, with its times divided, and with another upper bound."""
+        spec = scaled_object["spec"]
+        behaviour = spec["advanced"]["horizontalPodAutoscalerConfig"]["behavior"]
+        return Autoscaler(spec["minReplicaCount"], most, Behaviour.of(behaviour["scaleUp"], factor),
+                          Behaviour.of(behaviour["scaleDown"], factor), spec["fallback"]["failureThreshold"],
+                          spec["fallback"]["replicas"])
 
     def decide(self, now, wanted, replicas):
         """Replicas to run; `wanted` is what the metric asks for, None if it cannot be had."""
@@ -47,13 +81,19 @@ class Autoscaler:
             self._failed += 1
             if self._failed < self.failures:
                 return replicas
-            wanted = self.fallback
+            wanted = max(self.fallback, replicas)
         else:
             self._failed = 0
-        wanted = min(max(wanted, self.least), self.most)
-        self._wanted = [(time, count) for time, count in self._wanted if time > now - self.down_after]
-        self._wanted.append((now, wanted))
-        highest = max(count for _, count in self._wanted)
-        if wanted >= replicas:
-            return wanted
-        return min(replicas, highest)
+        self._wanted.append((now, min(max(wanted, self.least), self.most)))
+        # More only if all that were asked for lately were more, fewer only if all were fewer.
+        lowest = min(count for time, count in self._wanted if time == now or time > now - self.up.window)
+        highest = max(count for time, count in self._wanted if time == now or time > now - self.down.window)
+        if lowest > replicas:
+            target = max(replicas, min(lowest, self.up.reach(now, replicas, self._changes, up=True)))
+        elif highest < replicas:
+            target = min(replicas, max(highest, self.down.reach(now, replicas, self._changes, up=False)))
+        else:
+            target = replicas
+        if target != replicas:
+            self._changes.append((now, target - replicas))
+        return target

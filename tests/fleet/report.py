@@ -78,7 +78,7 @@ def faults(result, least_in_time):
     if result["scenario"] == "day" and "ours" in result["fleets"]:
         ours = result["fleets"]["ours"]
         if ours["in_time_share"] < least_in_time:
-            found.append(f"ours: {ours['in_time_share']:.2%} of the requests were in time; at least {least_in_time:.0%} are to be")
+            found.append(f"ours: {ours['in_time_share']:.2%} of the requests were in time; {least_in_time:.0%} are to be, at least")
         counts = [sample["serving"] for sample in ours["timeline"]]
         if len(set(counts)) < 2 or max(counts) == counts[-1]:
             found.append(f"ours: the fleet did not grow and shrink with the load: {strip(ours['timeline'])}")

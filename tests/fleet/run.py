@@ -24,19 +24,21 @@ import tempfile
 import threading
 import time
 
+import yaml
+
 import autoscaler
 import histogram
 import report
 import rules
 import traffic
 from fleet import Fleet
-from paths import PROJECT, TOOL, WORK
+from paths import PROJECT, SCALED_OBJECT, TOOL, WORK
 from processes import Balancer, FleetError, Process, Prometheus
 
 # --- the day --------------------------------------------------------------------------------------------------------------
 
-# One instance serves 1000 / (80 + 16 x 20) x 16 = 40 rows a second in full batches, and 10 one by one. The times are long, so that
-# a machine that is busy with other things does not matter much.
+# One instance serves 1000 / (80 + 16 x 20) x 16 = 40 rows a second in full batches, and 10 one by one. The times are long, so
+# that a machine that is busy with other things does not matter much.
 FIXED_MS, ROW_MS, MAX_BATCH = 80, 20, 16
 PEAK = 68  # requests a second: three replicas at 57 to 70 %, by the size of the batches
 SERVER_TARGET_MS = 800  # latency_target_ms, what the backend keeps
@@ -86,7 +88,7 @@ def main():
 def parse():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scenario", choices=SCENARIOS, default="day")
-    parser.add_argument("--short", action="store_true", help="day: one rise and one fall in 90 s, and our rule only")
+    parser.add_argument("--short", action="store_true", help="day: one rise and one fall in 110 s, and our rule only")
     parser.add_argument("--seconds", type=float, help="how long the load lasts")
     parser.add_argument("--rules", default=None, help="day: which rules to try, of ours,usual; default: both")
     parser.add_argument("--rate", type=float, default=3, help="rolling: requests a second")
@@ -94,7 +96,7 @@ def parse():
     parser.add_argument("--output", type=pathlib.Path)
     options = parser.parse_args()
     if options.scenario == "day":
-        options.seconds = options.seconds or (90 if options.short else 600)
+        options.seconds = options.seconds or (110 if options.short else 600)
         options.rules = (options.rules or ("ours" if options.short else "ours,usual")).split(",")
         if unknown := set(options.rules) - {"ours", "usual"}:
             parser.error(f"no such rules: {', '.join(unknown)}")
@@ -122,9 +124,10 @@ def day(options, folder, stop):
     (repository / "waits" / "config.pbtxt").write_text(
         WAITS.format(batch=MAX_BATCH, library=model / "libwaits.so", target=SERVER_TARGET_MS))
 
-    # The rules' windows are made shorter as the day is, but not as much: a scrape is a second apart.
+    # The times of the rules and of the ScaledObject are made shorter as the day is, but not as much: a scrape is a second apart.
     compression = 10 if options.short else 6
-    print(f"{len(times)} requests in {options.seconds:.0f} s; the rules' times divided by {compression}", flush=True)
+    print(f"{len(times)} requests in {options.seconds:.0f} s; times of the rules and of the ScaledObject divided by {compression}",
+          flush=True)
     trials = [Trial(name, folder, repository, trace, compression, stop) for name in options.rules]
     for trial in trials:
         trial.start()
@@ -151,8 +154,6 @@ def day(options, folder, stop):
 
 class Trial(threading.Thread):
     """One fleet under one rule."""
-
-    POLL = 1  # seconds
 
     def __init__(self, name, folder, repository, trace, compression, stop):
         super().__init__(name=name)
@@ -182,7 +183,8 @@ class Trial(threading.Thread):
         fleet = Fleet(balancer, prometheus, self.repository, "waits", setting("TL_BACKEND", None),
                       setting("TL_TRITONSERVER", None))
         self.parts.append(fleet.close)
-        scaler = autoscaler.Autoscaler(least=1, most=MOST, down_after=60 / self.compression)
+        scaled = yaml.safe_load(SCALED_OBJECT.read_text())
+        scaler = autoscaler.Autoscaler.of(scaled, MOST, self.compression)
         fleet.become(1)
         fleet.wait_until_serving(1, self.halt)
         fleet.show_targets()
@@ -200,7 +202,7 @@ class Trial(threading.Thread):
             target = scaler.decide(now, rule.replicas(value, count), count)
             fleet.become(target)
             timeline.append({"s": round(now, 1), "value": value, "replicas": target, "serving": len(fleet.serving())})
-            self.halt.wait(self.POLL)
+            self.halt.wait(scaled["spec"]["pollingInterval"] / self.compression)
         if self.halt.is_set():
             return
         used = fleet.seconds() - before
@@ -220,7 +222,8 @@ class Trial(threading.Thread):
         deadline = time.monotonic() + 60
         while rule.name == "ours" and prometheus.value(rule.query) is None and not self.halt.wait(0.2):
             if time.monotonic() > deadline:
-                raise FleetError(f"Prometheus has no value for {rule.query} after a minute; its rules say: {prometheus.problems()}")
+                raise FleetError(f"Prometheus has no value for {rule.query} after a minute. Rules that failed: "
+                                 f"{prometheus.problems()}")
 
 
 def send(folder, address, model, trace):

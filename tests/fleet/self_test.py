@@ -46,33 +46,53 @@ class Metrics(unittest.TestCase):
         self.assertEqual(autoscaler.by_average(0.0, 3, 50), 0)
 
 
-class Scaling(unittest.TestCase):
-    def scaler(self):
-        return autoscaler.Autoscaler(least=1, most=5, down_after=30)
+SCALED_OBJECT = {"spec": {
+    "minReplicaCount": 1, "fallback": {"failureThreshold": 3, "replicas": 2},
+    "advanced": {"horizontalPodAutoscalerConfig": {"behavior": {
+        "scaleUp": {"stabilizationWindowSeconds": 0, "policies": [{"type": "Percent", "value": 100, "periodSeconds": 60},
+                                                                  {"type": "Pods", "value": 2, "periodSeconds": 60}]},
+        "scaleDown": {"stabilizationWindowSeconds": 60, "policies": [{"type": "Pods", "value": 1, "periodSeconds": 20}]},
+    }}},
+}}
 
-    def test_up_at_once_within_the_bounds(self):
+
+class Scaling(unittest.TestCase):
+    def scaler(self, factor=2):
+        return autoscaler.Autoscaler.of(SCALED_OBJECT, 10, factor)
+
+    def test_up_at_once_within_the_bounds_and_steps(self):
         self.assertEqual(self.scaler().decide(0, 3, 1), 3)
-        self.assertEqual(self.scaler().decide(0, 9, 1), 5)
+        self.assertEqual(self.scaler().decide(0, 9, 1), 3)
+        self.assertEqual(self.scaler().decide(0, 9, 4), 8)
+        self.assertEqual(self.scaler().decide(0, 99, 8), 10)
         self.assertEqual(self.scaler().decide(0, 0, 1), 1)
 
-    def test_down_only_to_the_highest_that_was_asked_for_lately(self):
+    def test_a_step_counts_for_its_period(self):
+        scaler = self.scaler()
+        self.assertEqual(scaler.decide(0, 9, 1), 3)
+        self.assertEqual(scaler.decide(10, 9, 3), 3)
+        self.assertEqual(scaler.decide(31, 9, 3), 6)
+
+    def test_down_only_to_the_highest_that_was_asked_for_lately_and_by_steps(self):
         scaler = self.scaler()
         self.assertEqual(scaler.decide(0, 4, 4), 4)
         self.assertEqual(scaler.decide(10, 2, 4), 4)
         self.assertEqual(scaler.decide(29, 1, 4), 4)
-        self.assertEqual(scaler.decide(31, 1, 4), 2)
+        self.assertEqual(scaler.decide(31, 1, 4), 3)
+        self.assertEqual(scaler.decide(35, 1, 3), 3)
+        self.assertEqual(scaler.decide(42, 1, 3), 2)
         self.assertEqual(scaler.decide(60, 1, 2), 1)
+        self.assertEqual(scaler.decide(90, 0, 1), 1)
 
     def test_a_metric_that_is_missing_changes_nothing_at_first(self):
         scaler = self.scaler()
-        self.assertEqual([scaler.decide(now, None, 4) for now in range(2)], [4, 4])
-        # The fallback is a recommendation, too: the fleet shrinks to it after a while.
-        self.assertEqual(scaler.decide(2, None, 1), 2)
+        self.assertEqual([scaler.decide(now, None, 1) for now in range(3)], [1, 1, 2])
+        self.assertEqual([scaler.decide(now, None, 4) for now in range(3, 99)], [4] * 96)
 
     def test_one_value_ends_the_failures(self):
         scaler = self.scaler()
-        for wanted in (None, None, 4, None, None):
-            self.assertEqual(scaler.decide(0, wanted, 4), 4)
+        for wanted in (None, None, 1, None, None):
+            self.assertEqual(scaler.decide(0, wanted, 1), 1)
 
 
 class Rules(unittest.TestCase):
