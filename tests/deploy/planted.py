@@ -99,6 +99,7 @@ POLICY = [
                            'tensorflow_latency:replicas:desired{namespace="triton",job="triton"}'), "asks for the job triton;"),
     (SCALED, lambda r: put(trigger(r)["metadata"], "query", trigger(r)["metadata"]["query"].replace('"triton"', '"default"')),
      "asks for the namespace default"),
+    (SERVICE, lambda r: r.objects.remove(at(r, "PrometheusRule")), "no PrometheusRule among"),
     (SCALED, lambda r: put(trigger(r)["metadata"], "query", "max(up)"), "the query is not METRIC"),
     (SCALED, lambda r: put(at(r, "ScaledObject")["spec"]["scaleTargetRef"], "name", "tritonserver"), "scales tritonserver"),
     (SERVICE, lambda r: put(at(r, "ScaledObject")["spec"]["scaleTargetRef"], "name", "inception-v3"), "scales inception-v3;"),

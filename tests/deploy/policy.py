@@ -311,6 +311,10 @@ def trigger_faults(name, trigger, render, facts):
     monitors = render.of("PodMonitor")
     if monitors and query[3] not in {job_of(monitor, render) for monitor in monitors}:
         yield f"{name}: asks for the job {query[3]}; scraped is {', '.join(str(job_of(found, render)) for found in monitors)}"
+    recorded = {rule.get("record") for found in render.of("PrometheusRule") for group in found["spec"]["groups"]
+                for rule in group["rules"]}
+    if monitors and query[1] not in recorded:
+        yield f"{name}: asks for {query[1]}, which no PrometheusRule among the objects records"
     namespaces = {found["metadata"].get("namespace") for found in monitors}
     if monitors and query[2] not in namespaces:
         yield f"{name}: asks for the namespace {query[2]}; the pods are in {', '.join(map(str, namespaces))}"
