@@ -47,17 +47,23 @@ class Replica(threading.Thread):
                 self.server.check_alive()
         finally:
             self.serving = False
+            if self.fleet.careless:
+                self.server.stop()
             with self.fleet.lock:
                 self.drained = balancer.drain(place, DRAIN_PATIENCE)
                 balancer.remove(place)
 
 
 class Fleet:
-    """The replicas of one model."""
+    """The replicas of one model.
 
-    def __init__(self, balancer, prometheus, repository, model, backend, executable):
+    careless: servers get SIGTERM while the balancer still sends to them, to see that the loss is noticed.
+    """
+
+    def __init__(self, balancer, prometheus, repository, model, backend, executable, careless=False):
         self.balancer, self.prometheus = balancer, prometheus
         self.repository, self.model, self.backend, self.executable = repository, model, backend, executable
+        self.careless = careless
         self.lock = threading.Lock()
         self.replicas = []
 

@@ -91,11 +91,14 @@ def start(name, folder, make_command, is_ready):
 class Balancer:
     """haproxy with a fixed number of places for servers, which are filled and emptied while it runs.
 
-    It repeats nothing that failed, so that what is lost shows. A connection to a server ends with its answer: an idle one
-    would hold up the server's end.
+    It repeats nothing that failed, so that what is lost shows. What it says itself has another status than what servers say:
+    530 in place of 503, with which they refuse. A connection to a server ends with its answer: an idle one would hold up the
+    server's end.
     """
 
     NAME = "fleet"
+    NO_SERVER = ("HTTP/1.1 530 No server\r\nContent-Type: text/plain\r\nContent-Length: 49\r\n\r\n"
+                 "The balancer has no server for this request: lost")
     CONFIGURATION = """\
 global
     stats socket {socket} mode 600 level admin
@@ -107,6 +110,7 @@ defaults
     timeout server 120s
     retries 0
     option http-server-close
+    errorfile 503 {no_server}
 frontend front
     bind 127.0.0.1:{port}
     default_backend fleet
@@ -125,8 +129,9 @@ backend fleet
             (self.port,) = free_ports(1)
             servers = "\n".join(f"    server s{place} 127.0.0.1:9 check inter 500ms fall 3 rise 1 disabled"
                                 for place in range(places))
-            file = folder / "haproxy.cfg"
-            file.write_text(self.CONFIGURATION.format(socket=self.socket, port=self.port, servers=servers))
+            file, no_server = folder / "haproxy.cfg", folder / "no_server.http"
+            no_server.write_bytes(self.NO_SERVER.encode())
+            file.write_text(self.CONFIGURATION.format(socket=self.socket, port=self.port, servers=servers, no_server=no_server))
             return [haproxy, "-db", "-f", file]
 
         self.process = start("haproxy", folder, command, lambda: self.ask("show info"))
@@ -175,14 +180,6 @@ backend fleet
     def remove(self, place):
         self.tell(f"set server {self.NAME}/s{place} state maint")
         self.free.append(place)
-
-    def own_errors(self):
-        """Answers with 5xx that came of no server, and servers that failed while they had a request."""
-        rows = self.rows()
-        servers = [row for name, row in rows.items() if name not in ("FRONTEND", "BACKEND")]
-        own = int(rows["FRONTEND"]["hrsp_5xx"]) - sum(int(row["hrsp_5xx"] or 0) for row in servers)
-        failed = sum(int(row[what] or 0) for row in servers for what in ("econ", "eresp"))
-        return max(own, failed)
 
     def stop(self):
         self.process.stop()

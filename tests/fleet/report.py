@@ -53,8 +53,8 @@ TABLES = {"day": day, "rolling": rolling}
 
 
 def lost(fleet):
-    """Requests without an answer of a server: neither served nor refused by one."""
-    return max(fleet["failed"] + fleet["unsent"], fleet["lost_by_balancer"])
+    """Requests without an answer of a server: neither served nor refused (503) by one."""
+    return fleet["failed"] + fleet["unsent"]
 
 
 def faults(result, least_in_time):

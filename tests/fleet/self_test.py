@@ -119,7 +119,7 @@ class Traffic(unittest.TestCase):
 
 def good():
     fleet = {"scheduled": 1000, "answered": 996, "in_time": 995, "in_time_share": 0.995, "refused": 4, "failed": 0, "errors": [],
-             "unsent": 0, "p50_ms": 1.0, "p99_ms": 2.0, "max_ms": 3.0, "lost_by_balancer": 0, "replica_minutes": 10.0, "minutes": 10.0,
+             "unsent": 0, "p50_ms": 1.0, "p99_ms": 2.0, "max_ms": 3.0, "replica_minutes": 10.0, "minutes": 10.0,
              "servers_started": 3, "exit_codes": [0, 0, 0], "not_drained": 0, "rule_errors": [],
              "timeline": [{"serving": count} for count in (1, 2, 3, 2, 1)]}
     return {"scenario": "day", "client_target_ms": 1000, "usual_queue_ms": 50,
@@ -132,7 +132,7 @@ class Verdict(unittest.TestCase):
 
     def test_each_fault_is_named(self):
         planted = [
-            ({"failed": 1, "answered": 995}, "1 requests were lost"), ({"lost_by_balancer": 2}, "2 requests were lost"),
+            ({"failed": 1, "answered": 995}, "1 requests were lost"),
             ({"unsent": 3, "answered": 993}, "3 requests were lost"), ({"answered": 900}, "does not add up"),
             ({"exit_codes": [0, 1, 0]}, "1 servers did not end"), ({"not_drained": 1}, "time to drain"),
             ({"in_time_share": 0.98}, "98.00%"), ({"rule_errors": ["r: e"]}, "could not evaluate r: e"),
