@@ -15,6 +15,9 @@ import tempfile
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(PROJECT / "tests" / "deploy"))
+import parts  # noqa: E402
+
 MONITORING = PROJECT / "deploy" / "monitoring"
 
 
@@ -88,7 +91,7 @@ def dashboard():
     return f"{len(panels)} panels, {len(queries)} queries"
 
 
-PARTS = {"rules": rules, "dashboard": dashboard}
+PARTS = {"rules": rules, "dashboard": dashboard, **parts.PARTS}
 
 
 def main(names):
@@ -99,9 +102,9 @@ def main(names):
     for name in names or PARTS:
         try:
             print(f"{name} ok: {PARTS[name]()}")
-        except Missing as missing:
+        except (Missing, parts.Missing) as missing:
             print(f"{name} NOT CHECKED: {missing}", file=sys.stderr)
-        except Failed as reason:
+        except (Failed, parts.Wrong) as reason:
             print(f"{name} FAILED: {reason}", file=sys.stderr)
             failed = True
     sys.exit(1 if failed else 0)
