@@ -1,5 +1,7 @@
 //! The metrics that autoscalers and alerts go by: busy time, latencies, refusals, lateness, what an inference costs.
 
+use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::adaptive::{slow_adaptive_config, while_busy};
@@ -67,14 +69,16 @@ fn send(server: &Server, model: &str, milliseconds: &[f32]) -> Vec<i64> {
 }
 
 /// Whatever makes the batches.
-fn check_signals(config: ModelConfig) {
+fn check_signals(options: Options, config: ModelConfig, has_histograms: bool) {
     if !has_metrics() {
         return;
     }
-    let server = Server::start(Options::new().metrics());
+    let server = Server::start(options.metrics());
     let model = config.name().to_owned();
     let of_model = label(&model);
     server.load(&config.instances(2), SavedModel::Small("slow"));
+    let is_histogram = "# TYPE tensorflow_latency_request_duration_seconds histogram".to_owned();
+    assert!(!has_histograms || server.metrics().contains(&is_histogram), "times are in a histogram");
     let instances = || value(&server, "instances", &[&of_model, "version=\"1\""]);
     assert!(eventually(|| instances() == 2.0), "{} instances", instances());
     assert_eq!(
@@ -124,12 +128,45 @@ fn is_ours(line: &str) -> bool {
 
 #[test]
 fn signals_of_a_model_whose_batches_the_server_makes() {
-    check_signals(slow_config("signals_triton", 4).queue_outputs().parameter("batching", "triton"));
+    let config = slow_config("signals_triton", 4).queue_outputs().parameter("batching", "triton");
+    check_signals(Options::new(), config, has_histograms());
 }
 
 #[test]
 fn signals_of_a_model_with_adaptive_batching() {
-    check_signals(slow_adaptive_config("signals_adaptive", 4));
+    check_signals(Options::new(), slow_adaptive_config("signals_adaptive", 4), has_histograms());
+}
+
+/// Whether the server is 24.08 or later, which is 2.49 in its own numbers.
+fn has_histograms() -> bool {
+    let about = shared_server().client().get("/v2").expect("the server answers").1;
+    let about: serde_json::Value = serde_json::from_str(&about).expect("JSON");
+    let version = about["version"].as_str().expect("a version").to_owned();
+    let minor = version.split('.').nth(1).and_then(|minor| minor.parse::<u32>().ok()).expect("a number");
+    if minor < 49 {
+        left_out(
+            "that times are in a histogram",
+            &format!("this server is {version}, and histograms came with 2.49"),
+        );
+    }
+    minor >= 49
+}
+
+/// Counters with the names and labels of one, so that the same queries are right.
+#[test]
+fn signals_of_a_server_without_histograms() {
+    let folder = tempfile::tempdir_in(scratch_folder()).expect("a folder");
+    let library = folder.path().join("no_histograms.so");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/integration/support/no_histograms.c");
+    let made = Command::new("cc")
+        .args(["-shared", "-fPIC", "-O1", "-o"])
+        .arg(&library)
+        .arg(source)
+        .arg("-ldl")
+        .status();
+    assert!(made.expect("Rust links with cc, so it is there").success());
+    let options = Options::new().environment("LD_PRELOAD", library.to_str().expect("a path in UTF-8"));
+    check_signals(options, slow_adaptive_config("signals_counters", 4), false);
 }
 
 #[test]
