@@ -353,8 +353,9 @@ impl<T> Scheduler<T> {
         let load = self.load(now);
         let service = self.services.of(self.class);
         let target_size = policy::target_size(&load, self.workers.max(1), service, &self.goal);
-        let cost = |service| policy::full_load_cost(&load, self.workers.max(1), service, &self.goal);
-        let cost_ns = self.services.mean(cost);
+        let cost_ns = self
+            .services
+            .mean(|service| policy::full_load_cost(&load, self.workers.max(1), service, &self.goal));
         Seen { rate: load.rate, target_size, rows: self.line.rows(), cost_ns }
     }
 

@@ -286,7 +286,7 @@ def rolling(options, folder, stop):
         trace = folder / "steady.trace"
         # Longer than the restarts take, each of which is a start beside two servers under load.
         slowest = max(replica.ready_after for replica in fleet.replicas)
-        seconds = options.seconds or round(20 + count * 3 * slowest)
+        seconds = options.seconds or round(20 + count * 1.7 * slowest)
         traffic.write(traffic.steady(seconds, options.rate, options.seed), trace)
         load = send(folder, balancer.address, "inception_v3", trace)
         closing.append(lambda: load.stop(signal.SIGINT))

@@ -40,32 +40,54 @@ fn wait_for_count(server: &Server, model: &str, count: f64) {
     assert!(eventually(|| counted() == count), "{} of {count} requests are counted", counted());
 }
 
-/// The histogram of a model is one: buckets that grow, the last of which has all, and the latencies that the responses tell.
-fn check_histogram(server: &Server, model: &str, latencies_ns: &[i64]) {
+/// What is known of a request's latency, from its arrival at the backend to its response.
+struct Seen {
+    least_s: f64,
+    most_s: f64,
+}
+
+/// Sends a request. Where the backend has the queue its response tells the latency; elsewhere that is between the time of the
+/// execution and what the client sees.
+fn see(server: &Server, model: &str, request: &InferRequest) -> Seen {
+    let sent = Instant::now();
+    let answer = server.client().infer(model, request).expect("the request is good");
+    let seconds = |ns: i64| ns as f64 / 1e9;
+    if answer.names().contains(&"request_latency_ns") {
+        let exactly = seconds(QueueTimes::of_outputs(&answer).request_latency);
+        return Seen { least_s: exactly, most_s: exactly };
+    }
+    let rows = answer.output("y").shape[0];
+    let execution = Latency::of_outputs(&answer, Some(rows)).total;
+    Seen { least_s: seconds(execution), most_s: sent.elapsed().as_secs_f64() }
+}
+
+/// Sends requests that take so many milliseconds, one after the other.
+fn send(server: &Server, model: &str, milliseconds: &[f32]) -> Vec<Seen> {
+    milliseconds.iter().map(|&ms| see(server, model, &slow_request(ms))).collect()
+}
+
+/// The histogram of a model is one: buckets that grow, the last of which has all, and the latencies that were seen.
+fn check_histogram(server: &Server, model: &str, seen: &[Seen]) {
     let of_model = label(model);
-    let (count, sum) = (latencies_ns.len() as f64, latencies_ns.iter().sum::<i64>() as f64 / 1e9);
+    let count = seen.len() as f64;
+    let least: f64 = seen.iter().map(|seen| seen.least_s).sum();
+    let most: f64 = seen.iter().map(|seen| seen.most_s).sum();
     wait_for_count(server, model, count);
     let told = value(server, "request_duration_seconds_sum", &[&of_model]);
-    assert!((told - sum).abs() <= 1e-6 * count, "{told} s, expected {sum} s");
+    let rounding = 1e-6 * count;
+    assert!((least - rounding..=most + rounding).contains(&told), "{told} s, expected {least} to {most} s");
     let metrics = server.metrics();
     let name = "tensorflow_latency_request_duration_seconds_bucket";
     assert_eq!(values(&metrics, name, &[&of_model]).len(), 25);
-    for (bound, text) in
-        [(0.0005, "0.0005"), (0.02, "0.02"), (0.3, "0.3"), (1.0, "1"), (10.0, "10"), (f64::MAX, "+Inf")]
-    {
+    let bounds =
+        [(0.0005, "0.0005"), (0.02, "0.02"), (0.3, "0.3"), (1.0, "1"), (10.0, "10"), (f64::MAX, "+Inf")];
+    for (bound, text) in bounds {
         let found = values(&metrics, name, &[&of_model, &format!("le=\"{text}\"")]);
-        let expected = latencies_ns.iter().filter(|&&ns| ns as f64 / 1e9 <= bound).count();
-        assert_eq!(found, [expected as f64], "of {text} s or less");
+        let within = |of: fn(&Seen) -> f64| seen.iter().filter(|seen| of(seen) <= bound).count() as f64;
+        let expected = within(|seen| seen.most_s)..=within(|seen| seen.least_s);
+        let is_right = matches!(found[..], [found] if expected.contains(&found));
+        assert!(is_right, "of {text} s or less: {found:?}, expected {expected:?}");
     }
-}
-
-/// Sends requests that take so many milliseconds; what each was told of its latency, in ns, and the share of its execution.
-fn send(server: &Server, model: &str, milliseconds: &[f32]) -> Vec<i64> {
-    let latency_ns = |&ms: &f32| {
-        let answer = server.client().infer(model, &slow_request(ms)).expect("the request is good");
-        QueueTimes::of_outputs(&answer).request_latency
-    };
-    milliseconds.iter().map(latency_ns).collect()
 }
 
 /// Whatever makes the batches.
@@ -90,26 +112,26 @@ fn check_signals(options: Options, config: ModelConfig, has_histograms: bool) {
 
     let started = Instant::now();
     let milliseconds = [1.0, 12.0, 250.0, 30.0, 400.0];
-    let mut latencies = send(&server, &model, &milliseconds);
-    check_histogram(&server, &model, &latencies);
+    let mut seen = send(&server, &model, &milliseconds);
+    check_histogram(&server, &model, &seen);
     let busy = || value(&server, "busy_seconds_total", &[&of_model]);
     let (worked, passed) =
         (f64::from(milliseconds.iter().sum::<f32>()) / 1e3, started.elapsed().as_secs_f64());
     assert!((worked..=passed).contains(&busy()), "{} s busy, {worked} s of work in {passed} s", busy());
 
-    // Two at a time keep two instances busy.
-    latencies.extend(in_parallel(2, 4, |_| send(&server, &model, &[300.0])[0]));
-    check_histogram(&server, &model, &latencies);
-    let all = (worked + 1.2)..=(started.elapsed().as_secs_f64() * 2.0);
+    // Two at a time keep two instances busy, unless the backend makes one batch of them.
+    seen.extend(in_parallel(2, 4, |_| see(&server, &model, &slow_request(300.0))));
+    check_histogram(&server, &model, &seen);
+    let all = (worked + 0.6)..=(started.elapsed().as_secs_f64() * 2.0);
     assert!(all.contains(&busy()), "{} s busy, expected {all:?}", busy());
     // A request of several rows.
-    let answer =
-        server.client().infer(&model, &InferRequest::new(vec![Tensor::fp32("x", &[3, 1], &[1.0; 3])]));
-    latencies.push(QueueTimes::of_outputs(&answer.expect("the request is good")).request_latency);
-    check_histogram(&server, &model, &latencies);
+    seen.push(see(&server, &model, &InferRequest::new(vec![Tensor::fp32("x", &[3, 1], &[1.0; 3])])));
+    check_histogram(&server, &model, &seen);
     assert_eq!(value(&server, "arrived_inferences_total", &[&of_model]), 12.0, "rows, not requests");
-    let cost = value(&server, "inference_cost_seconds", &[&of_model]);
-    assert!(cost > 0.0, "a row costs {cost} s");
+    assert!(
+        eventually(|| value(&server, "inference_cost_seconds", &[&of_model]) > 0.0),
+        "a row costs something"
+    );
     for reason in ["queue_full", "timeout", "cancelled"] {
         let refused = value(&server, "refused_requests_total", &[&of_model, &format!("reason=\"{reason}\"")]);
         assert_eq!(refused, 0.0, "{reason}");
@@ -128,7 +150,7 @@ fn is_ours(line: &str) -> bool {
 
 #[test]
 fn signals_of_a_model_whose_batches_the_server_makes() {
-    let config = slow_config("signals_triton", 4).queue_outputs().parameter("batching", "triton");
+    let config = slow_config("signals_triton", 4).parameter("batching", "triton");
     check_signals(Options::new(), config, has_histograms());
 }
 
@@ -176,15 +198,15 @@ fn what_is_late_or_refused_is_counted_with_its_reason() {
     }
     let server = Server::start(Options::new().metrics());
     let (model, of_model) = ("signals_refused", label("signals_refused"));
-    let config = slow_adaptive_config(model, 1)
-        .parameter("latency_target_ms", "1000")
-        .parameter("max_queue_size", "2");
+    let config =
+        slow_adaptive_config(model, 1).parameter("latency_target_ms", "200").parameter("max_queue_size", "2");
     server.load(&config, SavedModel::Small("slow"));
-    assert_eq!(value(&server, "target_seconds", &[&of_model]), 1.0);
+    assert_eq!(value(&server, "target_seconds", &[&of_model]), 0.2);
     let late = || value(&server, "late_requests_total", &[&of_model]);
     send(&server, model, &[1.0, 1.0]);
     wait_for_count(&server, model, 2.0);
-    assert_eq!(late(), 0.0);
+    // None, but for the machine.
+    let before = late();
     // One runs for 2 s, two wait for it, and the others find the queue full.
     let refused = while_busy(&server, model, || {
         let answers = in_parallel(5, 5, |_| server.client().infer(model, &slow_request(1.0)));
@@ -192,7 +214,8 @@ fn what_is_late_or_refused_is_counted_with_its_reason() {
     });
     assert_eq!(refused, 3);
     wait_for_count(&server, model, 5.0);
-    assert_eq!(late(), 3.0, "the one that ran for so long, and those that waited for it");
+    // The one that ran for so long, and those that waited for it.
+    assert!(eventually(|| late() - before == 3.0), "{} are late", late() - before);
     let of_reason = |reason: &str| {
         value(&server, "refused_requests_total", &[&of_model, &format!("reason=\"{reason}\"")])
     };
@@ -228,7 +251,7 @@ fn signals_are_right_after_a_reload() {
         assert_eq!(instances(), f64::from(count));
         send(&server, model, &[1.0]);
         assert!(eventually(|| value(&server, "request_duration_seconds_count", &[&of_model]) >= 1.0));
-        assert!(value(&server, "inference_cost_seconds", &[&of_model]) > 0.0);
+        assert!(eventually(|| value(&server, "inference_cost_seconds", &[&of_model]) > 0.0));
     }
     assert_eq!(server.stop(), 0, "the server ends in order");
 }
