@@ -139,12 +139,16 @@ SCHEMA = [
 
 
 def unnoticed(renders, facts):
-    """The planted faults that were not found."""
-    checks = [(POLICY, lambda render: policy.faults(render, facts)), (SCHEMA, manifests.schema_faults)]
-    for plants, find in checks:
+    """The planted faults that were not found, and the policies for which none is planted."""
+    by_policy = {check: lambda render, check=check: list(check(render, facts)) for check in policy.CHECKS}
+    idle = set(policy.CHECKS)
+    for plants, checks in ((POLICY, by_policy), (SCHEMA, {"schemas": manifests.schema_faults})):
         for number, (name, plant, part) in enumerate(plants):
             changed = copy.deepcopy(renders[name])
             plant(changed)
-            found = find(changed)
-            if not any(part in text for text in found):
+            found = {check: find(changed) for check, find in checks.items()}
+            noticed = {check for check, texts in found.items() if any(part in text for text in texts)}
+            idle -= noticed
+            if not noticed:
                 yield f"planted fault {number} in {name} was not found: '{part}' is not in {found}"
+    yield from (f"no fault is planted for the policy {check.__name__}" for check in idle)

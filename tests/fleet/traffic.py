@@ -7,7 +7,7 @@ DAY = [0.12, 0.08, 0.06, 0.05, 0.05, 0.06, 0.10, 0.20, 0.38, 0.55, 0.66, 0.70,
        0.62, 0.60, 0.66, 0.70, 0.74, 0.80, 0.90, 1.00, 0.97, 0.76, 0.45, 0.22]
 # One rise and one fall, for a quick check. A replica that is wanted takes some seconds to start, so the rise must not be steeper
 # than what one has in reserve for that time.
-SHORT = [0.20, 0.25, 0.35, 0.45, 0.55, 0.65, 0.75, 0.75, 0.40, 0.10, 0.10, 0.10, 0.10, 0.10, 0.10, 0.10]
+SHORT = [0.20, 0.25, 0.31, 0.37, 0.43, 0.49, 0.55, 0.60, 0.60, 0.30, 0.10, 0.10, 0.10, 0.10, 0.10, 0.10]
 
 
 def rate_at(shape, part):
