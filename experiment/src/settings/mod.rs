@@ -1,6 +1,7 @@
 //! The settings that the user gives: by flags, in a TOML plan file, or both.
 
 mod batching;
+mod search;
 #[cfg(test)]
 mod tests;
 
@@ -15,6 +16,7 @@ use crate::plan::{
     powercap_dir,
 };
 pub use batching::BatchingSettings;
+pub use search::SearchSettings;
 
 /// The settings that the user gives, by flags or in a plan file (there with `_` in place of `-`). The others have
 /// defaults.
@@ -193,6 +195,10 @@ pub struct Settings {
     #[arg(skip)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub batching: Option<BatchingSettings>,
+    /// Settings that only `search` has.
+    #[arg(skip)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub search: Option<SearchSettings>,
 }
 
 impl Settings {
@@ -269,7 +275,17 @@ impl Settings {
             }
             None => (None, self.configuration),
         };
-        if self.max_throughput == Some(true) || loads.is_empty() {
+        let search = self.search.map(|search| search.into_search(arrivals)).transpose()?;
+        if search.is_some() {
+            ensure!(
+                loads.is_empty() && self.max_throughput.is_none(),
+                "`search` finds the load by itself: no other load can be given"
+            );
+            ensure!(
+                self.repeats.is_none(),
+                "--repeats: `search` repeats what chance may have decided, see --attempts"
+            );
+        } else if self.max_throughput == Some(true) || loads.is_empty() {
             loads.push(Load::MaxThroughput);
         }
         let own_server = match (self.tritonserver, self.model_repository) {
@@ -298,6 +314,7 @@ impl Settings {
             loads,
             configurations,
             batching,
+            search,
             reconfigure: self.reconfigure.unwrap_or_default(),
             repeats: self.repeats.unwrap_or(1),
             cool_down_s: self.cool_down.unwrap_or(0.0),
