@@ -1,6 +1,7 @@
 //! The command line.
 
 mod comparing;
+mod exchanging;
 mod judging;
 
 use std::io;
@@ -11,12 +12,14 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
+use crate::exchange::{Document, write};
 use crate::plan::{Configuration, Plan, ReconfigureBy};
 use crate::report;
 use crate::run::{self, Ending, Run};
 use crate::settings::{BatchingSettings, SearchSettings, Settings};
 use crate::store::Store;
 use comparing::{AB, AbFlags, Diffing};
+use exchanging::{Exporting, Importing};
 use judging::{CONDITIONS, Checking, Conditions};
 
 const EXAMPLES: &str = "\
@@ -149,6 +152,15 @@ enum Command {
         /// The folder that holds results.json.
         folder: PathBuf,
     },
+    /// Write results in a format that other programs read.
+    Export(Exporting),
+    /// Make a folder of results of a file that perf_analyzer has written.
+    Import(Importing),
+    /// Print the JSON schema of a document that the tool writes.
+    Schema {
+        /// The document.
+        document: Document,
+    },
     /// Print a shell completion script.
     Completions {
         /// The shell.
@@ -218,6 +230,11 @@ pub fn main() -> ExitCode {
             Ok(conditions) => done(judging::check(&checking, &conditions)),
             Err(error) => invalid(&error),
         },
+        Command::Export(exporting) => done(exchanging::export(&exporting).map(|()| ExitCode::SUCCESS)),
+        Command::Import(importing) => done(exchanging::import(&importing).map(|()| ExitCode::SUCCESS)),
+        Command::Schema { document } => {
+            done(document.schema().and_then(|text| write(&text, None)).map(|()| ExitCode::SUCCESS))
+        }
         Command::Report { folder } => done(report(&folder).map(|()| ExitCode::SUCCESS)),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "triton-experiment", &mut io::stdout());

@@ -24,6 +24,7 @@
 //! | [`search`] | which rate to try next for a latency target, and what was found |
 //! | [`requests`] | the requests of a point, made from the model's metadata |
 //! | [`point`] | measures one point, then puts its results and warnings into words |
+//! | [`exchange`] | results for other programs, and from them |
 //! | [`report`], [`progress`] | tables, plots and sentences about results |
 //! | [`run`], [`run_ab`] | a whole run: server, idle power, all points, report; a comparison in turn |
 //! | [`cli`] | the command line |
@@ -39,6 +40,7 @@ pub mod clock;
 pub mod condition;
 pub mod diff;
 pub mod estimate;
+pub mod exchange;
 pub mod host;
 pub mod load;
 pub mod plan;

@@ -277,6 +277,7 @@ fn measure_point(
     progress: &Progress,
 ) -> Result<()> {
     progress.begin(key);
+    log::debug!("measuring {key:?}");
     let in_force = configurations.choose(&key.configuration)?;
     if let Some(earlier) = store.results().configurations.get(&key.configuration) {
         ensure!(

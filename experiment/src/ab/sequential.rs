@@ -29,6 +29,9 @@ const LEAST_SCALE: f64 = 1e-6;
 pub struct Sequence {
     differences: Vec<f64>,
     bets: Vec<[f64; BETS]>,
+    /// The mean of the differences, and the sum of the squares around it (Welford).
+    mean: f64,
+    around: f64,
 }
 
 /// A side of a bet.
@@ -45,6 +48,9 @@ impl Sequence {
     pub fn add(&mut self, difference: f64) {
         self.bets.push(self.next_bets());
         self.differences.push(difference);
+        let before = difference - self.mean;
+        self.mean += before / self.rounds() as f64;
+        self.around += before * (difference - self.mean);
     }
 
     /// Rounds so far.
@@ -54,8 +60,7 @@ impl Sequence {
 
     /// The mean of the differences; none before the first.
     pub fn mean(&self) -> Option<f64> {
-        let n = self.rounds() as f64;
-        (n > 0.0).then(|| self.differences.iter().sum::<f64>() / n)
+        (self.rounds() > 0).then_some(self.mean)
     }
 
     /// The stakes of the next round, from the rounds so far.
@@ -64,10 +69,8 @@ impl Sequence {
         if n < UNBET {
             return [0.0; BETS];
         }
-        let count = n as f64;
-        let mean = self.differences.iter().sum::<f64>() / count;
-        let square = self.differences.iter().map(|d| d * d).sum::<f64>() / count;
-        let around = self.differences.iter().map(|d| (d - mean).powi(2)).sum::<f64>() / (count - 1.0);
+        let square = self.mean * self.mean + self.around / n as f64;
+        let around = self.around / (n as f64 - 1.0);
         let mut bets = [0.0; BETS];
         for (half, scale) in [square.sqrt(), around.sqrt()].into_iter().enumerate() {
             for (at, stake) in STAKES.into_iter().enumerate() {

@@ -11,24 +11,27 @@ const Z_95: f64 = 1.959_964;
 /// Distributions of several windows over common values.
 #[derive(Debug, Default)]
 pub struct Distributions {
-    /// In ascending order; each with its count in each window.
-    values: Vec<(u64, Vec<u64>)>,
+    /// In ascending order.
+    values: Vec<u64>,
+    /// For each value its count in each window.
+    counts: Vec<u64>,
     totals: Vec<u64>,
 }
 
 impl Distributions {
     /// Those of these windows.
     pub fn of(windows: &[Histogram<u64>]) -> Self {
-        let mut values = std::collections::BTreeMap::<u64, Vec<u64>>::new();
+        let mut found = std::collections::BTreeMap::<u64, Vec<u64>>::new();
         for (at, window) in windows.iter().enumerate() {
             for bucket in window.iter_recorded() {
                 let counts =
-                    values.entry(bucket.value_iterated_to()).or_insert_with(|| vec![0; windows.len()]);
+                    found.entry(bucket.value_iterated_to()).or_insert_with(|| vec![0; windows.len()]);
                 counts[at] += bucket.count_since_last_iteration();
             }
         }
         let totals = windows.iter().map(Histogram::len).collect();
-        Self { values: values.into_iter().collect(), totals }
+        let values = found.keys().copied().collect();
+        Self { values, counts: found.into_values().flatten().collect(), totals }
     }
 
     /// The percentiles of the windows, each taken so many times; `quantiles` ascend. Absent without requests.
@@ -43,7 +46,7 @@ impl Distributions {
         }
         let ranks = quantiles.map(|quantile| ((quantile * total as f64).ceil() as u64).clamp(1, total));
         let (mut below, mut next) = (0, 0);
-        for (value, counts) in &self.values {
+        for (value, counts) in self.values.iter().zip(self.counts.chunks_exact(self.totals.len())) {
             below += weigh(counts);
             while next < N && below >= ranks[next] {
                 found[next] = Some(*value as f64);

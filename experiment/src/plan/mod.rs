@@ -121,6 +121,9 @@ pub struct Plan {
     pub seed: u64,
     /// Whether points are measured in a seeded random order.
     pub shuffle: bool,
+    /// Whether single requests are kept; those of `batching` always are.
+    #[serde(default)]
+    pub keep_requests: bool,
     /// How tensors are transferred.
     pub shared_memory: SharedMemory,
     /// Contents of the inputs.

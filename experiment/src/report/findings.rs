@@ -135,7 +135,10 @@ fn cautions(results: &Results) -> Vec<String> {
         };
         cautions.push(format!("{} of {}: {what}{names}.", plural(such.len(), "point"), count(all as u64)));
     };
-    tell(&|p| p.inferences == 0, "no request was answered, so the plots do not show it");
+    tell(
+        &|p| p.inferences == 0 && p.estimates.is_empty(),
+        "no request was answered, so the plots do not show it",
+    );
     tell(&|p| p.settled == Some(false), "did not settle: the last windows differ by more than the tolerance");
     tell(&|p| !p.errors.is_empty(), "requests failed; see the table of errors");
     tell(

@@ -81,7 +81,7 @@ fn pretty(value: &serde_json::Value) -> Result<String> {
 }
 
 /// Quoted for a shell.
-fn quoted(words: &[String]) -> String {
+pub fn quoted(words: &[String]) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,@%+".contains(c);
     let quote = |word: &String| {
         if !word.is_empty() && word.chars().all(plain) {

@@ -104,7 +104,10 @@ pub fn tried(results: &Results) -> Table {
         row.extend([
             count(point.visit as u64 + 1),
             percent(late_share(search, point)?),
-            point.client_latency.as_ref().map_or_else(|| ABSENT.into(), |latency| time(latency.p99_ns as f64)),
+            point
+                .client_latency
+                .as_ref()
+                .map_or_else(|| ABSENT.into(), |latency| time(latency.p99_ns as f64)),
             verdict(search, point)?.to_owned(),
         ]);
         Some(row)

@@ -202,6 +202,7 @@ impl<'a, F: Fn(usize) -> &'a Target> Contest<'a, F> {
                 Err(error) => return Err(error),
             };
             longest = longest.max(began.elapsed());
+            log::debug!("round {}: {next:?} {values:?}", ab.rounds.len() + 1);
             let difference = ab::difference(metric, &next, &values).context("a value is zero")?;
             judge.add(difference);
             let ratio = ab::ratio(metric, &judge);

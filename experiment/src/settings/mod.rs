@@ -135,6 +135,11 @@ pub struct Settings {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout: Option<f64>,
 
+    /// Keep each request in requests/VISIT.csv: when it was due, its latency, and its outcome.
+    #[arg(long, help_heading = "Measuring", num_args = 0, default_missing_value = "true")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keep_requests: Option<bool>,
+
     /// How tensors are transferred [default: none, as binary data in the HTTP bodies].
     #[arg(long, value_name = "KIND", help_heading = "Requests")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -329,6 +334,7 @@ impl Settings {
             timeout_s: self.timeout.unwrap_or(3600.0),
             seed: self.seed.unwrap_or(1),
             shuffle: self.in_order != Some(true),
+            keep_requests: self.keep_requests == Some(true),
             shared_memory: self.shared_memory.unwrap_or_default(),
             data: self.data.unwrap_or_default(),
             input_files: pairs(&self.input_file, "--input-file", "INPUT=FILE", |file| {

@@ -8,6 +8,7 @@ use super::{Page, write as write_page};
 use crate::ab::{Ab, Contender, Side};
 use crate::report::figure::{Kind, Mark, Panel, Plot, dimension};
 use crate::report::number::{TimeUnit, count, three};
+use crate::report::page::quoted;
 use crate::report::plots::parts::figure;
 use crate::report::scale::Scale;
 use crate::report::table::Table;
@@ -39,7 +40,7 @@ pub fn write(ab: &Ab, folder: &Path) -> Result<PathBuf> {
         title: format!("A/B: {}", ab.metric),
         tool: ab.tool.clone(),
         facts: vec![
-            ("Command", ab.command.join(" ")),
+            ("Command", quoted(&ab.command)),
             ("Started", ab.started.clone()),
             ("A", about(&ab.a)),
             ("B", about(&ab.b)),
