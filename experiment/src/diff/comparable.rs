@@ -140,7 +140,7 @@ fn settings(first: &Results, second: &Results, found: &mut Vec<Difference>) {
         "shapes",
         "batching",
     ];
-    if first.points.iter().chain(&second.points).any(|point| point.windows.is_empty()) {
+    if first.host.name.is_empty() || second.host.name.is_empty() {
         // Imported: the settings are not those of this tool.
         return;
     }

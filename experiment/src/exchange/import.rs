@@ -136,8 +136,9 @@ fn of_experiment(experiment: &Experiment, visit: usize, about: &Imported) -> Res
     let from = (boundaries.len() - 1).saturating_sub(WINDOWS);
     let edges = &boundaries[from..];
     let mut windows = vec![(Times::default(), 0_u64); edges.len() - 1];
+    // A window begins after the response that opens it and ends with the one that closes it.
     let window_of = |time: u64| {
-        let at = edges.partition_point(|edge| *edge <= time);
+        let at = edges.partition_point(|edge| *edge < time);
         (at > 0 && at < edges.len()).then(|| at - 1)
     };
     for (number, request) in requests.iter().enumerate() {

@@ -60,7 +60,10 @@ pub fn text(metric: Metric, estimate: &Estimate) -> String {
         (1.0, "")
     };
     let value = estimate.value * scale;
-    let mut text = match estimate.interval().filter(|(low, high)| (low * scale).is_finite() && (high * scale).is_finite()) {
+    let mut text = match estimate
+        .interval()
+        .filter(|(low, high)| (low * scale).is_finite() && (high * scale).is_finite())
+    {
         None => three(value),
         Some((low, high)) => {
             let decimals = decimals(high * scale - low * scale, value);

