@@ -169,6 +169,17 @@ impl Target {
         idle
     }
 
+    /// Loads the model of another plan, too, on a server that the tool started.
+    ///
+    /// # Errors
+    /// The server refuses it, or has no such model.
+    pub fn also_load(&self, plan: &Plan) -> Result<()> {
+        if let Some(own) = &self.own {
+            own.load(&plan.model, None)?;
+        }
+        self.control.model_metadata(&plan.model, plan.version.as_deref()).map(drop)
+    }
+
     /// The devices whose energy the model's responses tell.
     ///
     /// # Errors
@@ -206,6 +217,15 @@ impl Target {
             version: plan.version.clone().unwrap_or_default(),
             metadata: self.model.raw.clone(),
         }
+    }
+
+    /// For the results: the model of this plan, which may be another than the one that the target was opened with.
+    ///
+    /// # Errors
+    /// The server has no such model.
+    pub fn describe_model_of(&self, plan: &Plan) -> Result<Model> {
+        let metadata = self.control.model_metadata(&plan.model, plan.version.as_deref())?.raw;
+        Ok(Model { metadata, ..self.describe_model(plan) })
     }
 
     /// Measures the idle server for `seconds`.

@@ -3,6 +3,7 @@
 mod batching;
 mod choices;
 mod key;
+mod search;
 #[cfg(test)]
 mod tests;
 mod trace;
@@ -21,6 +22,7 @@ use serde_json::Value;
 pub use batching::Batching;
 pub use choices::{Data, PowerChoice, ReconfigureBy, SharedMemory};
 pub use key::{Arrivals, Load, PointKey};
+pub use search::Search;
 pub use trace::{Stretch, Trace};
 
 /// A reasonable maximum of connections for one process.
@@ -88,6 +90,9 @@ pub struct Plan {
     /// Settings that only `batching` has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub batching: Option<Batching>,
+    /// Of `search`: what it looks for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub search: Option<Search>,
     /// How they are applied.
     pub reconfigure: ReconfigureBy,
     /// Number of measurements of each point.
@@ -116,6 +121,9 @@ pub struct Plan {
     pub seed: u64,
     /// Whether points are measured in a seeded random order.
     pub shuffle: bool,
+    /// Whether single requests are kept; those of `batching` always are.
+    #[serde(default)]
+    pub keep_requests: bool,
     /// How tensors are transferred.
     pub shared_memory: SharedMemory,
     /// Contents of the inputs.
@@ -150,6 +158,9 @@ pub fn powercap_dir() -> PathBuf {
 impl Plan {
     /// The subcommand that it belongs to.
     pub fn command(&self) -> &'static str {
+        if self.search.is_some() {
+            return "search";
+        }
         match (&self.batching, self.configurations.as_slice()) {
             (Some(_), _) => "batching",
             (None, []) => "sweep",
@@ -157,7 +168,7 @@ impl Plan {
         }
     }
 
-    /// All points, in the order of measurement.
+    /// All points, in the order of measurement. A search has none: each follows from those before.
     pub fn points(&self) -> Vec<PointKey> {
         let names: Vec<&str> = if self.configurations.is_empty() {
             vec![""]
@@ -186,7 +197,7 @@ impl Plan {
     pub fn is_replayed(&self, load: &Load) -> bool {
         match load {
             Load::Trace { .. } | Load::Shaped { .. } => true,
-            Load::Rate { .. } => !self.configurations.is_empty(),
+            Load::Rate { .. } => !self.configurations.is_empty() && self.search.is_none(),
             Load::Concurrency { .. } | Load::MaxThroughput => false,
         }
     }
@@ -204,7 +215,8 @@ impl Plan {
             Load::Rate { .. } | Load::Trace { .. } | Load::Shaped { .. } => self.max_connections,
         };
         let capacity = self.batching.as_ref().map(|_| self.max_concurrency);
-        self.loads.iter().map(of).chain(capacity).max().unwrap_or(1)
+        let search = self.search.as_ref().map(|_| self.max_concurrency.max(self.max_connections));
+        self.loads.iter().map(of).chain(capacity).chain(search).max().unwrap_or(1)
     }
 
     /// # Errors
@@ -224,7 +236,10 @@ impl Plan {
             !self.batches.is_empty() && !self.batches.contains(&0),
             "--batch: expected sizes of at least 1"
         );
-        ensure!(!self.loads.is_empty(), "no load: give --concurrency, --max-throughput, --rate or --trace");
+        ensure!(
+            self.search.is_some() || !self.loads.is_empty(),
+            "no load: give --concurrency, --max-throughput, --rate or --trace"
+        );
         for load in &self.loads {
             match load {
                 Load::Concurrency { concurrency } => {

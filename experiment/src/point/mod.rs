@@ -39,12 +39,9 @@ pub fn measure(
     visit: usize,
     capacity: Option<f64>,
 ) -> Result<(Point, Vec<Sample>)> {
-    let without_samples = |point| (point, Vec::new());
     match &key.load {
-        Load::Concurrency { concurrency } => {
-            measure_at(target, plan, key, visit, *concurrency).map(without_samples)
-        }
-        Load::MaxThroughput => search(target, plan, key, visit).map(without_samples),
+        Load::Concurrency { concurrency } => measure_at(target, plan, key, visit, *concurrency),
+        Load::MaxThroughput => search(target, plan, key, visit),
         Load::Rate { milli_requests_per_s, arrivals: spread } => {
             let rate = *milli_requests_per_s as f64 / 1e3;
             // The same for every configuration and batch size, different in each repeat.
@@ -105,33 +102,33 @@ fn replay(
 
 /// Doubles the concurrency until throughput has not grown twice in a row. Once is not enough: a dynamic batcher runs one
 /// request while another waits, so batches grow only from the third request on.
-fn search(target: &Target, plan: &Plan, key: &PointKey, visit: usize) -> Result<Point> {
+fn search(target: &Target, plan: &Plan, key: &PointKey, visit: usize) -> Result<(Point, Vec<Sample>)> {
     let mut search: Vec<SearchStep> = Vec::new();
-    let mut best: Option<Point> = None;
+    let mut best: Option<(Point, Vec<Sample>)> = None;
     let mut without_growth = 0;
     let mut concurrency = 1;
     while concurrency <= plan.max_concurrency && without_growth < PATIENCE {
-        let point = measure_at(target, plan, key, visit, concurrency)?;
+        let (point, samples) = measure_at(target, plan, key, visit, concurrency)?;
         search.push(SearchStep {
             concurrency,
             inferences_per_s: point.inferences_per_s,
             latency_p50_ns: point.client_latency.as_ref().map(|latency| latency.p50_ns),
             warnings: point.warnings.clone(),
         });
-        let reached = best.as_ref().map_or(0.0, |best| best.inferences_per_s);
+        let reached = best.as_ref().map_or(0.0, |(best, _)| best.inferences_per_s);
         let grows = point.inferences_per_s > reached * (1.0 + WORTH_DOUBLING);
         without_growth = if grows { 0 } else { without_growth + 1 };
         if best.is_none() || point.inferences_per_s > reached {
-            best = Some(point);
+            best = Some((point, samples));
         }
         concurrency *= 2;
     }
-    let mut best = best.context("--max-concurrency allows no measurement")?;
+    let (mut best, samples) = best.context("--max-concurrency allows no measurement")?;
     if without_growth == 0 {
         best.warnings.push(warnings::still_growing(concurrency / 2, plan.max_concurrency));
     }
     best.search = search;
-    Ok(best)
+    Ok((best, samples))
 }
 
 fn measure_at(
@@ -140,11 +137,11 @@ fn measure_at(
     key: &PointKey,
     visit: usize,
     concurrency: usize,
-) -> Result<Point> {
+) -> Result<(Point, Vec<Sample>)> {
     let pacing = Pacing::Closed { concurrency };
-    let (mut point, _) = measure_with(target, plan, key, visit, pacing, concurrency)?;
+    let (mut point, samples) = measure_with(target, plan, key, visit, pacing, concurrency)?;
     point.concurrency = Some(concurrency);
-    Ok(point)
+    Ok((point, samples))
 }
 
 fn measure_with(
@@ -168,7 +165,7 @@ fn measure_with(
         min_ns: if replayed { u64::MAX } else { duration(plan.window_s).as_nanos() as u64 },
         min_requests: plan.window_requests,
         late_ns: (plan.late_ms * 1e6) as u64,
-        keep_each: matches!(key.load, Load::Shaped { .. }),
+        keep_each: plan.keep_requests || matches!(key.load, Load::Shaped { .. }),
     };
     let started = jiff::Timestamp::now().to_string();
     let running = load::start(requests.workload(target, plan, pacing, rule)?)?;

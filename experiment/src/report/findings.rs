@@ -4,6 +4,7 @@ use super::cells::{Cell, cells, client, configurations, fullest, group_name, gro
 use super::energy::{idle, responses};
 use super::number::{count, percent, plural, three, time};
 use super::plots::parts::no_energy;
+use super::search;
 use super::series::{Series, series};
 use super::summary::sentences;
 use super::verdict::Verdict;
@@ -29,7 +30,9 @@ pub fn findings(results: &Results) -> Vec<String> {
         found.extend(cautions(results));
         return found;
     }
-    if !cells.is_empty() && cells.iter().all(|cell| is_open(cell.load)) {
+    if results.plan.search.is_some() {
+        found.extend(search::sentences(results));
+    } else if !cells.is_empty() && cells.iter().all(|cell| is_open(cell.load)) {
         found.push(
             "All loads had a given request rate: throughput follows it, and the maximum may be higher."
                 .into(),
@@ -132,7 +135,10 @@ fn cautions(results: &Results) -> Vec<String> {
         };
         cautions.push(format!("{} of {}: {what}{names}.", plural(such.len(), "point"), count(all as u64)));
     };
-    tell(&|p| p.inferences == 0, "no request was answered, so the plots do not show it");
+    tell(
+        &|p| p.inferences == 0 && p.estimates.is_empty(),
+        "no request was answered, so the plots do not show it",
+    );
     tell(&|p| p.settled == Some(false), "did not settle: the last windows differ by more than the tolerance");
     tell(&|p| !p.errors.is_empty(), "requests failed; see the table of errors");
     tell(

@@ -2,16 +2,18 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::consumption::Consumption;
 use super::energy::ResponseEnergy;
+use super::estimate::Estimates;
 use super::latency::Latency;
 use super::statistics::Statistics;
 use crate::plan::PointKey;
 
 /// One point of the plan, measured.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Point {
     /// The point of the plan.
     pub key: PointKey,
@@ -77,12 +79,16 @@ pub struct Point {
     /// CPU seconds of the server for each inference. Not a measure of energy.
     pub cpu_s_per_inference: Option<f64>,
 
+    /// The metrics with 95 % confidence intervals over the windows of the measured part.
+    #[serde(default, skip_serializing_if = "Estimates::is_empty")]
+    pub estimates: Estimates,
+
     /// What a reader has to know before trusting the numbers.
     pub warnings: Vec<String>,
 }
 
 /// A part of the load, from one response to another.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct WindowSummary {
     /// Length.
     pub seconds: f64,
@@ -96,6 +102,15 @@ pub struct WindowSummary {
     pub latency_mean_ns: Option<f64>,
     /// Client latency; absent if every request failed.
     pub latency_p50_ns: Option<u64>,
+    /// When it began, since the start of the load.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_ns: Option<u64>,
+    /// The complete distribution of client latency, as in [`Latency`]. Of the windows of the measured part only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latency_histogram: Option<String>,
+    /// As in [`Consumption`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server_cpu_s: Option<f64>,
     /// As in [`Consumption`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub energy_j: Option<f64>,
@@ -110,7 +125,7 @@ pub struct WindowSummary {
 }
 
 /// A concurrency that the search for the maximum throughput tried.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct SearchStep {
     /// Concurrent requests.
     pub concurrency: usize,
@@ -124,7 +139,7 @@ pub struct SearchStep {
 }
 
 /// Errors of one kind.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ErrorCount {
     /// For example "HTTP 503", "connection refused", "timeout".
     pub kind: String,
@@ -135,7 +150,7 @@ pub struct ErrorCount {
 }
 
 /// How well an open loop kept its schedule.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Pacing {
     /// Requests that were due in the measured part.
     pub scheduled: u64,
@@ -151,7 +166,7 @@ pub struct Pacing {
 
 /// Comparison of the requests of a trace with the latency target. `requests/VISIT.csv` has each request: when it was due,
 /// its latency (ns), and whether it was answered, refused or failed.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Adherence {
     /// The target.
     pub target_ns: u64,

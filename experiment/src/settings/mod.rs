@@ -1,6 +1,7 @@
 //! The settings that the user gives: by flags, in a TOML plan file, or both.
 
 mod batching;
+mod search;
 #[cfg(test)]
 mod tests;
 
@@ -15,6 +16,7 @@ use crate::plan::{
     powercap_dir,
 };
 pub use batching::BatchingSettings;
+pub use search::SearchSettings;
 
 /// The settings that the user gives, by flags or in a plan file (there with `_` in place of `-`). The others have
 /// defaults.
@@ -133,6 +135,11 @@ pub struct Settings {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout: Option<f64>,
 
+    /// Keep each request in requests/VISIT.csv: when it was due, its latency, and its outcome.
+    #[arg(long, help_heading = "Measuring", num_args = 0, default_missing_value = "true")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keep_requests: Option<bool>,
+
     /// How tensors are transferred [default: none, as binary data in the HTTP bodies].
     #[arg(long, value_name = "KIND", help_heading = "Requests")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -193,6 +200,10 @@ pub struct Settings {
     #[arg(skip)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub batching: Option<BatchingSettings>,
+    /// Settings that only `search` has.
+    #[arg(skip)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub search: Option<SearchSettings>,
 }
 
 impl Settings {
@@ -269,7 +280,17 @@ impl Settings {
             }
             None => (None, self.configuration),
         };
-        if self.max_throughput == Some(true) || loads.is_empty() {
+        let search = self.search.map(|search| search.into_search(arrivals)).transpose()?;
+        if search.is_some() {
+            ensure!(
+                loads.is_empty() && self.max_throughput.is_none(),
+                "`search` finds the load by itself: no other load can be given"
+            );
+            ensure!(
+                self.repeats.is_none(),
+                "--repeats: `search` repeats what chance may have decided, see --attempts"
+            );
+        } else if self.max_throughput == Some(true) || loads.is_empty() {
             loads.push(Load::MaxThroughput);
         }
         let own_server = match (self.tritonserver, self.model_repository) {
@@ -298,6 +319,7 @@ impl Settings {
             loads,
             configurations,
             batching,
+            search,
             reconfigure: self.reconfigure.unwrap_or_default(),
             repeats: self.repeats.unwrap_or(1),
             cool_down_s: self.cool_down.unwrap_or(0.0),
@@ -312,6 +334,7 @@ impl Settings {
             timeout_s: self.timeout.unwrap_or(3600.0),
             seed: self.seed.unwrap_or(1),
             shuffle: self.in_order != Some(true),
+            keep_requests: self.keep_requests == Some(true),
             shared_memory: self.shared_memory.unwrap_or_default(),
             data: self.data.unwrap_or_default(),
             input_files: pairs(&self.input_file, "--input-file", "INPUT=FILE", |file| {

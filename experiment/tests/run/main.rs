@@ -9,3 +9,4 @@ mod server;
 mod support;
 mod sweep;
 mod together;
+mod verdicts;
