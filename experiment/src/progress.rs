@@ -106,6 +106,9 @@ fn line(point: &Point) -> String {
     if let Some(told) = &point.response_energy {
         parts.push(format!("{:.4} J/inference by the responses", told.j_per_inference));
     }
+    if let Some(answers) = point.answers.as_ref().filter(|answers| answers.wrong == 0) {
+        parts.push(format!("all {} answers right", answers.compared));
+    }
     // The warning about the client's CPU time is printed once at the end, because with a fast model every point has it.
     let others = point.warnings.iter().filter(|warning| !warning.starts_with(BUSY_CLIENT));
     parts.extend(others.map(|warning| format!("\n    warning: {warning}")));

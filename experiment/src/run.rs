@@ -67,7 +67,15 @@ pub fn run(run: Run) -> Result<Ending> {
         }
         Err(error) => bail!("{error:#}. {}", kept(&folder)),
     }
-    let unanswered = store?.results().points.iter().filter(|point| point.requests == 0).count();
+    let store = store?;
+    let points_wrong = store.results().points.iter().filter_map(|point| point.answers.as_ref());
+    let points_wrong = points_wrong.filter(|answers| answers.wrong > 0).count();
+    ensure!(
+        points_wrong == 0 || plan.allow_wrong_answers,
+        "answers were wrong at {points_wrong} of {} points; see the warnings, and --expect-tolerance or --allow-wrong-answers",
+        points.len()
+    );
+    let unanswered = store.results().points.iter().filter(|point| point.requests == 0).count();
     ensure!(unanswered == 0, "all requests failed at {unanswered} of {} points", points.len());
     Ok(Ending::Complete)
 }

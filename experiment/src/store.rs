@@ -216,6 +216,8 @@ fn header() -> Vec<String> {
         "energy_difference_j",
         "energy_difference_error_j",
         "energy_agrees",
+        "answers_compared",
+        "wrong_answers",
     ]
     .map(str::to_owned)
     .to_vec();
@@ -286,6 +288,8 @@ fn row(point: &Point) -> Vec<String> {
         cell(compared.and_then(|compared| compared.difference_j)),
         cell(compared.and_then(|compared| compared.error_j)),
         cell(compared.and_then(|compared| compared.agrees)),
+        cell(point.answers.as_ref().map(|answers| answers.compared)),
+        cell(point.answers.as_ref().map(|answers| answers.wrong)),
     ];
     let of_server = server_times().iter().map(|name| point.server_times.get(*name));
     for latency in std::iter::once(point.client_latency.as_ref()).chain(of_server) {

@@ -19,12 +19,16 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use batching::Batching;
-pub use choices::{Data, PowerChoice, ReconfigureBy, SharedMemory};
+pub use choices::{Data, ImageScaling, PowerChoice, ReconfigureBy, SharedMemory};
 pub use key::{Arrivals, Load, PointKey};
 pub use trace::{Stretch, Trace};
 
 /// A reasonable maximum of connections for one process.
 const MOST_IN_FLIGHT: usize = 10_000;
+
+/// How long the last responses of a point may take after its time: so many seconds, or this share of the time.
+const GRACE_S: f64 = 2.0;
+const GRACE_SHARE: f64 = 0.1;
 
 /// A server that the tool starts and stops.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -118,8 +122,23 @@ pub struct Plan {
     pub shuffle: bool,
     /// How tensors are transferred.
     pub shared_memory: SharedMemory,
-    /// Contents of the inputs.
+    /// Contents of the inputs that no file gives.
     pub data: Data,
+    /// A file or folder with rows of inputs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data_path: Option<PathBuf>,
+    /// A file or folder with the outputs that are expected of these rows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expect_path: Option<PathBuf>,
+    /// How far a number of an output may be from the expected one: times that, where it is larger than 1.
+    #[serde(default = "expect_tolerance")]
+    pub expect_tolerance: f64,
+    /// Whether wrong answers are only reported, and do not fail the run.
+    #[serde(default)]
+    pub allow_wrong_answers: bool,
+    /// How the values of pictures are scaled.
+    #[serde(default)]
+    pub image_scaling: ImageScaling,
     /// Raw little-endian bytes of one row, by input.
     pub input_files: BTreeMap<String, PathBuf>,
     /// Shapes of one row, for inputs with variable dimensions.
@@ -140,6 +159,11 @@ pub struct Plan {
     /// Whether a server that was running before unloads the model to be measured without it.
     #[serde(default)]
     pub idle_unload: bool,
+}
+
+/// What results of FP32 on different processors are apart, with some room.
+pub fn expect_tolerance() -> f64 {
+    1e-3
 }
 
 /// Where Linux has them.
@@ -189,6 +213,12 @@ impl Plan {
             Load::Rate { .. } => !self.configurations.is_empty(),
             Load::Concurrency { .. } | Load::MaxThroughput => false,
         }
+    }
+
+    /// The longest that a point waits, with what is left for the last responses after its time, seconds. A request never
+    /// waits longer, whatever its own timeout.
+    pub fn longest_s(&self) -> f64 {
+        self.max_time_s + GRACE_S.max(GRACE_SHARE * self.max_time_s)
     }
 
     /// The configuration of that name.
@@ -265,6 +295,7 @@ impl Plan {
             ("--timeout", self.timeout_s, 0.001),
             ("--idle", self.idle_s, 0.0),
             ("--tolerance", self.tolerance, 0.0),
+            ("--expect-tolerance", self.expect_tolerance, 0.0),
         ] {
             ensure!(
                 value.is_finite() && (least..=1e9).contains(&value),
@@ -280,6 +311,10 @@ impl Plan {
         ensure!(
             !self.idle_unload || self.idle_s > 0.0,
             "--idle-unload measures for the time of --idle: expected more than 0, found 0"
+        );
+        ensure!(
+            self.expect_path.is_none() || self.data_path.is_some(),
+            "--expect: expected outputs belong to rows of inputs: give them with --data PATH"
         );
         ensure!(self.repeats > 0, "--repeats: expected at least 1, found 0");
         ensure!(self.window_requests > 0, "--window-requests: expected at least 1, found 0");

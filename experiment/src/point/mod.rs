@@ -61,7 +61,7 @@ pub fn measure(
                 },
                 max_connections: plan.max_connections,
             };
-            measure_with(target, plan, key, visit, pacing, plan.max_connections)
+            measure_with(target, plan, key, visit, pacing, plan.max_connections, Some(plan.max_time_s))
         }
         Load::Trace { file } => replay(target, plan, key, visit, arrivals::read_trace(file.as_ref())?),
         Load::Shaped { trace } => {
@@ -99,8 +99,9 @@ fn replay(
     visit: usize,
     due: Vec<Duration>,
 ) -> Result<(Point, Vec<Sample>)> {
+    let end_s = due.last().map(Duration::as_secs_f64);
     let pacing = Pacing::Open { arrivals: Box::new(due.into_iter()), max_connections: plan.max_connections };
-    measure_with(target, plan, key, visit, pacing, plan.max_connections)
+    measure_with(target, plan, key, visit, pacing, plan.max_connections, end_s)
 }
 
 /// Doubles the concurrency until throughput has not grown twice in a row. Once is not enough: a dynamic batcher runs one
@@ -142,7 +143,7 @@ fn measure_at(
     concurrency: usize,
 ) -> Result<Point> {
     let pacing = Pacing::Closed { concurrency };
-    let (mut point, _) = measure_with(target, plan, key, visit, pacing, concurrency)?;
+    let (mut point, _) = measure_with(target, plan, key, visit, pacing, concurrency, None)?;
     point.concurrency = Some(concurrency);
     Ok(point)
 }
@@ -154,14 +155,16 @@ fn measure_with(
     visit: usize,
     pacing: Pacing,
     slots: usize,
+    replay_s: Option<f64>,
 ) -> Result<(Point, Vec<Sample>)> {
     let replayed = plan.is_replayed(&key.load);
     let open_loop = matches!(pacing, Pacing::Open { .. });
     let requests = Requests::make(target, plan, key.batch, slots)?;
     let idle = statistics(target, plan);
+    let statistics_missing = idle.as_ref().err().cloned();
     requests.probe(target, plan)?;
     let warm_up_requests = if replayed { warm_up(target, plan, &requests)? } else { 0 };
-    let before = caught_up(target, plan, idle, 1 + warm_up_requests);
+    let before = caught_up(target, plan, idle.ok(), 1 + warm_up_requests);
 
     let rule = WindowRule {
         warm_up_ns: if replayed { 0 } else { duration(plan.warm_up_s).as_nanos() as u64 },
@@ -171,8 +174,12 @@ fn measure_with(
         keep_each: matches!(key.load, Load::Shaped { .. }),
     };
     let started = jiff::Timestamp::now().to_string();
-    let running = load::start(requests.workload(target, plan, pacing, rule)?)?;
-    let mut watched = watch(target, plan, &running, before, replayed, open_loop)?;
+    // A replay is watched to its end, and then as long as a point of a rate.
+    let replay = replayed.then_some(replay_s).flatten();
+    let longest_s = replay.unwrap_or(0.0) + plan.longest_s();
+    let running = load::start(requests.workload(target, plan, pacing, rule, longest_s)?)?;
+    let mut watched = watch(target, plan, &running, before, replayed, open_loop, longest_s)?;
+    watched.statistics_missing = statistics_missing;
     let samples = std::mem::take(&mut watched.totals.each);
     Ok((summarise(target, plan, key, visit, started, &watched)?, samples))
 }
@@ -180,7 +187,8 @@ fn measure_with(
 /// Warms the server up before a replay, which is measured from its first request. Returns the number of responses.
 fn warm_up(target: &Target, plan: &Plan, requests: &Requests) -> Result<u64> {
     let rule = WindowRule { warm_up_ns: 0, min_ns: u64::MAX, min_requests: 1, late_ns: 0, keep_each: false };
-    let running = load::start(requests.workload(target, plan, Pacing::Closed { concurrency: 1 }, rule)?)?;
+    let pacing = Pacing::Closed { concurrency: 1 };
+    let running = load::start(requests.workload(target, plan, pacing, rule, plan.longest_s())?)?;
     target.rest(plan.warm_up_s)?;
     running.stop();
     Ok(running.ended(|| target.check())?.all.latency.count())

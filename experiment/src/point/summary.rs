@@ -9,8 +9,8 @@ use super::warnings::warnings;
 use super::watch::Watched;
 use crate::load::ServerValuesFrom;
 use crate::plan::{Plan, PointKey};
-use crate::record::{EXECUTED_BATCH_SIZE, SERVER_VALUES, Window};
-use crate::results::{ErrorCount, Latency, Pacing, Point, WindowSummary};
+use crate::record::{Compared, EXECUTED_BATCH_SIZE, SERVER_VALUES, Window};
+use crate::results::{Answers, ErrorCount, Latency, Pacing, Point, WindowSummary};
 use crate::target::Target;
 
 /// The results of the measured part, with warnings.
@@ -108,10 +108,20 @@ pub fn summarise(
         response_energy: told(&measured, windows, key.batch),
         cpu_s_per_inference: per_inference(consumption.server_cpu_s),
         consumption,
+        answers: answers(&watched.totals.all.compared),
         warnings: Vec::new(),
     };
     point.warnings = warnings(plan, &point, watched);
     Ok(point)
+}
+
+fn answers(compared: &Compared) -> Option<Answers> {
+    let Compared { answers, wrong, first_difference } = compared;
+    (*answers > 0).then(|| Answers {
+        compared: *answers,
+        wrong: *wrong,
+        first_difference: first_difference.clone(),
+    })
 }
 
 fn summaries(target: &Target, watched: &Watched, batch: u32) -> Result<Vec<WindowSummary>> {

@@ -2,7 +2,7 @@
 
 use super::watch::Watched;
 use crate::plan::Plan;
-use crate::results::{EnergyComparison, Point};
+use crate::results::{Answers, EnergyComparison, Point};
 use crate::settle::WINDOWS;
 
 /// A client that uses more than this fraction of the server's CPU time gets a warning.
@@ -14,6 +14,12 @@ pub const BUSY_CLIENT: &str = "this client used";
 /// What a reader has to know before trusting the numbers.
 pub fn warnings(plan: &Plan, point: &Point, watched: &Watched) -> Vec<String> {
     let mut warnings = Vec::new();
+    if let Some(Answers { compared, wrong, first_difference }) =
+        point.answers.as_ref().filter(|one| one.wrong > 0)
+    {
+        let first = first_difference.as_deref().unwrap_or_default();
+        warnings.push(format!("{wrong} of {compared} answers are wrong, the first by {first}"));
+    }
     let failed: u64 = point.errors.iter().map(|error| error.count).sum();
     if let Some(most) = point.errors.iter().max_by_key(|error| error.count) {
         warnings.push(format!(
@@ -76,6 +82,9 @@ pub fn warnings(plan: &Plan, point: &Point, watched: &Watched) -> Vec<String> {
         && statistics.agrees == Some(false)
     {
         warnings.push(format!("the server's statistics do not agree: {}", statistics.agreement));
+    }
+    if let Some(reason) = &watched.statistics_missing {
+        warnings.push(format!("the server's statistics could not be read: {reason}"));
     }
     warnings
 }

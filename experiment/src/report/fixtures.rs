@@ -124,6 +124,7 @@ fn point(key: PointKey, visit: usize, requests_per_s: f64, mean_ms: f64, chance:
         inferences_per_j_error: None,
         j_per_inference_error_j: None,
         response_energy: None,
+        answers: None,
         cpu_s_per_inference: Some(server_cpu_s / inferences as f64),
         warnings: Vec::new(),
         key,

@@ -20,7 +20,7 @@ use crate::plan::Plan;
 pub use consumption::{Consumption, DeviceState, PowerSource};
 pub use energy::{EnergyComparison, ResponseEnergy};
 pub use latency::Latency;
-pub use point::{Adherence, ErrorCount, Pacing, Point, SearchStep, WindowSummary};
+pub use point::{Adherence, Answers, ErrorCount, Pacing, Point, SearchStep, WindowSummary};
 pub use statistics::{Statistics, StatisticsGrowth};
 
 /// The version of this format. Readers reject a higher one; it is raised by changes that an older reader would

@@ -77,6 +77,10 @@ pub struct Point {
     /// CPU seconds of the server for each inference. Not a measure of energy.
     pub cpu_s_per_inference: Option<f64>,
 
+    /// Comparison of the answers with those expected. Absent if none were expected.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answers: Option<Answers>,
+
     /// What a reader has to know before trusting the numbers.
     pub warnings: Vec<String>,
 }
@@ -132,6 +136,17 @@ pub struct ErrorCount {
     pub count: u64,
     /// The first message of this kind.
     pub first_message: String,
+}
+
+/// Answers that were compared with what was expected: those to all requests of the load, warm-up included.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answers {
+    /// Answers, without errors.
+    pub compared: u64,
+    /// Those that differ by more than the plan allows.
+    pub wrong: u64,
+    /// Output, place, and both values, of the first wrong answer.
+    pub first_difference: Option<String>,
 }
 
 /// How well an open loop kept its schedule.

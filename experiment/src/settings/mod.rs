@@ -11,8 +11,8 @@ use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 
 use crate::plan::{
-    Arrivals, Configuration, Data, Load, OwnServer, Plan, PowerChoice, ReconfigureBy, SharedMemory,
-    powercap_dir,
+    Arrivals, Configuration, Data, ImageScaling, Load, OwnServer, Plan, PowerChoice, ReconfigureBy,
+    SharedMemory, expect_tolerance, powercap_dir,
 };
 pub use batching::BatchingSettings;
 
@@ -137,15 +137,34 @@ pub struct Settings {
     #[arg(long, value_name = "KIND", help_heading = "Requests")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shared_memory: Option<SharedMemory>,
-    /// Contents of the inputs [default: random].
+    /// Contents of the inputs: `random`, `zero`, or a file or folder with rows of inputs (.npy, .npz, .png, .jpg, .json as
+    /// for perf_analyzer, .jsonl, raw bytes), of which each request gets some in a seeded order [default: random].
+    #[arg(long, visible_alias = "input-data", value_name = "KIND|PATH", help_heading = "Requests")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data: Option<String>,
+    /// A file or folder like that of --data with the outputs that are expected, row by row. Wrong answers are counted, the
+    /// first is described, and the exit code is 1. (validation_data in a JSON file of --data needs no flag.)
+    #[arg(long, value_name = "PATH", help_heading = "Requests")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expect: Option<PathBuf>,
+    /// How far a float of an output may be from the expected one, as a fraction of it, or of 1 if it is smaller. All else
+    /// has to be equal [default: 0.001].
+    #[arg(long, value_name = "FRACTION", help_heading = "Requests")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expect_tolerance: Option<f64>,
+    /// Only report wrong answers: they do not change the exit code.
+    #[arg(long, help_heading = "Requests", num_args = 0, default_missing_value = "true")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub allow_wrong_answers: Option<bool>,
+    /// How the values of pictures are scaled [default: none].
     #[arg(long, value_name = "KIND", help_heading = "Requests")]
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub data: Option<Data>,
+    pub image_scaling: Option<ImageScaling>,
     /// Read an input from a file: the raw little-endian bytes of one row, repeated for each row of a batch.
     #[arg(long, value_name = "INPUT=FILE", help_heading = "Requests")]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub input_file: Vec<String>,
-    /// Shape of one row of an input with variable dimensions, without the batch dimension.
+    /// Shape of one row of an input with variable dimensions, without the batch dimension; also INPUT:D,D,...
     #[arg(long, value_name = "INPUT=D,D,...", help_heading = "Requests")]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub shape: Vec<String>,
@@ -289,6 +308,7 @@ impl Settings {
                 "--tritonserver and --model-repository go together: give both, so that the tool can start a server"
             ),
         };
+        let (data, data_path) = contents(self.data.as_deref())?;
         let plan = Plan {
             model: self.model.unwrap_or_default(),
             version: self.model_version,
@@ -313,7 +333,12 @@ impl Settings {
             seed: self.seed.unwrap_or(1),
             shuffle: self.in_order != Some(true),
             shared_memory: self.shared_memory.unwrap_or_default(),
-            data: self.data.unwrap_or_default(),
+            data,
+            data_path,
+            expect_path: self.expect.map(|path| absolute(&path)).transpose()?,
+            expect_tolerance: self.expect_tolerance.unwrap_or_else(expect_tolerance),
+            allow_wrong_answers: self.allow_wrong_answers.unwrap_or(false),
+            image_scaling: self.image_scaling.unwrap_or_default(),
             input_files: pairs(&self.input_file, "--input-file", "INPUT=FILE", |file| {
                 absolute(file.as_ref())
             })?,
@@ -340,11 +365,30 @@ fn pairs<T>(
     let mut all = BTreeMap::new();
     for text in texts {
         let wrong = || format!("{flag}: expected {form}, found '{text}'");
-        let (name, value) = text.split_once('=').with_context(wrong)?;
+        // perf_analyzer writes `--shape INPUT:D,D`.
+        let parts = text.split_once('=').or_else(|| text.rsplit_once(':').filter(|_| flag == "--shape"));
+        let (name, value) = parts.with_context(wrong)?;
         let value = parse(value).with_context(wrong)?;
         ensure!(all.insert(name.to_owned(), value).is_none(), "{flag}: '{name}' is given twice");
     }
     Ok(all)
+}
+
+/// Seeded random values or zeros, or the place of the data.
+fn contents(data: Option<&str>) -> Result<(Data, Option<PathBuf>)> {
+    match data {
+        None | Some("random") => Ok((Data::Random, None)),
+        Some("zero") => Ok((Data::Zero, None)),
+        Some(path) => {
+            let path = absolute(path.as_ref())?;
+            ensure!(
+                path.exists(),
+                "--data: expected random, zero, or a file or folder, and {} is not there",
+                path.display()
+            );
+            Ok((Data::Random, Some(path)))
+        }
+    }
 }
 
 /// A run may be resumed from another working directory.
@@ -354,6 +398,6 @@ fn absolute(path: &Path) -> Result<PathBuf> {
 
 fn dims(text: &str) -> Result<Vec<i64>> {
     let dims = text.split(',').map(|dim| Ok(dim.trim().parse::<i64>()?)).collect::<Result<Vec<_>>>()?;
-    ensure!(dims.iter().all(|dim| *dim > 0), "dimensions must be at least 1");
+    ensure!(dims.iter().all(|dim| *dim >= 0), "dimensions must be at least 0");
     Ok(dims)
 }

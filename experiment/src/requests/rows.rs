@@ -1,0 +1,148 @@
+//! Requests made of rows of data.
+
+use std::rc::Rc;
+
+use anyhow::{Context, Result, ensure};
+use bytes::Bytes;
+
+use super::{TensorMetadata, filled, row_shape};
+use crate::answers::{Expected, Output};
+use crate::data::{Form, Row, Rows, draws};
+use crate::load::{Input, InputData};
+use crate::plan::Plan;
+use crate::target::Target;
+
+/// The most bytes of requests that are made beyond those that contain each row once.
+const MOST_BYTES: usize = 256 << 20;
+
+/// The inputs of a request, and what is expected of its answer.
+pub struct Draw {
+    pub inputs: Vec<Input>,
+    pub expected: Option<Expected>,
+}
+
+/// All requests of a point; without a file of data, one. `batch` is none for a model without a batch dimension.
+///
+/// # Errors
+/// The data cannot be read, or do not fit the model.
+pub fn make(
+    target: &Target,
+    plan: &Plan,
+    inputs: &[TensorMetadata],
+    outputs: &[TensorMetadata],
+    batch: Option<u32>,
+) -> Result<Vec<Draw>> {
+    let Some(rows) = rows(target, plan, inputs, outputs, batch.is_some())? else {
+        let inputs = inputs.iter().map(|input| filled(input, plan, batch)).collect::<Result<_>>()?;
+        return Ok(vec![Draw { inputs, expected: None }]);
+    };
+    let empty = Row::new();
+    let expected = |row: usize| rows.expected.get(row).unwrap_or(&empty);
+    let shapes: Vec<Vec<&[i64]>> = (0..rows.inputs.len())
+        .map(|row| {
+            let tensors = rows.inputs[row].values().chain(expected(row).values());
+            tensors.map(|tensor| tensor.shape.as_slice()).collect()
+        })
+        .collect();
+    let bytes =
+        rows.inputs.iter().chain(&rows.expected).flat_map(Row::values).map(|tensor| tensor.bytes.len());
+    let row_bytes = bytes.sum::<usize>().div_ceil(rows.inputs.len());
+    let size = batch.unwrap_or(1) as usize;
+    draws(&shapes, size, row_bytes, MOST_BYTES, plan.seed)
+        .into_iter()
+        .map(|members| {
+            let of = |name: &str| -> Result<(Vec<i64>, Bytes)> {
+                joined(members.iter().map(|row| &rows.inputs[*row]), name, batch)
+            };
+            let inputs = inputs
+                .iter()
+                .map(|input| {
+                    if plan.input_files.contains_key(&input.name) {
+                        return filled(input, plan, batch);
+                    }
+                    let (shape, bytes) = of(&input.name)?;
+                    let (name, datatype) = (input.name.clone(), input.datatype.clone());
+                    Ok(Input { name, datatype, shape, data: InputData::Binary(bytes) })
+                })
+                .collect::<Result<_>>()?;
+            Ok(Draw { inputs, expected: wanted(&rows, &members, outputs, plan, batch)? })
+        })
+        .collect()
+}
+
+/// The rows of the plan's data, if it has any.
+fn rows(
+    target: &Target,
+    plan: &Plan,
+    inputs: &[TensorMetadata],
+    outputs: &[TensorMetadata],
+    batched: bool,
+) -> Result<Option<Rc<Rows>>> {
+    if plan.data_path.is_none() {
+        return Ok(None);
+    }
+    let form = |tensor: &TensorMetadata, row: Vec<i64>| Form {
+        name: tensor.name.clone(),
+        datatype: tensor.datatype.clone(),
+        row,
+    };
+    let inputs: Vec<Form> = inputs
+        .iter()
+        .filter(|input| !plan.input_files.contains_key(&input.name))
+        .map(|input| {
+            // Sizes that the plan does not give may vary from row to row.
+            let free = input.shape[usize::from(batched).min(input.shape.len())..].to_vec();
+            let row =
+                if plan.shapes.contains_key(&input.name) { row_shape(input, plan, batched)? } else { free };
+            Ok(form(input, row))
+        })
+        .collect::<Result<_>>()?;
+    let outputs: Vec<Form> = outputs
+        .iter()
+        .map(|output| form(output, output.shape[usize::from(batched).min(output.shape.len())..].to_vec()))
+        .collect();
+    target.rows(plan, inputs, outputs).map(Some)
+}
+
+/// The tensors of several rows as one of a batch.
+fn joined<'a>(
+    mut rows: impl Iterator<Item = &'a Row>,
+    name: &str,
+    batch: Option<u32>,
+) -> Result<(Vec<i64>, Bytes)> {
+    let first = rows.next().and_then(|row| row.get(name)).with_context(|| format!("no data for '{name}'"))?;
+    let Some(batch) = batch else { return Ok((first.shape.clone(), first.bytes.clone())) };
+    let shape = [&[i64::from(batch)], first.shape.as_slice()].concat();
+    if batch == 1 {
+        return Ok((shape, first.bytes.clone()));
+    }
+    let mut bytes = first.bytes.to_vec();
+    for row in rows {
+        let tensor =
+            row.get(name).with_context(|| format!("a row has no data for '{name}', and others have"))?;
+        bytes.extend_from_slice(&tensor.bytes);
+    }
+    Ok((shape, bytes.into()))
+}
+
+fn wanted(
+    rows: &Rows,
+    members: &[usize],
+    outputs: &[TensorMetadata],
+    plan: &Plan,
+    batch: Option<u32>,
+) -> Result<Option<Expected>> {
+    let Some(first) = members.first().and_then(|row| rows.expected.get(*row)) else { return Ok(None) };
+    let outputs = first
+        .keys()
+        .map(|name| {
+            let datatype =
+                outputs.iter().find(|output| output.name == *name).map(|output| output.datatype.clone());
+            let (shape, bytes) = joined(members.iter().map(|row| &rows.expected[*row]), name, batch)?;
+            let datatype = datatype.with_context(|| format!("the model has no output '{name}'"))?;
+            Ok(Output { name: name.clone(), datatype, shape, bytes: bytes.to_vec() })
+        })
+        .collect::<Result<Vec<_>>>()?;
+    ensure!(!outputs.is_empty(), "the expected outputs of a row are empty");
+    Ok(Some(Expected { outputs, tolerance: plan.expect_tolerance }))
+}
