@@ -1,5 +1,7 @@
 //! Due times of the requests of an open loop.
 
+mod processes;
+
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
@@ -7,6 +9,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
+
+pub use processes::{Bursts, bursty, gamma, ramp};
 
 /// Endless independent arrivals, on average `rate_per_s` per second: exponential gaps. The same seed gives the same
 /// times.

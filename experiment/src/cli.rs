@@ -8,6 +8,7 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
+use crate::plain::plain;
 use crate::plan::{Configuration, Plan, ReconfigureBy};
 use crate::report;
 use crate::run::{self, Ending, Run};
@@ -171,7 +172,7 @@ fn measure(
     let run = match given.and_then(|settings| prepare(command, measuring, settings)) {
         Ok(run) => run,
         Err(error) => {
-            eprintln!("Error: {error:#}");
+            eprintln!("Error: {}", plain(&format!("{error:#}")));
             return ExitCode::from(2);
         }
     };
@@ -183,7 +184,7 @@ fn measure(
 
 fn done(result: Result<ExitCode>) -> ExitCode {
     result.unwrap_or_else(|error| {
-        eprintln!("Error: {error:#}");
+        eprintln!("Error: {}", plain(&format!("{error:#}")));
         ExitCode::FAILURE
     })
 }

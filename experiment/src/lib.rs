@@ -5,7 +5,7 @@
 //!
 //! | | |
 //! |---|---|
-//! | [`clock`], [`arrivals`], [`times`], [`told`], [`samples`] | the clock, due times of requests, distributions, sums of energy, single requests |
+//! | [`clock`], [`plain`], [`arrivals`], [`times`], [`told`], [`samples`] | the clock, text for terminals, due times of requests, distributions, sums of energy, single requests |
 //! | [`uncertainty`] | errors of figures |
 //! | [`answers`], [`elements`] | whether an answer is the expected one; elements of tensors |
 //! | [`record`], [`settle`] | outcomes of requests in windows, and whether the windows have settled |
@@ -36,6 +36,7 @@ pub mod data;
 pub mod elements;
 pub mod host;
 pub mod load;
+pub mod plain;
 pub mod plan;
 pub mod point;
 pub mod power;

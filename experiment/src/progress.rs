@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::plain::plain;
 use crate::plan::PointKey;
 use crate::point::BUSY_CLIENT;
 use crate::results::{Point, Results};
@@ -30,7 +31,7 @@ impl Progress {
         if self.quiet {
             return;
         }
-        self.bar.suspend(|| println!("{text}"));
+        self.bar.suspend(|| println!("{}", plain(text)));
     }
 
     /// So many points were measured before the run was resumed.

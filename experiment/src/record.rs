@@ -141,6 +141,8 @@ pub struct Window {
     pub late: u64,
     /// The longest delay between due and sent.
     pub max_delay_ns: u64,
+    /// These delays.
+    pub delays: Times,
 }
 
 impl Window {
@@ -165,6 +167,7 @@ impl Window {
         self.scheduled += next.scheduled;
         self.late += next.late;
         self.max_delay_ns = self.max_delay_ns.max(next.max_delay_ns);
+        self.delays.add(&next.delays);
     }
 
     /// Length in seconds.
@@ -181,6 +184,7 @@ impl Window {
         let delay = outcome.sent_ns.saturating_sub(outcome.scheduled_ns);
         self.late += u64::from(delay > late_ns);
         self.max_delay_ns = self.max_delay_ns.max(delay);
+        self.delays.record(delay);
         match &outcome.result {
             Ok(values) => {
                 self.latency.record(outcome.done_ns - outcome.scheduled_ns);

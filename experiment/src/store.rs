@@ -216,6 +216,9 @@ fn header() -> Vec<String> {
         "energy_difference_j",
         "energy_difference_error_j",
         "energy_agrees",
+        "send_delay_p50_ns",
+        "send_delay_p99_ns",
+        "send_delay_max_ns",
         "answers_compared",
         "wrong_answers",
     ]
@@ -288,6 +291,9 @@ fn row(point: &Point) -> Vec<String> {
         cell(compared.and_then(|compared| compared.difference_j)),
         cell(compared.and_then(|compared| compared.error_j)),
         cell(compared.and_then(|compared| compared.agrees)),
+        cell(pacing.and_then(|pacing| pacing.delay_p50_ns)),
+        cell(pacing.and_then(|pacing| pacing.delay_p99_ns)),
+        cell(pacing.map(|pacing| pacing.max_delay_ns)),
         cell(point.answers.as_ref().map(|answers| answers.compared)),
         cell(point.answers.as_ref().map(|answers| answers.wrong)),
     ];

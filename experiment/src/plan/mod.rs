@@ -3,6 +3,7 @@
 mod batching;
 mod choices;
 mod key;
+mod spread;
 #[cfg(test)]
 mod tests;
 mod trace;
@@ -21,6 +22,7 @@ use serde_json::Value;
 pub use batching::Batching;
 pub use choices::{Data, ImageScaling, PowerChoice, ReconfigureBy, SharedMemory};
 pub use key::{Arrivals, Load, PointKey};
+pub use spread::Spread;
 pub use trace::{Stretch, Trace};
 
 /// A reasonable maximum of connections for one process.
@@ -87,6 +89,9 @@ pub struct Plan {
     pub batches: Vec<u32>,
     /// The load levels.
     pub loads: Vec<Load>,
+    /// What some arrival processes have besides their rate.
+    #[serde(default)]
+    pub spread: Spread,
     /// Configurations to compare; none in a sweep.
     pub configurations: Vec<Configuration>,
     /// Settings that only `batching` has.
@@ -209,7 +214,7 @@ impl Plan {
     /// `max_time_s`. All configurations then get identical arrivals.
     pub fn is_replayed(&self, load: &Load) -> bool {
         match load {
-            Load::Trace { .. } | Load::Shaped { .. } => true,
+            Load::Ramp { .. } | Load::Trace { .. } | Load::Shaped { .. } => true,
             Load::Rate { .. } => !self.configurations.is_empty(),
             Load::Concurrency { .. } | Load::MaxThroughput => false,
         }
@@ -231,7 +236,9 @@ impl Plan {
         let of = |load: &Load| match load {
             Load::Concurrency { concurrency } => *concurrency,
             Load::MaxThroughput => self.max_concurrency,
-            Load::Rate { .. } | Load::Trace { .. } | Load::Shaped { .. } => self.max_connections,
+            Load::Rate { .. } | Load::Ramp { .. } | Load::Trace { .. } | Load::Shaped { .. } => {
+                self.max_connections
+            }
         };
         let capacity = self.batching.as_ref().map(|_| self.max_concurrency);
         self.loads.iter().map(of).chain(capacity).max().unwrap_or(1)
@@ -254,7 +261,10 @@ impl Plan {
             !self.batches.is_empty() && !self.batches.contains(&0),
             "--batch: expected sizes of at least 1"
         );
-        ensure!(!self.loads.is_empty(), "no load: give --concurrency, --max-throughput, --rate or --trace");
+        ensure!(
+            !self.loads.is_empty(),
+            "no load: give --concurrency, --max-throughput, --rate, --ramp or --trace"
+        );
         for load in &self.loads {
             match load {
                 Load::Concurrency { concurrency } => {
@@ -263,9 +273,16 @@ impl Plan {
                 Load::Rate { milli_requests_per_s, .. } => {
                     ensure!(*milli_requests_per_s > 0, "--rate: expected at least 0.001 requests per second");
                 }
+                Load::Ramp { arrivals, .. } => {
+                    ensure!(
+                        *arrivals != Arrivals::Bursty,
+                        "--ramp: its arrivals can be poisson, constant or gamma"
+                    );
+                }
                 Load::MaxThroughput | Load::Trace { .. } | Load::Shaped { .. } => {}
             }
         }
+        self.spread.check()?;
         for (values, flag) in [
             (&self.batches.iter().map(u32::to_string).collect::<Vec<_>>(), "--batch"),
             (&self.loads.iter().map(Load::to_string).collect(), "the loads"),

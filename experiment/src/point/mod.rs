@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use crate::load::{self, Pacing};
-use crate::plan::{Arrivals, Load, Plan, PointKey, duration};
+use crate::plan::{Load, Plan, PointKey, duration};
 use crate::record::WindowRule;
 use crate::requests::Requests;
 use crate::results::{Consumption, Point, SearchStep};
@@ -49,10 +49,7 @@ pub fn measure(
             let rate = *milli_requests_per_s as f64 / 1e3;
             // The same for every configuration and batch size, different in each repeat.
             let seed = plan.seed.wrapping_add(key.repeat.into());
-            let endless: Box<dyn Iterator<Item = Duration> + Send> = match spread {
-                Arrivals::Poisson => Box::new(arrivals::poisson(rate, seed)),
-                Arrivals::Constant => Box::new(arrivals::constant(rate)),
-            };
+            let endless = plan.spread.arrivals(*spread, rate, seed);
             let end = duration(plan.max_time_s);
             let pacing = Pacing::Open {
                 arrivals: match plan.is_replayed(&key.load) {
@@ -62,6 +59,11 @@ pub fn measure(
                 max_connections: plan.max_connections,
             };
             measure_with(target, plan, key, visit, pacing, plan.max_connections, Some(plan.max_time_s))
+        }
+        Load::Ramp { from_milli_requests_per_s: from, to_milli_requests_per_s: to, arrivals } => {
+            let rates = (*from as f64 / 1e3, *to as f64 / 1e3);
+            let seed = plan.seed.wrapping_add(key.repeat.into());
+            replay(target, plan, key, visit, plan.spread.ramp(*arrivals, rates, plan.max_time_s, seed))
         }
         Load::Trace { file } => replay(target, plan, key, visit, arrivals::read_trace(file.as_ref())?),
         Load::Shaped { trace } => {

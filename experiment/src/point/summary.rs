@@ -60,6 +60,8 @@ pub fn summarise(
         scheduled_per_s: measured.scheduled as f64 / seconds,
         late: measured.late,
         max_delay_ns: measured.max_delay_ns,
+        delay_p50_ns: Latency::of(&measured.delays).map(|delays| delays.p50_ns),
+        delay_p99_ns: Latency::of(&measured.delays).map(|delays| delays.p99_ns),
         unsent: watched.totals.unsent,
     });
     let mut point = Point {

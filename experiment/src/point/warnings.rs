@@ -8,6 +8,9 @@ use crate::settle::WINDOWS;
 /// A client that uses more than this fraction of the server's CPU time gets a warning.
 const BUSY_SHARE: f64 = 0.1;
 
+/// In an open loop, a delay between due and sent above this fraction of the latency gets a warning.
+const DELAY_SHARE: f64 = 0.05;
+
 /// The beginning of that warning.
 pub const BUSY_CLIENT: &str = "this client used";
 
@@ -68,6 +71,17 @@ pub fn warnings(plan: &Plan, point: &Point, watched: &Watched) -> Vec<String> {
             warnings.push(format!(
                 "{} of {} requests were sent more than {} ms late; their latency counts from when they were due",
                 pacing.late, pacing.scheduled, plan.late_ms
+            ));
+        }
+        let delay = pacing.delay_p50_ns.zip(point.client_latency.as_ref().map(|latency| latency.p50_ns));
+        if let Some((delay, latency)) =
+            delay.filter(|(delay, latency)| *delay as f64 > *latency as f64 * DELAY_SHARE)
+        {
+            warnings.push(format!(
+                "half of the requests were sent {:.3} ms or more after they were due, and the median latency, which \
+                 contains it, is {:.3} ms: the client's own timing, or too few --max-connections, is part of the result",
+                delay as f64 / 1e6,
+                latency as f64 / 1e6
             ));
         }
         let answered = point.requests + failed;

@@ -66,6 +66,8 @@ fn point(key: PointKey, visit: usize, requests_per_s: f64, mean_ms: f64, chance:
         scheduled_per_s: (requests + 1) as f64 / seconds,
         late: 1,
         max_delay_ns: 2_300_000,
+        delay_p50_ns: Some(31_000),
+        delay_p99_ns: Some(90_000),
         unsent: 0,
     });
     Point {

@@ -160,6 +160,12 @@ pub struct Pacing {
     pub late: u64,
     /// The longest delay between due and sent.
     pub max_delay_ns: u64,
+    /// The median of that delay: the error of the tool's own timing, and the wait for a free connection.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delay_p50_ns: Option<u64>,
+    /// Its 99th percentile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delay_p99_ns: Option<u64>,
     /// Due but not sent before the point ended.
     pub unsent: u64,
 }

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::plan::{
     Arrivals, Configuration, Data, ImageScaling, Load, OwnServer, Plan, PowerChoice, ReconfigureBy,
-    SharedMemory, expect_tolerance, powercap_dir,
+    SharedMemory, Spread, expect_tolerance, powercap_dir,
 };
 pub use batching::BatchingSettings;
 
@@ -73,10 +73,30 @@ pub struct Settings {
     #[arg(long, short, value_name = "R,R,...", value_delimiter = ',', help_heading = "Batch size and load")]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub rate: Vec<f64>,
-    /// Arrival process for --rate [default: poisson].
+    /// Open loop: a rate that changes evenly from one to another within --max-time, for example 10..200; may be repeated.
+    #[arg(long, value_name = "FROM..TO", help_heading = "Batch size and load")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ramp: Vec<String>,
+    /// Arrival process for --rate and --ramp [default: poisson].
     #[arg(long, value_name = "KIND", help_heading = "Batch size and load")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub arrivals: Option<Arrivals>,
+    /// Of gamma arrivals: the standard deviation of the gaps over their mean; 1 is Poisson [default: 2].
+    #[arg(long, value_name = "NUMBER", help_heading = "Batch size and load")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub variation: Option<f64>,
+    /// Of bursty arrivals: the rate in a burst, as a multiple of the mean rate, which is that of --rate [default: 3].
+    #[arg(long, value_name = "NUMBER", help_heading = "Batch size and load")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub burst_factor: Option<f64>,
+    /// Of bursty arrivals: the part of the time that is in bursts [default: 0.2].
+    #[arg(long, value_name = "FRACTION", help_heading = "Batch size and load")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub burst_share: Option<f64>,
+    /// Of bursty arrivals: the mean length of a burst [default: 1].
+    #[arg(long, value_name = "SECONDS", help_heading = "Batch size and load")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub burst_seconds: Option<f64>,
     /// Open loop: replay arrival times from a file (seconds since the start, one per line); may be repeated.
     #[arg(long, value_name = "FILE", help_heading = "Batch size and load")]
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -238,11 +258,15 @@ impl Settings {
             defaults.url = None;
         }
         if self.max_throughput.is_some()
-            || !(self.concurrency.is_empty() && self.rate.is_empty() && self.trace.is_empty())
+            || !(self.concurrency.is_empty()
+                && self.rate.is_empty()
+                && self.ramp.is_empty()
+                && self.trace.is_empty())
         {
             defaults = Self {
                 concurrency: Vec::new(),
                 rate: Vec::new(),
+                ramp: Vec::new(),
                 trace: Vec::new(),
                 max_throughput: None,
                 ..defaults
@@ -267,6 +291,9 @@ impl Settings {
                 "--rate: expected 0.001 to 1000000 requests per second, found {rate}"
             );
             loads.push(Load::Rate { milli_requests_per_s: (rate * 1e3).round() as u64, arrivals });
+        }
+        for text in &self.ramp {
+            loads.push(ramp(text, arrivals)?);
         }
         for file in &self.trace {
             loads.push(Load::Trace { file: absolute(file.as_ref())?.display().to_string() });
@@ -316,6 +343,12 @@ impl Settings {
             own_server,
             batches,
             loads,
+            spread: Spread {
+                variation: self.variation.unwrap_or(Spread::default().variation),
+                burst_factor: self.burst_factor.unwrap_or(Spread::default().burst_factor),
+                burst_share: self.burst_share.unwrap_or(Spread::default().burst_share),
+                burst_s: self.burst_seconds.unwrap_or(Spread::default().burst_s),
+            },
             configurations,
             batching,
             reconfigure: self.reconfigure.unwrap_or_default(),
@@ -372,6 +405,22 @@ fn pairs<T>(
         ensure!(all.insert(name.to_owned(), value).is_none(), "{flag}: '{name}' is given twice");
     }
     Ok(all)
+}
+
+/// `FROM..TO`, in requests per second.
+fn ramp(text: &str, arrivals: Arrivals) -> Result<Load> {
+    let rate = |text: &str| {
+        let rate: f64 = text.trim().parse().ok()?;
+        (0.0..=1e6).contains(&rate).then(|| (rate * 1e3).round() as u64)
+    };
+    let rates = text.split_once("..").and_then(|(from, to)| Some((rate(from)?, rate(to)?)));
+    let (from_milli_requests_per_s, to_milli_requests_per_s) =
+        rates.filter(|(from, to)| from + to > 0).with_context(|| {
+            format!(
+                "--ramp: expected FROM..TO, two rates of 0 to 1000000 requests per second, found '{text}'"
+            )
+        })?;
+    Ok(Load::Ramp { from_milli_requests_per_s, to_milli_requests_per_s, arrivals })
 }
 
 /// Seeded random values or zeros, or the place of the data.
