@@ -32,11 +32,14 @@ Examples:
   Fixed batching configurations and an adaptive one under identical arrivals, with a latency target:
     triton-experiment batching --plan experiment/plans/batching.toml --url localhost:8000 --target-ms 400
 
+  Rows of files as inputs, and whether the answers are right:
+    triton-experiment sweep --url localhost:8000 --model my_model --data inputs.npz --expect outputs.npz
+
   Resume an interrupted run; rebuild the report:
     triton-experiment sweep --resume triton-experiment-20260131-120000
     triton-experiment report triton-experiment-20260131-120000
 
-Exit codes: 0 every point was measured, 1 the run failed (results so far are kept), 2 invalid command line or plan,
+Exit codes: 0 every point was measured, 1 the run failed (results so far are kept) or answers were wrong, 2 invalid command line or plan,
 130 interrupted (results so far are kept).";
 
 const PLAN_FILE: &str = "\

@@ -1,5 +1,7 @@
 //! Progress output of a run: a bar on a terminal, and a line for each point.
 
+use std::cell::RefCell;
+use std::rc::Rc;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -13,6 +15,8 @@ use crate::results::{Point, Results};
 pub struct Progress {
     bar: ProgressBar,
     quiet: bool,
+    /// The point that is measured.
+    point: Rc<RefCell<String>>,
 }
 
 impl Progress {
@@ -23,7 +27,7 @@ impl Progress {
         let style = ProgressStyle::with_template("{bar:24} {pos}/{len} [{elapsed_precise}] {msg}");
         bar.set_style(style.expect("the template is valid"));
         bar.enable_steady_tick(Duration::from_millis(500));
-        Self { bar, quiet }
+        Self { bar, quiet, point: Rc::default() }
     }
 
     /// Prints a line.
@@ -50,6 +54,13 @@ impl Progress {
     /// A point is about to be measured.
     pub fn begin(&self, key: &PointKey) {
         self.bar.set_message(name(key));
+        *self.point.borrow_mut() = name(key);
+    }
+
+    /// Shows how the point that is measured goes on, behind its name.
+    pub fn teller(&self) -> impl Fn(&str) + 'static {
+        let (bar, point) = (self.bar.clone(), self.point.clone());
+        move |text| bar.set_message(plain(&format!("{}: {text}", point.borrow())))
     }
 
     /// A point has been measured.

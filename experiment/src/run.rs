@@ -119,6 +119,7 @@ fn attempt(
     progress.say("connecting to the server");
     let unmeasured = earlier.as_ref().is_none_or(|store| store.results().idle.is_none());
     let target = Target::open(plan, interrupted, plan.idle_s > 0.0 && unmeasured, |text| progress.say(text))?;
+    target.set_teller(progress.teller());
     progress.say(&format!(
         "{} {}, model {}, power: {}",
         target.describe_server().name,

@@ -40,6 +40,8 @@ pub struct Target {
     /// Samples energy and CPU time in the background.
     pub sampler: Sampler,
     interrupted: Arc<AtomicBool>,
+    /// Tells the user how a point goes on.
+    teller: RefCell<Option<Box<dyn Fn(&str)>>>,
     /// The rows of the plan's data, with the forms they were read for.
     rows: RefCell<Option<(Vec<Form>, Vec<Form>, Rc<Rows>)>>,
 }
@@ -126,6 +128,7 @@ impl Target {
             idle_without_model,
             sampler,
             interrupted,
+            teller: RefCell::default(),
             rows: RefCell::default(),
         };
         if without_model {
@@ -173,6 +176,18 @@ impl Target {
             self.control.load(&plan.model, Some(&before))?;
         }
         idle
+    }
+
+    /// Has the user told how a point goes on by this.
+    pub fn set_teller(&self, teller: impl Fn(&str) + 'static) {
+        *self.teller.borrow_mut() = Some(Box::new(teller));
+    }
+
+    /// Tells the user how a point goes on.
+    pub fn tell(&self, text: &str) {
+        if let Some(teller) = &*self.teller.borrow() {
+            teller(text);
+        }
     }
 
     /// The rows of the plan's data, read once for all points. Only a configuration that changes the forms of inputs or

@@ -61,6 +61,7 @@ pub fn watch(
             Ok(Event::Window(_)) if stopping => {}
             Ok(Event::Window(window)) => {
                 edges.push(at_edge());
+                target.tell(&news(&window, windows.len() + 1));
                 windows.push(*window);
                 settled = is_settled(&windows, open_loop, plan.tolerance);
             }
@@ -108,6 +109,21 @@ pub fn watch(
         statistics,
         statistics_missing,
     })
+}
+
+/// A window in a few words, while the next one runs.
+fn news(window: &Window, number: usize) -> String {
+    let per_s = window.latency.count() as f64 / window.seconds();
+    let percentile = |part| window.latency.histogram.value_at_quantile(part) as f64 / 1e6;
+    let failed = match window.failed() {
+        0 => String::new(),
+        failed => format!(", {failed} failed"),
+    };
+    format!(
+        "window {number}: {per_s:.1} requests/s, p50 {:.3} ms, p99 {:.3} ms{failed}",
+        percentile(0.5),
+        percentile(0.99)
+    )
 }
 
 /// The server's statistics of the model, or why there are none.
