@@ -3,23 +3,21 @@
 mod rows;
 
 use std::iter;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use bytes::Bytes;
 use serde_json::Value;
 
 use crate::answers::Expected;
 use crate::load::{
-    self, Fill, Input, InputData, Output, Pacing, PreparedRequest, Region, SharedRange, Workload, unique_name,
+    self, Input, InputData, Output, Pacing, PreparedRequest, Region, SharedRange, Workload, unique_name,
 };
-use crate::plan::{Data, Plan, SharedMemory, duration};
+use crate::plan::{Plan, SharedMemory, duration};
 use crate::record::{SERVER_VALUES, WindowRule};
 use crate::server::{Control, TensorMetadata};
 use crate::target::Target;
-
-/// Outputs that the tool does not use. It leaves them out where it names the outputs.
-const UNUSED: [&str; 1] = ["request_end_ns"];
+use rows::UNUSED;
 
 /// The most requests that are prepared, of a few hundred bytes each.
 const MOST_PREPARED: usize = 1 << 20;
@@ -33,7 +31,7 @@ pub struct Requests<'a> {
     prepared: Vec<PreparedRequest>,
     draws: usize,
     /// None, or one for each draw.
-    expected: Vec<Expected>,
+    expected: Arc<[Expected]>,
     _shared: Vec<Registered<'a>>,
 }
 
@@ -51,8 +49,9 @@ impl<'a> Requests<'a> {
         check_names(plan, &model.inputs)?;
         let batched = is_batched(&config, &plan.model, batch)?;
         let draws = rows::make(target, plan, &model.inputs, &model.outputs, batched.then_some(batch))?;
-        let expected: Vec<Expected> = draws.iter().filter_map(|draw| draw.expected.clone()).collect();
-        let inputs: Vec<Vec<Input>> = draws.into_iter().map(|draw| draw.inputs).collect();
+        let (inputs, expected): (Vec<Vec<Input>>, Vec<Option<Expected>>) =
+            draws.into_iter().map(|draw| (draw.inputs, draw.expected)).unzip();
+        let expected: Arc<[Expected]> = expected.into_iter().flatten().collect();
         if plan.shared_memory == SharedMemory::None {
             let one = |inputs: &Vec<Input>| PreparedRequest::new(&plan.model, version, inputs, &[]);
             let prepared = inputs.iter().map(one).collect::<Result<Vec<_>>>()?;
@@ -67,7 +66,8 @@ impl<'a> Requests<'a> {
         );
         let (inputs, mut shared) = in_shared_memory(control, inputs)?;
         let compared: Vec<&str> = expected
-            .iter()
+            .first()
+            .into_iter()
             .flat_map(|expected| &expected.outputs)
             .map(|output| output.name.as_str())
             .collect();
@@ -255,51 +255,6 @@ fn is_batched(config: &Value, model: &str, batch: u32) -> Result<bool> {
         "batch {batch}: the model '{model}' allows at most {largest} (max_batch_size): give smaller sizes with --batch"
     );
     Ok(true)
-}
-
-/// The dimensions of one row: those of the metadata without the batch, with the plan's sizes for variable ones.
-fn row_shape(input: &TensorMetadata, plan: &Plan, batched: bool) -> Result<Vec<i64>> {
-    let name = &input.name;
-    let row = &input.shape[usize::from(batched).min(input.shape.len())..];
-    let Some(asked) = plan.shapes.get(name) else {
-        ensure!(
-            row.iter().all(|dim| *dim >= 0),
-            "input '{name}' has variable dimensions {row:?}: give their sizes with --shape {name}=D,D,..."
-        );
-        return Ok(row.to_vec());
-    };
-    let fits = asked.len() == row.len() && asked.iter().zip(row).all(|(asked, dim)| *dim < 0 || asked == dim);
-    ensure!(fits, "--shape {name}={asked:?}: a row of this input has the shape {row:?} (-1: any size)");
-    Ok(asked.clone())
-}
-
-fn filled(input: &TensorMetadata, plan: &Plan, batch: Option<u32>) -> Result<Input> {
-    let name = &input.name;
-    let row = row_shape(input, plan, batch.is_some())?;
-    let shape: Vec<i64> = batch.map(i64::from).into_iter().chain(row.iter().copied()).collect();
-    let fill = match plan.data {
-        Data::Random => Fill::Random { seed: plan.seed },
-        Data::Zero => Fill::Zeros,
-    };
-    let bytes = match plan.input_files.get(name) {
-        None => load::tensor(&input.datatype, &shape, fill).with_context(|| format!("input '{name}'"))?,
-        Some(file) => {
-            let bytes = std::fs::read(file)
-                .with_context(|| format!("--input-file: cannot read {}", file.display()))?;
-            if input.datatype != "BYTES" {
-                let expected = load::tensor_size(&input.datatype, &row)?.unwrap_or(0);
-                ensure!(
-                    bytes.len() == expected,
-                    "--input-file: {} has {} bytes, but a row of '{name}' ({} {row:?}) has {expected}",
-                    file.display(),
-                    bytes.len(),
-                    input.datatype
-                );
-            }
-            Bytes::from(bytes.repeat(batch.unwrap_or(1) as usize))
-        }
-    };
-    Ok(Input { name: name.clone(), datatype: input.datatype.clone(), shape, data: InputData::Binary(bytes) })
 }
 
 /// Bytes of an output in shared memory, rounded up. None if the size is unknown before the response, and for the

@@ -6,7 +6,7 @@ use std::time::Duration;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 
-use super::{gap_ns, unit};
+use super::uniform::{gap_ns, unit};
 
 /// Endless arrivals, on average `rate_per_s` per second, with independent gaps of a gamma distribution. `variation` is the
 /// gaps' standard deviation over their mean: 1 is Poisson, below 1 more regular, above 1 in bunches. The same seed gives
@@ -130,7 +130,6 @@ pub fn ramp(
 
 #[cfg(test)]
 mod tests {
-    use super::super::{constant, poisson};
     use super::*;
 
     const COUNT: usize = 200_000;
@@ -201,7 +200,8 @@ mod tests {
     #[test]
     fn a_ramp_has_its_rate_at_each_time_and_ends() {
         for (from, to) in [(10.0, 200.0), (200.0, 10.0), (0.0, 100.0), (100.0, 0.0), (50.0, 50.0)] {
-            let times: Vec<f64> = ramp(constant(1.0), from, to, 60.0).map(|due| due.as_secs_f64()).collect();
+            let times: Vec<f64> =
+                ramp((1..).map(Duration::from_secs), from, to, 60.0).map(|due| due.as_secs_f64()).collect();
             assert!(times.is_sorted() && *times.last().unwrap() <= 60.0);
             assert!(
                 (times.len() as f64 - (from + to) * 30.0).abs() <= 1.0,
@@ -214,7 +214,7 @@ mod tests {
                 assert!((found - expected).abs() <= 2.0, "{from} to {to} at {begin}: {found} of {expected}");
             }
         }
-        let random = ramp(poisson(1.0, 3), 100.0, 300.0, 100.0).count() as f64;
+        let random = ramp(gamma(1.0, 1.0, 3), 100.0, 300.0, 100.0).count() as f64;
         assert!((random - 20_000.0).abs() < 5.0 * 20_000_f64.sqrt(), "{random}");
     }
 }

@@ -6,12 +6,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 
+use super::image;
 use super::json::{self, Found};
 use super::npy::{self, Array};
-use super::{Budget, Form, Row, Scaling, Tensor, image};
+use super::row::{Budget, Form, Row, Tensor};
 use crate::answers::Strings;
 use crate::elements::push_string;
 use crate::load::tensor_size;
+use crate::plan::ImageScaling as Scaling;
 
 /// JSON takes many times its size while it is read.
 const LARGEST_JSON: u64 = 256 << 20;
@@ -279,8 +281,8 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
-    use crate::data::LIMIT;
     use crate::data::npy::tests::file as npy_file;
+    use crate::data::row::LIMIT;
 
     fn form(name: &str, datatype: &str, row: &[i64]) -> Form {
         Form { name: name.to_owned(), datatype: datatype.to_owned(), row: row.to_vec() }

@@ -6,7 +6,7 @@ use image::imageops::FilterType;
 use image::{DynamicImage, ImageReader, Limits};
 use std::io::Cursor;
 
-use super::{Form, Tensor};
+use super::row::{Form, Tensor};
 use crate::plan::ImageScaling as Scaling;
 
 /// The largest picture that is decoded, in pixels of a side.

@@ -4,7 +4,7 @@ use anyhow::{Context, Result, bail, ensure};
 use base64::prelude::{BASE64_STANDARD, Engine};
 use serde_json::{Map, Value};
 
-use super::{Form, Row, Tensor};
+use super::row::{Form, Row, Tensor};
 use crate::answers::Strings;
 use crate::elements::{element_size, push_json, push_string};
 
@@ -163,17 +163,6 @@ fn shape_of(content: &Value, elements: usize, row: &[i64]) -> Result<Vec<i64>> {
         return Ok(row.iter().map(|dim| if *dim < 0 { elements as i64 / known } else { *dim }).collect());
     }
     bail!("rows of the model have variable dimensions {row:?}: give a \"shape\" beside the \"content\"")
-}
-
-impl Form {
-    /// # Errors
-    /// A row cannot have this shape.
-    pub fn check(&self, shape: &[i64]) -> Result<()> {
-        let fits = shape.len() == self.row.len()
-            && shape.iter().zip(&self.row).all(|(dim, asked)| *dim >= 0 && (*asked < 0 || dim == asked));
-        ensure!(fits, "the shape {shape:?} does not fit rows of {:?} (-1: any size)", self.row);
-        Ok(())
-    }
 }
 
 #[cfg(test)]

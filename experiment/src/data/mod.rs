@@ -7,50 +7,16 @@ mod files;
 mod image;
 mod json;
 mod npy;
+mod row;
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail, ensure};
-use bytes::Bytes;
 
 use crate::plan::ImageScaling as Scaling;
 pub use draw::draws;
-
-/// The most bytes of data that a run loads. They are in memory twice: as rows, and in the requests made of them.
-pub const LIMIT: usize = 1 << 30;
-
-/// An input or output of the model.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Form {
-    /// Its name.
-    pub name: String,
-    /// The protocol's name, for example "FP32".
-    pub datatype: String,
-    /// The shape of a row; -1 is any size.
-    pub row: Vec<i64>,
-}
-
-/// A tensor of a row.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tensor {
-    /// Without the batch dimension.
-    pub shape: Vec<i64>,
-    /// Little-endian and row-major; strings with their length in 4 bytes before them.
-    pub bytes: Bytes,
-}
-
-/// The tensors of a row, by name.
-pub type Row = BTreeMap<String, Tensor>;
-
-/// Rows in the order of the files, and what is expected of them.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Rows {
-    /// At least one; all have the same inputs.
-    pub inputs: Vec<Row>,
-    /// One for each row, or none at all.
-    pub expected: Vec<Row>,
-}
+use row::Budget;
+pub use row::{Form, LIMIT, Row, Rows, Tensor};
 
 /// Where data come from.
 #[derive(Clone, Debug, PartialEq)]
@@ -61,24 +27,6 @@ pub struct Source {
     pub expect: Option<PathBuf>,
     /// How the values of pictures are scaled.
     pub scaling: Scaling,
-}
-
-/// Bytes that may still be loaded.
-struct Budget(usize);
-
-impl Budget {
-    /// Takes the size of something that is about to be loaded.
-    fn take(&mut self, bytes: u64, file: &Path) -> Result<()> {
-        let left = usize::try_from(bytes).ok().and_then(|bytes| self.0.checked_sub(bytes));
-        self.0 = left.with_context(|| {
-            format!(
-                "{}: with it the data have more than {} MiB, which is as much as the tool loads: give fewer rows",
-                file.display(),
-                LIMIT >> 20
-            )
-        })?;
-        Ok(())
-    }
 }
 
 impl Source {

@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail, ensure};
 use zip::ZipArchive;
 
-use super::Budget;
+use super::row::Budget;
 use crate::elements::push_string;
 
 /// An array.

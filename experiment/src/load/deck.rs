@@ -1,6 +1,7 @@
 //! The requests of a load: one for all, or several that are sent in turn, with what is expected of their answers.
 
 use std::cell::Cell;
+use std::sync::Arc;
 
 use anyhow::{Result, ensure};
 
@@ -13,7 +14,7 @@ pub(super) struct Deck {
     /// Requests of a draw: one for all workers, or one for each.
     of_draw: usize,
     /// None, or one for each draw.
-    expected: Vec<Expected>,
+    expected: Arc<[Expected]>,
     /// The next draw.
     next: Cell<usize>,
 }
@@ -28,7 +29,7 @@ impl Deck {
     pub fn new(
         requests: Vec<PreparedRequest>,
         draws: usize,
-        expected: Vec<Expected>,
+        expected: Arc<[Expected]>,
         workers: usize,
     ) -> Result<Self> {
         let of_draw = requests.len() / draws.max(1);

@@ -159,7 +159,7 @@ fn draws_and_workers_have_to_fit() {
         (5, 3, 1, false),
         (0, 0, 1, false),
     ] {
-        let deck = deck::Deck::new(requests(count), draws, Vec::new(), workers);
+        let deck = deck::Deck::new(requests(count), draws, Vec::new().into(), workers);
         assert_eq!(deck.is_ok(), fits, "{count} requests of {draws} draws for {workers}");
     }
 }

@@ -24,6 +24,7 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::panic;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -65,7 +66,7 @@ pub struct Workload {
     /// Number of draws. They are sent in their order, over and over.
     pub draws: usize,
     /// What is expected of the answers to each draw; empty: they are not compared.
-    pub expected: Vec<Expected>,
+    pub expected: Arc<[Expected]>,
     /// When requests are sent.
     pub pacing: Pacing,
     /// How outcomes are gathered.

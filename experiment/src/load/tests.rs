@@ -35,7 +35,7 @@ fn workload(address: SocketAddr, pacing: Pacing) -> Workload {
         keep_each: false,
     };
     let host = address.to_string();
-    let (requests, expected) = (vec![request("m")], Vec::new());
+    let (requests, expected) = (vec![request("m")], Vec::new().into());
     Workload { address, host, requests, draws: 1, expected, pacing, rule, timeout: ms(20_000) }
 }
 

@@ -210,7 +210,7 @@ mod tests {
             WindowRule { warm_up_ns: 0, min_ns: u64::MAX, min_requests: 0, late_ns: 0, keep_each: false };
         let (sender, events) = mpsc::channel();
         let request = PreparedRequest::new("m", None, &[], &[]).unwrap();
-        let deck = Deck::new(vec![request], 1, Vec::new(), 1).unwrap();
+        let deck = Deck::new(vec![request], 1, Vec::new().into(), 1).unwrap();
         (Shared::new(turns, deck, Recorder::new(rule, 0), 0, sender), events)
     }
 

@@ -5,13 +5,16 @@ use std::rc::Rc;
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 
-use super::{TensorMetadata, UNUSED, filled, row_shape};
 use crate::answers::{Expected, Output};
 use crate::data::{Form, Row, Rows, draws};
-use crate::load::{Input, InputData};
-use crate::plan::Plan;
+use crate::load::{self, Fill, Input, InputData};
+use crate::plan::{Data, Plan};
 use crate::record::SERVER_VALUES;
+use crate::server::TensorMetadata;
 use crate::target::Target;
+
+/// Outputs that the tool does not use. It leaves them out where it names the outputs.
+pub const UNUSED: [&str; 1] = ["request_end_ns"];
 
 /// The most bytes of requests that are made beyond those that contain each row once.
 const MOST_BYTES: usize = 256 << 20;
@@ -152,4 +155,49 @@ fn wanted(
         .collect::<Result<Vec<_>>>()?;
     ensure!(!outputs.is_empty(), "the expected outputs of a row are empty");
     Ok(Some(Expected { outputs, tolerance: plan.expect_tolerance }))
+}
+
+/// The dimensions of one row: those of the metadata without the batch, with the plan's sizes for variable ones.
+fn row_shape(input: &TensorMetadata, plan: &Plan, batched: bool) -> Result<Vec<i64>> {
+    let name = &input.name;
+    let row = &input.shape[usize::from(batched).min(input.shape.len())..];
+    let Some(asked) = plan.shapes.get(name) else {
+        ensure!(
+            row.iter().all(|dim| *dim >= 0),
+            "input '{name}' has variable dimensions {row:?}: give their sizes with --shape {name}=D,D,..."
+        );
+        return Ok(row.to_vec());
+    };
+    let fits = asked.len() == row.len() && asked.iter().zip(row).all(|(asked, dim)| *dim < 0 || asked == dim);
+    ensure!(fits, "--shape {name}={asked:?}: a row of this input has the shape {row:?} (-1: any size)");
+    Ok(asked.clone())
+}
+
+fn filled(input: &TensorMetadata, plan: &Plan, batch: Option<u32>) -> Result<Input> {
+    let name = &input.name;
+    let row = row_shape(input, plan, batch.is_some())?;
+    let shape: Vec<i64> = batch.map(i64::from).into_iter().chain(row.iter().copied()).collect();
+    let fill = match plan.data {
+        Data::Random => Fill::Random { seed: plan.seed },
+        Data::Zero => Fill::Zeros,
+    };
+    let bytes = match plan.input_files.get(name) {
+        None => load::tensor(&input.datatype, &shape, fill).with_context(|| format!("input '{name}'"))?,
+        Some(file) => {
+            let bytes = std::fs::read(file)
+                .with_context(|| format!("--input-file: cannot read {}", file.display()))?;
+            if input.datatype != "BYTES" {
+                let expected = load::tensor_size(&input.datatype, &row)?.unwrap_or(0);
+                ensure!(
+                    bytes.len() == expected,
+                    "--input-file: {} has {} bytes, but a row of '{name}' ({} {row:?}) has {expected}",
+                    file.display(),
+                    bytes.len(),
+                    input.datatype
+                );
+            }
+            Bytes::from(bytes.repeat(batch.unwrap_or(1) as usize))
+        }
+    };
+    Ok(Input { name: name.clone(), datatype: input.datatype.clone(), shape, data: InputData::Binary(bytes) })
 }
