@@ -13,6 +13,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::exchange::{Document, write};
+use crate::plain::plain;
 use crate::plan::{Configuration, Plan, ReconfigureBy};
 use crate::report;
 use crate::run::{self, Ending, Run};
@@ -46,12 +47,15 @@ Examples:
   In continuous integration:
     triton-experiment sweep --url localhost:8000 --model resnet --rate 20 --fail-if 'p99 > 50 ms'
 
+  Rows of files as inputs, and whether the answers are right:
+    triton-experiment sweep --url localhost:8000 --model my_model --data inputs.npz --expect outputs.npz
+
   Resume an interrupted run; rebuild the report:
     triton-experiment sweep --resume triton-experiment-20260131-120000
     triton-experiment report triton-experiment-20260131-120000
 
-Exit codes: 0 every point was measured, 1 the run failed (results so far are kept), 2 invalid command line or plan,
-3 a condition of --fail-if is met, 4 one is undecided, 5 one could not be judged, 130 interrupted (results so far are kept).";
+Exit codes: 0 every point was measured, 1 the run failed (results so far are kept) or answers were wrong, 2 invalid command line or
+plan, 3 a condition of --fail-if is met, 4 one is undecided, 5 one could not be judged, 130 interrupted (results so far are kept).";
 
 const PLAN_FILE: &str = "\
 A plan file holds the same settings in TOML, with _ in place of -. Flags override it:
@@ -273,7 +277,7 @@ fn compare_in_turn(flags: &AbFlags, settings: Settings) -> ExitCode {
 }
 
 fn invalid(error: &anyhow::Error) -> ExitCode {
-    eprintln!("Error: {error:#}");
+    eprintln!("Error: {}", plain(&format!("{error:#}")));
     ExitCode::from(2)
 }
 
@@ -300,7 +304,7 @@ fn measure(command: &str, measuring: &Measuring, comparing: Comparing, special: 
 
 fn done(result: Result<ExitCode>) -> ExitCode {
     result.unwrap_or_else(|error| {
-        eprintln!("Error: {error:#}");
+        eprintln!("Error: {}", plain(&format!("{error:#}")));
         ExitCode::FAILURE
     })
 }

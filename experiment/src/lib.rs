@@ -5,8 +5,9 @@
 //!
 //! | | |
 //! |---|---|
-//! | [`clock`], [`arrivals`], [`times`], [`told`], [`samples`] | the clock, due times of requests, distributions, sums of energy, single requests |
+//! | [`clock`], [`plain`], [`arrivals`], [`times`], [`told`], [`samples`] | the clock, text for terminals, due times of requests, distributions, sums of energy, single requests |
 //! | [`uncertainty`] | errors of figures |
+//! | [`answers`], [`elements`] | whether an answer is the expected one; elements of tensors |
 //! | [`record`], [`settle`] | outcomes of requests in windows, and whether the windows have settled |
 //! | [`plan`] | what to measure, with every default filled in; the key of a point; the choices of the command line |
 //! | [`results`] | what a run leaves behind |
@@ -17,6 +18,7 @@
 //! | [`ab`] | two contenders measured in turn: order, test, document |
 //! | [`settings`] | what the user asked for, by flags and in a TOML plan file |
 //! | [`load`] | sends requests at their times and gathers the outcomes |
+//! | [`data`] | inputs, and the outputs that are expected of them, from files |
 //! | [`agreement`], [`adherence`] | whether the server's statistics agree, and whether a latency target was met |
 //! | [`server`] | everything but the load: metadata, statistics, configurations, a server that the tool starts |
 //! | [`power`] | energy, CPU time and temperatures, on the same clock as the windows |
@@ -34,15 +36,19 @@
 pub mod ab;
 pub mod adherence;
 pub mod agreement;
+pub mod answers;
 pub mod arrivals;
 pub mod cli;
 pub mod clock;
 pub mod condition;
+pub mod data;
 pub mod diff;
+pub mod elements;
 pub mod estimate;
 pub mod exchange;
 pub mod host;
 pub mod load;
+pub mod plain;
 pub mod plan;
 pub mod point;
 pub mod power;

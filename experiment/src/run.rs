@@ -69,6 +69,16 @@ pub fn run(run: Run) -> Result<Ending> {
     }
     let store = store?;
     let measured = &store.results().points;
+    let wrong = measured
+        .iter()
+        .filter_map(|point| point.answers.as_ref())
+        .filter(|answers| answers.wrong > 0)
+        .count();
+    ensure!(
+        wrong == 0 || plan.allow_wrong_answers,
+        "answers were wrong at {wrong} of {} points; see the warnings, and --expect-tolerance or --allow-wrong-answers",
+        measured.len()
+    );
     let unanswered = measured.iter().filter(|point| point.requests == 0).count();
     ensure!(unanswered == 0, "all requests failed at {unanswered} of {} points", measured.len());
     Ok(Ending::Complete)
@@ -118,6 +128,7 @@ fn attempt(
     progress.say("connecting to the server");
     let unmeasured = earlier.as_ref().is_none_or(|store| store.results().idle.is_none());
     let target = Target::open(plan, interrupted, plan.idle_s > 0.0 && unmeasured, |text| progress.say(text))?;
+    target.set_teller(progress.teller());
     progress.say(&format!(
         "{} {}, model {}, power: {}",
         target.describe_server().name,

@@ -219,6 +219,11 @@ fn header() -> Vec<String> {
         "energy_difference_j",
         "energy_difference_error_j",
         "energy_agrees",
+        "send_delay_p50_ns",
+        "send_delay_p99_ns",
+        "send_delay_max_ns",
+        "answers_compared",
+        "wrong_answers",
     ]
     .map(str::to_owned)
     .to_vec();
@@ -292,6 +297,11 @@ fn row(point: &Point) -> Vec<String> {
         cell(compared.and_then(|compared| compared.difference_j)),
         cell(compared.and_then(|compared| compared.error_j)),
         cell(compared.and_then(|compared| compared.agrees)),
+        cell(pacing.and_then(|pacing| pacing.delay_p50_ns)),
+        cell(pacing.and_then(|pacing| pacing.delay_p99_ns)),
+        cell(pacing.map(|pacing| pacing.max_delay_ns)),
+        cell(point.answers.as_ref().map(|answers| answers.compared)),
+        cell(point.answers.as_ref().map(|answers| answers.wrong)),
     ];
     let of_server = server_times().iter().map(|name| point.server_times.get(*name));
     for latency in std::iter::once(point.client_latency.as_ref()).chain(of_server) {

@@ -1,7 +1,9 @@
 //! What is measured: a server, its model, and the meter.
 
+use std::cell::RefCell;
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpStream};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -9,6 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Error, Result, anyhow, bail, ensure};
 
 use crate::clock::now_ns;
+use crate::data::{Form, Rows, Source};
 use crate::plan::{Plan, PowerChoice, SharedMemory, duration};
 use crate::power::{self, Sampler, Surroundings};
 use crate::results::{Consumption, Model, Server};
@@ -37,6 +40,10 @@ pub struct Target {
     /// Samples energy and CPU time in the background.
     pub sampler: Sampler,
     interrupted: Arc<AtomicBool>,
+    /// Tells the user how a point goes on.
+    teller: RefCell<Option<Box<dyn Fn(&str)>>>,
+    /// The rows of the plan's data, with the forms they were read for.
+    rows: RefCell<Option<(Vec<Form>, Vec<Form>, Rc<Rows>)>>,
 }
 
 /// The error of a run that was interrupted.
@@ -121,6 +128,8 @@ impl Target {
             idle_without_model,
             sampler,
             interrupted,
+            teller: RefCell::default(),
+            rows: RefCell::default(),
         };
         if without_model {
             target.idle_without_model = target.without_model(plan, load_later, say)?;
@@ -178,6 +187,42 @@ impl Target {
             own.load(&plan.model, None)?;
         }
         self.control.model_metadata(&plan.model, plan.version.as_deref()).map(drop)
+    }
+
+    /// Has the user told how a point goes on by this.
+    pub fn set_teller(&self, teller: impl Fn(&str) + 'static) {
+        *self.teller.borrow_mut() = Some(Box::new(teller));
+    }
+
+    /// Tells the user how a point goes on.
+    pub fn tell(&self, text: &str) {
+        if let Some(teller) = &*self.teller.borrow() {
+            teller(text);
+        }
+    }
+
+    /// The rows of the plan's data, read once for all points. Only a configuration that changes the forms of inputs or
+    /// outputs has them read again.
+    ///
+    /// # Errors
+    /// They cannot be read, or do not fit.
+    pub fn rows(&self, plan: &Plan, inputs: Vec<Form>, outputs: Vec<Form>) -> Result<Rc<Rows>> {
+        let mut kept = self.rows.borrow_mut();
+        if let Some((for_inputs, for_outputs, rows)) = &*kept
+            && (for_inputs, for_outputs) == (&inputs, &outputs)
+        {
+            return Ok(rows.clone());
+        }
+        // Before others are read.
+        *kept = None;
+        let source = Source {
+            data: plan.data_path.clone().context("the plan names no data")?,
+            expect: plan.expect_path.clone(),
+            scaling: plan.image_scaling,
+        };
+        let rows = Rc::new(source.read(&inputs, &outputs)?);
+        *kept = Some((inputs, outputs, rows.clone()));
+        Ok(rows)
     }
 
     /// The devices whose energy the model's responses tell.

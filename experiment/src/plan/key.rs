@@ -37,6 +37,15 @@ pub enum Load {
         /// The arrival process.
         arrivals: Arrivals,
     },
+    /// Open loop: a rate that changes evenly over `max_time_s`, once.
+    Ramp {
+        /// At the start, thousandths of a request per second.
+        from_milli_requests_per_s: u64,
+        /// At the end.
+        to_milli_requests_per_s: u64,
+        /// The arrival process.
+        arrivals: Arrivals,
+    },
     /// Open loop: the arrival times of a file, replayed once.
     Trace {
         /// The file.
@@ -72,6 +81,22 @@ pub enum Arrivals {
     Poisson,
     /// Equal gaps.
     Constant,
+    /// Independent gaps of a gamma distribution, with --variation.
+    Gamma,
+    /// Bursts: Poisson arrivals that change between two rates at random times (MMPP), with --burst-factor, --burst-share and
+    /// --burst-seconds.
+    Bursty,
+}
+
+impl fmt::Display for Arrivals {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Poisson => "Poisson",
+            Self::Constant => "constant",
+            Self::Gamma => "gamma",
+            Self::Bursty => "bursty",
+        })
+    }
 }
 
 impl fmt::Display for Load {
@@ -80,11 +105,10 @@ impl fmt::Display for Load {
             Self::Concurrency { concurrency } => write!(f, "concurrency {concurrency}"),
             Self::MaxThroughput => f.write_str("max throughput"),
             Self::Rate { milli_requests_per_s, arrivals } => {
-                let arrivals = match arrivals {
-                    Arrivals::Poisson => "Poisson",
-                    Arrivals::Constant => "constant",
-                };
                 write!(f, "{} requests/s, {arrivals}", *milli_requests_per_s as f64 / 1e3)
+            }
+            Self::Ramp { from_milli_requests_per_s: from, to_milli_requests_per_s: to, arrivals } => {
+                write!(f, "{} to {} requests/s, {arrivals}", *from as f64 / 1e3, *to as f64 / 1e3)
             }
             Self::Trace { file } => {
                 let name = Path::new(file).file_name().unwrap_or_default();

@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use crate::load::{self, Pacing};
-use crate::plan::{Arrivals, Load, Plan, PointKey, duration};
+use crate::plan::{Load, Plan, PointKey, duration};
 use crate::record::WindowRule;
 use crate::requests::Requests;
 use crate::results::{Consumption, Point, SearchStep};
@@ -46,10 +46,7 @@ pub fn measure(
             let rate = *milli_requests_per_s as f64 / 1e3;
             // The same for every configuration and batch size, different in each repeat.
             let seed = plan.seed.wrapping_add(key.repeat.into());
-            let endless: Box<dyn Iterator<Item = Duration> + Send> = match spread {
-                Arrivals::Poisson => Box::new(arrivals::poisson(rate, seed)),
-                Arrivals::Constant => Box::new(arrivals::constant(rate)),
-            };
+            let endless = plan.spread.arrivals(*spread, rate, seed);
             let end = duration(plan.max_time_s);
             let pacing = Pacing::Open {
                 arrivals: match plan.is_replayed(&key.load) {
@@ -58,7 +55,12 @@ pub fn measure(
                 },
                 max_connections: plan.max_connections,
             };
-            measure_with(target, plan, key, visit, pacing, plan.max_connections)
+            measure_with(target, plan, key, visit, pacing, plan.max_connections, Some(plan.max_time_s))
+        }
+        Load::Ramp { from_milli_requests_per_s: from, to_milli_requests_per_s: to, arrivals } => {
+            let rates = (*from as f64 / 1e3, *to as f64 / 1e3);
+            let seed = plan.seed.wrapping_add(key.repeat.into());
+            replay(target, plan, key, visit, plan.spread.ramp(*arrivals, rates, plan.max_time_s, seed))
         }
         Load::Trace { file } => replay(target, plan, key, visit, arrivals::read_trace(file.as_ref())?),
         Load::Shaped { trace } => {
@@ -96,8 +98,9 @@ fn replay(
     visit: usize,
     due: Vec<Duration>,
 ) -> Result<(Point, Vec<Sample>)> {
+    let end_s = due.last().map(Duration::as_secs_f64);
     let pacing = Pacing::Open { arrivals: Box::new(due.into_iter()), max_connections: plan.max_connections };
-    measure_with(target, plan, key, visit, pacing, plan.max_connections)
+    measure_with(target, plan, key, visit, pacing, plan.max_connections, end_s)
 }
 
 /// Doubles the concurrency until throughput has not grown twice in a row. Once is not enough: a dynamic batcher runs one
@@ -139,7 +142,7 @@ fn measure_at(
     concurrency: usize,
 ) -> Result<(Point, Vec<Sample>)> {
     let pacing = Pacing::Closed { concurrency };
-    let (mut point, samples) = measure_with(target, plan, key, visit, pacing, concurrency)?;
+    let (mut point, samples) = measure_with(target, plan, key, visit, pacing, concurrency, None)?;
     point.concurrency = Some(concurrency);
     Ok((point, samples))
 }
@@ -151,14 +154,16 @@ fn measure_with(
     visit: usize,
     pacing: Pacing,
     slots: usize,
+    replay_s: Option<f64>,
 ) -> Result<(Point, Vec<Sample>)> {
     let replayed = plan.is_replayed(&key.load);
     let open_loop = matches!(pacing, Pacing::Open { .. });
     let requests = Requests::make(target, plan, key.batch, slots)?;
     let idle = statistics(target, plan);
+    let statistics_missing = idle.as_ref().err().cloned();
     requests.probe(target, plan)?;
     let warm_up_requests = if replayed { warm_up(target, plan, &requests)? } else { 0 };
-    let before = caught_up(target, plan, idle, 1 + warm_up_requests);
+    let before = caught_up(target, plan, idle.ok(), 1 + warm_up_requests);
 
     let rule = WindowRule {
         warm_up_ns: if replayed { 0 } else { duration(plan.warm_up_s).as_nanos() as u64 },
@@ -168,8 +173,12 @@ fn measure_with(
         keep_each: plan.keep_requests || matches!(key.load, Load::Shaped { .. }),
     };
     let started = jiff::Timestamp::now().to_string();
-    let running = load::start(requests.workload(target, plan, pacing, rule)?)?;
-    let mut watched = watch(target, plan, &running, before, replayed, open_loop)?;
+    // A replay is watched to its end, and then as long as a point of a rate.
+    let replay = replayed.then_some(replay_s).flatten();
+    let longest_s = replay.unwrap_or(0.0) + plan.longest_s();
+    let running = load::start(requests.workload(target, plan, pacing, rule, longest_s)?)?;
+    let mut watched = watch(target, plan, &running, before, replayed, open_loop, longest_s)?;
+    watched.statistics_missing = statistics_missing;
     let samples = std::mem::take(&mut watched.totals.each);
     Ok((summarise(target, plan, key, visit, started, &watched)?, samples))
 }
@@ -177,7 +186,8 @@ fn measure_with(
 /// Warms the server up before a replay, which is measured from its first request. Returns the number of responses.
 fn warm_up(target: &Target, plan: &Plan, requests: &Requests) -> Result<u64> {
     let rule = WindowRule { warm_up_ns: 0, min_ns: u64::MAX, min_requests: 1, late_ns: 0, keep_each: false };
-    let running = load::start(requests.workload(target, plan, Pacing::Closed { concurrency: 1 }, rule)?)?;
+    let pacing = Pacing::Closed { concurrency: 1 };
+    let running = load::start(requests.workload(target, plan, pacing, rule, plan.longest_s())?)?;
     target.rest(plan.warm_up_s)?;
     running.stop();
     Ok(running.ended(|| target.check())?.all.latency.count())

@@ -10,8 +10,8 @@ use super::watch::Watched;
 use crate::estimate;
 use crate::load::ServerValuesFrom;
 use crate::plan::{Plan, PointKey};
-use crate::record::{EXECUTED_BATCH_SIZE, SERVER_VALUES, Window};
-use crate::results::{ErrorCount, Estimates, Latency, Pacing, Point, WindowSummary};
+use crate::record::{Compared, EXECUTED_BATCH_SIZE, SERVER_VALUES, Window};
+use crate::results::{Answers, ErrorCount, Estimates, Latency, Pacing, Point, WindowSummary};
 use crate::target::Target;
 
 /// The results of the measured part, with warnings.
@@ -61,6 +61,8 @@ pub fn summarise(
         scheduled_per_s: measured.scheduled as f64 / seconds,
         late: measured.late,
         max_delay_ns: measured.max_delay_ns,
+        delay_p50_ns: Latency::of(&measured.delays).map(|delays| delays.p50_ns),
+        delay_p99_ns: Latency::of(&measured.delays).map(|delays| delays.p99_ns),
         unsent: watched.totals.unsent,
     });
     let mut point = Point {
@@ -110,11 +112,21 @@ pub fn summarise(
         cpu_s_per_inference: per_inference(consumption.server_cpu_s),
         consumption,
         estimates: Estimates::new(),
+        answers: answers(&watched.totals.all.compared),
         warnings: Vec::new(),
     };
     point.estimates = estimate::of_point(&point);
     point.warnings = warnings(plan, &point, watched);
     Ok(point)
+}
+
+fn answers(compared: &Compared) -> Option<Answers> {
+    let Compared { answers, wrong, first_difference } = compared;
+    (*answers > 0).then(|| Answers {
+        compared: *answers,
+        wrong: *wrong,
+        first_difference: first_difference.clone(),
+    })
 }
 
 fn summaries(target: &Target, watched: &Watched, batch: u32) -> Result<Vec<WindowSummary>> {

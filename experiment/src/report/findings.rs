@@ -21,6 +21,7 @@ const CLIENT_SHARE: f64 = 0.1;
 pub fn findings(results: &Results) -> Vec<String> {
     let cells = &cells(results);
     let mut found = Vec::new();
+    found.extend(answers(results));
     if let Some(verdict) = Verdict::of(results) {
         found.extend(sentences(results, &verdict));
         if !results.power.has_energy {
@@ -61,6 +62,20 @@ pub fn findings(results: &Results) -> Vec<String> {
     found.extend(comparison(cells));
     found.extend(cautions(results));
     found
+}
+
+/// Whether the answers were those expected.
+fn answers(results: &Results) -> Option<String> {
+    let all = || results.points.iter().filter_map(|point| point.answers.as_ref());
+    let compared: u64 = all().map(|answers| answers.compared).sum();
+    let wrong: u64 = all().map(|answers| answers.wrong).sum();
+    let first = all().find_map(|answers| answers.first_difference.as_deref());
+    (compared > 0).then(|| match first {
+        Some(first) => {
+            format!("{} of {} answers were wrong; the first: {first}.", count(wrong), count(compared))
+        }
+        None => format!("All {} answers were as expected.", count(compared)),
+    })
 }
 
 /// The cell with the highest value; of several batch sizes, the smallest that comes close.

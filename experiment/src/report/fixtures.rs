@@ -66,6 +66,8 @@ fn point(key: PointKey, visit: usize, requests_per_s: f64, mean_ms: f64, chance:
         scheduled_per_s: (requests + 1) as f64 / seconds,
         late: 1,
         max_delay_ns: 2_300_000,
+        delay_p50_ns: Some(31_000),
+        delay_p99_ns: Some(90_000),
         unsent: 0,
     });
     Point {
@@ -124,6 +126,7 @@ fn point(key: PointKey, visit: usize, requests_per_s: f64, mean_ms: f64, chance:
         inferences_per_j_error: None,
         j_per_inference_error_j: None,
         response_energy: None,
+        answers: None,
         cpu_s_per_inference: Some(server_cpu_s / inferences as f64),
         estimates: Estimates::new(),
         warnings: Vec::new(),

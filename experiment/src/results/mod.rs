@@ -25,7 +25,7 @@ pub use energy::{EnergyComparison, ResponseEnergy};
 pub use estimate::{Estimate, Estimates, Metric, Summary};
 pub use found::Found;
 pub use latency::Latency;
-pub use point::{Adherence, ErrorCount, Pacing, Point, SearchStep, WindowSummary};
+pub use point::{Adherence, Answers, ErrorCount, Pacing, Point, SearchStep, WindowSummary};
 pub use statistics::{Statistics, StatisticsGrowth};
 
 /// The version of this format. Readers reject a higher one; it is raised by changes that an older reader would

@@ -82,6 +82,9 @@ pub struct Point {
     /// The metrics with 95 % confidence intervals over the windows of the measured part.
     #[serde(default, skip_serializing_if = "Estimates::is_empty")]
     pub estimates: Estimates,
+    /// Comparison of the answers with those expected. Absent if none were expected.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answers: Option<Answers>,
 
     /// What a reader has to know before trusting the numbers.
     pub warnings: Vec<String>,
@@ -149,6 +152,17 @@ pub struct ErrorCount {
     pub first_message: String,
 }
 
+/// Answers that were compared with what was expected: those to all requests of the load, warm-up included.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answers {
+    /// Answers, without errors.
+    pub compared: u64,
+    /// Those that differ by more than the plan allows.
+    pub wrong: u64,
+    /// Output, place, and both values, of the first wrong answer.
+    pub first_difference: Option<String>,
+}
+
 /// How well an open loop kept its schedule.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Pacing {
@@ -160,6 +174,12 @@ pub struct Pacing {
     pub late: u64,
     /// The longest delay between due and sent.
     pub max_delay_ns: u64,
+    /// The median of that delay: the error of the tool's own timing, and the wait for a free connection.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delay_p50_ns: Option<u64>,
+    /// Its 99th percentile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delay_p99_ns: Option<u64>,
     /// Due but not sent before the point ended.
     pub unsent: u64,
 }
