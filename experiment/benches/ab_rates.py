@@ -56,7 +56,7 @@ def main():
             inputs[name] = place / f"{name}.bin"
             inputs[name].write_bytes(struct.pack("<f", MS * factor))
         keep = options.keep or place / "results"
-        with TritonServer(place / "models", ["slow"]) as server:
+        with TritonServer(place / "models", ["slow"], backend=os.environ.get("TL_BACKEND")) as server:
             for kind, number in (("same", options.same), ("different", options.different)):
                 other = inputs["longer" if kind == "different" else "base"]
                 for seed in range(1, number + 1):

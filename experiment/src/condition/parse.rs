@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use super::{Condition, Quantity, Scope, Test};
+use super::types::{Condition, Quantity, Scope, Test};
 use crate::results::Metric;
 
 /// Names that a condition may use, in lower case.

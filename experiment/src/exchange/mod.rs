@@ -3,6 +3,7 @@
 mod import;
 mod perf_analyzer;
 mod prometheus;
+mod selection;
 #[cfg(test)]
 mod tests;
 
@@ -13,10 +14,10 @@ use schemars::{Schema, schema_for};
 
 use crate::ab::Ab;
 use crate::diff::Diff;
-use crate::plan::Load;
-use crate::results::{Metric, Results, Summary};
+use crate::results::{Results, Summary};
 use crate::samples::Samples;
 pub use import::{Imported, import};
+pub use selection::Selection;
 
 /// A format that other programs read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -29,22 +30,6 @@ pub enum Format {
     PerfAnalyzerCsv,
     /// The JSON that perf_analyzer writes with --profile-export-file; needs a run with --keep-requests
     PerfAnalyzerJson,
-}
-
-/// The points that are exported.
-#[derive(Clone, Debug, Default)]
-pub struct Selection {
-    /// Those of this batch size; none: all.
-    pub batch: Option<u32>,
-    /// Those of this configuration; none: all.
-    pub configuration: Option<String>,
-}
-
-impl Selection {
-    fn contains(&self, configuration: &str, batch: u32) -> bool {
-        self.batch.is_none_or(|wanted| wanted == batch)
-            && self.configuration.as_ref().is_none_or(|wanted| wanted == configuration)
-    }
 }
 
 /// The results in a format. `samples` are the single requests, as far as they were kept.
@@ -108,20 +93,6 @@ impl Document {
         };
         Ok(serde_json::to_string_pretty(&schema)? + "\n")
     }
-}
-
-/// The value of a load that perf_analyzer calls so.
-fn perf_analyzer_load(load: &Load) -> Option<(&'static str, f64)> {
-    match load {
-        Load::Concurrency { concurrency } => Some(("concurrency", *concurrency as f64)),
-        Load::Rate { milli_requests_per_s, .. } => Some(("request_rate", *milli_requests_per_s as f64 / 1e3)),
-        _ => None,
-    }
-}
-
-/// The unit of a metric's name in Prometheus, and the factor to it.
-fn base_unit(metric: Metric) -> f64 {
-    if metric.is_latency() { 1e-9 } else { 1.0 }
 }
 
 /// Writes to a file, or to standard output without one.

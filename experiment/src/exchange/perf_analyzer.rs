@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, bail, ensure};
 use serde::Serialize;
 
-use super::{Selection, perf_analyzer_load};
+use super::selection::Selection;
 use crate::plan::Load;
 use crate::results::{Point, Results};
 use crate::samples::{Fate, Samples};
@@ -146,4 +146,13 @@ pub fn json(results: &Results, samples: &Samples, selection: &Selection) -> Resu
     }
     let profile = Profile { experiments, version: results.tool.clone() };
     Ok(serde_json::to_string(&profile)? + "\n")
+}
+
+/// The value of a load that perf_analyzer calls so.
+fn perf_analyzer_load(load: &Load) -> Option<(&'static str, f64)> {
+    match load {
+        Load::Concurrency { concurrency } => Some(("concurrency", *concurrency as f64)),
+        Load::Rate { milli_requests_per_s, .. } => Some(("request_rate", *milli_requests_per_s as f64 / 1e3)),
+        _ => None,
+    }
 }

@@ -2,7 +2,6 @@
 
 use std::fmt::Write;
 
-use super::base_unit;
 use crate::results::{Metric, Results, Summary};
 
 /// Names and help of the metrics. Latencies share one, with a label for the statistic.
@@ -71,4 +70,9 @@ pub fn text(results: &Results, summaries: &[&Summary]) -> String {
 
 fn escaped(value: &str) -> String {
     value.replace('\\', r"\\").replace('"', "\\\"").replace('\n', r"\n")
+}
+
+/// The unit of a metric's name in Prometheus, and the factor to it.
+fn base_unit(metric: Metric) -> f64 {
+    if metric.is_latency() { 1e-9 } else { 1.0 }
 }

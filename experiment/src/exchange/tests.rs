@@ -2,7 +2,9 @@
 
 use super::*;
 use crate::estimate;
+use crate::plan::Load;
 use crate::report::fixtures::{comparison, sweep_with_cpu_time, sweep_with_energy};
+use crate::results::Metric;
 use crate::samples::{Fate, Sample};
 
 fn closed() -> Results {

@@ -84,8 +84,8 @@ pub fn run(comparison: &Comparison, interrupted: Arc<AtomicBool>) -> Result<(Ab,
     }
     let target_of = |which: usize| &targets[which.min(targets.len() - 1)];
     let mut configurations = Vec::new();
-    for which in 0..if together { 1 } else { 2 } {
-        configurations.push(Configurations::new(target_of(which), &plans[which], None)?);
+    for (which, plan) in plans.iter().enumerate().take(if together { 1 } else { 2 }) {
+        configurations.push(Configurations::new(target_of(which), plan, None)?);
     }
     let mut contest = Contest { comparison, plans: &plans, target_of: &target_of, together };
     let outcome = contest.attempt(&mut configurations);
@@ -272,7 +272,7 @@ fn bar(quiet: bool) -> ProgressBar {
 
 fn tell(bar: &ProgressBar, ab: &Ab, quiet: bool) {
     bar.set_message(ab.sentence());
-    if !quiet && bar.is_hidden() && ab.rounds.len() % QUIET_ROUNDS == 0 {
+    if !quiet && bar.is_hidden() && ab.rounds.len().is_multiple_of(QUIET_ROUNDS) {
         println!("{}", ab.sentence());
     }
 }

@@ -6,7 +6,7 @@ mod trials;
 
 use crate::plan::{Load, Plan, PointKey, Search};
 use crate::results::{Found, Point};
-use trials::{Trial, Trials, Verdict};
+use trials::{Trial, Trials, Verdict, rate_of};
 
 /// The first rate, as a fraction of the throughput of a closed loop.
 const FIRST: f64 = 0.5;
@@ -83,13 +83,6 @@ fn groups(plan: &Plan) -> impl Iterator<Item = (String, u32)> + '_ {
 
 fn of_group<'a>(points: &'a [Point], configuration: &str, batch: u32) -> Vec<&'a Point> {
     points.iter().filter(|p| p.key.configuration == configuration && p.key.batch == batch).collect()
-}
-
-fn rate_of(point: &Point) -> Option<u64> {
-    match point.key.load {
-        Load::Rate { milli_requests_per_s, .. } => Some(milli_requests_per_s),
-        _ => None,
-    }
 }
 
 /// The next load of a search, and how often it was measured before; none at the end.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::plan::Search;
+use crate::plan::{Load, Search};
 use crate::results::Point;
 use crate::times;
 
@@ -71,7 +71,7 @@ impl Trials {
     pub fn of(search: &Search, points: &[&Point]) -> Self {
         let mut trials = BTreeMap::<u64, Trial>::new();
         for point in points {
-            let Some(milli_rate) = super::rate_of(point) else { continue };
+            let Some(milli_rate) = rate_of(point) else { continue };
             let trial = trials.entry(milli_rate).or_insert(Trial {
                 milli_rate,
                 allowed: search.allowed_share(),
@@ -103,5 +103,13 @@ fn over(point: &Point, target_ns: u64) -> u64 {
         // Values above the target, but not those of the target's own bucket.
         Ok(histogram) => histogram.len() - histogram.count_between(0, target_ns),
         Err(_) => point.requests,
+    }
+}
+
+/// The rate of an open loop, in thousandths of a request per second.
+pub fn rate_of(point: &Point) -> Option<u64> {
+    match point.key.load {
+        Load::Rate { milli_requests_per_s, .. } => Some(milli_requests_per_s),
+        _ => None,
     }
 }

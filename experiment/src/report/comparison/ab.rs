@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
-use super::{Page, write as write_page};
+use super::page::{Page, write as write_page};
 use crate::ab::{Ab, Contender, Side};
 use crate::report::figure::{Kind, Mark, Panel, Plot, dimension};
 use crate::report::number::{TimeUnit, count, three};

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
-use super::{Page, aligned, write as write_page};
+use super::page::{Page, aligned, write as write_page};
 use crate::diff::{Diff, MetricDiff, PointDiff, Severity, Verdict};
 use crate::report::figure::{Kind, Mark, Panel, Plot, dimension};
 use crate::report::intervals;
