@@ -243,6 +243,7 @@ fn bare(load: Load, visit: usize, about: &Imported) -> Point {
         response_energy: None,
         cpu_s_per_inference: None,
         estimates: Estimates::new(),
+        answers: None,
         warnings: Vec::new(),
     }
 }

@@ -153,7 +153,7 @@ pub struct ErrorCount {
 }
 
 /// Answers that were compared with what was expected: those to all requests of the load, warm-up included.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Answers {
     /// Answers, without errors.
     pub compared: u64,

@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use crate::arrivals;
 use crate::load::{self, Event, Pacing};
-use crate::plan::{Arrivals, Load, Plan, duration};
+use crate::plan::{Load, Plan, duration};
 use crate::record::{Window, WindowRule};
 use crate::requests::Requests;
 use crate::results::{Latency, Metric};
@@ -44,7 +43,8 @@ pub fn measure(
         late_ns: (plan.late_ms * 1e6) as u64,
         keep_each: false,
     };
-    let running = load::start(requests.workload(target, plan, pacing(plan, seed)?, rule)?)?;
+    let running =
+        load::start(requests.workload(target, plan, pacing(plan, seed)?, rule, plan.longest_s())?)?;
     let window = loop {
         target.check()?;
         match running.events().recv_timeout(LOOK) {
@@ -67,10 +67,7 @@ fn pacing(plan: &Plan, seed: u64) -> Result<Pacing> {
         Load::Rate { milli_requests_per_s, arrivals } => {
             let rate = *milli_requests_per_s as f64 / 1e3;
             Pacing::Open {
-                arrivals: match arrivals {
-                    Arrivals::Poisson => Box::new(arrivals::poisson(rate, seed)),
-                    Arrivals::Constant => Box::new(arrivals::constant(rate)),
-                },
+                arrivals: plan.spread.arrivals(*arrivals, rate, seed),
                 max_connections: plan.max_connections,
             }
         }
