@@ -180,9 +180,12 @@ impl Shared {
 
     /// Passes on what is new, if anything is.
     fn look(&self) -> bool {
-        let mut models = self.models();
-        // All of them, not the first that has something new.
-        models.iter_mut().fold(false, |any, model| model.look() || any)
+        // All of them, not up to the first that has something new.
+        let mut any = false;
+        for model in self.models().iter_mut() {
+            any |= model.look();
+        }
+        any
     }
 
     /// A model is gone, and with it its metrics.
