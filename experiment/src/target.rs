@@ -41,9 +41,17 @@ pub struct Target {
     pub sampler: Sampler,
     interrupted: Arc<AtomicBool>,
     /// Tells the user how a point goes on.
-    teller: RefCell<Option<Box<dyn Fn(&str)>>>,
-    /// The rows of the plan's data, with the forms they were read for.
-    rows: RefCell<Option<(Vec<Form>, Vec<Form>, Rc<Rows>)>>,
+    teller: RefCell<Option<Teller>>,
+    rows: RefCell<Option<KeptRows>>,
+}
+
+type Teller = Box<dyn Fn(&str)>;
+
+/// The rows of the plan's data, with the forms of inputs and outputs that they were read for.
+struct KeptRows {
+    inputs: Vec<Form>,
+    outputs: Vec<Form>,
+    rows: Rc<Rows>,
 }
 
 /// The error of a run that was interrupted.
@@ -208,10 +216,8 @@ impl Target {
     /// They cannot be read, or do not fit.
     pub fn rows(&self, plan: &Plan, inputs: Vec<Form>, outputs: Vec<Form>) -> Result<Rc<Rows>> {
         let mut kept = self.rows.borrow_mut();
-        if let Some((for_inputs, for_outputs, rows)) = &*kept
-            && (for_inputs, for_outputs) == (&inputs, &outputs)
-        {
-            return Ok(rows.clone());
+        if let Some(kept) = kept.as_ref().filter(|kept| kept.inputs == inputs && kept.outputs == outputs) {
+            return Ok(kept.rows.clone());
         }
         // Before others are read.
         *kept = None;
@@ -221,7 +227,7 @@ impl Target {
             scaling: plan.image_scaling,
         };
         let rows = Rc::new(source.read(&inputs, &outputs)?);
-        *kept = Some((inputs, outputs, rows.clone()));
+        *kept = Some(KeptRows { inputs, outputs, rows: rows.clone() });
         Ok(rows)
     }
 

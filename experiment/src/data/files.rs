@@ -249,7 +249,8 @@ fn raw(bytes: Vec<u8>, kind: &str, form: &Form) -> Result<Vec<Tensor>> {
         );
         return pieces(bytes, datatype, row, count / elements);
     };
-    let fits = if size == 0 { bytes.is_empty() } else { !bytes.is_empty() && bytes.len() % size == 0 };
+    let fits =
+        if size == 0 { bytes.is_empty() } else { !bytes.is_empty() && bytes.len().is_multiple_of(size) };
     ensure!(fits, "it has {} bytes, but a row of '{name}' ({datatype} {row:?}) has {size}", bytes.len());
     let count = bytes.len().checked_div(size).unwrap_or(1);
     pieces(bytes, datatype, row, count)

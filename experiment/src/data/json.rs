@@ -136,7 +136,11 @@ fn decoded(bytes: &mut Vec<u8>, datatype: &str, raw: Vec<u8>) -> Result<usize> {
         push_string(bytes, &raw)?;
         return Ok(1);
     };
-    ensure!(raw.len() % size == 0, "its \"b64\" has {} bytes, which is no number of {datatype}", raw.len());
+    ensure!(
+        raw.len().is_multiple_of(size),
+        "its \"b64\" has {} bytes, which is no number of {datatype}",
+        raw.len()
+    );
     let count = raw.len() / size;
     bytes.extend(raw);
     Ok(count)

@@ -59,7 +59,7 @@ impl Source {
         }
         ensure!(
             rows.expected.is_empty() || rows.expected.len() == rows.inputs.len(),
-            "{} rows of inputs, but expected outputs of {}: give one for each row, in the same order",
+            "--expect: {} rows of inputs, but expected outputs of {}: give one for each row, in the same order",
             rows.inputs.len(),
             rows.expected.len()
         );
