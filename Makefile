@@ -13,6 +13,7 @@ INCEPTION := model_repository/inception_v3/1/model.savedmodel/saved_model.pb
 FROZEN_INCEPTION := target/bench/inception_v3_frozen/saved_model.pb
 TEST_MODELS := target/test-models/made_from
 DIST_READY := $(VENV)/.ready-dist
+DEPLOY_READY := $(VENV)/.ready-deploy
 DIST_LIBRARY := target/$(shell uname -m)-unknown-linux-gnu/dist/libtriton_tensorflow_latency.so
 EXPERIMENT := target/release/triton-experiment
 # A --backend-directory that contains the backend, and the options that start a server with it.
@@ -42,8 +43,8 @@ export TL_TEST_MODELS ?= $(CURDIR)/target/test-models
 
 .DEFAULT_GOAL := help
 .PHONY: help setup model test-models build demo serve accuracy experiment experiment-batching experiment-tool test \
-  bench bench-against bench-experiment bench-policy dist drop-in check-dist test-cmake test-dockerfile test-container \
-  test-tensorflow compatibility check check-deep check-docs fuzz soak bindings clean clean-venv cargo picture
+  bench bench-against bench-experiment bench-policy dist drop-in check-dist test-cmake test-dockerfile test-container test-deploy test-fleet \
+  test-tensorflow compatibility check check-deep check-deploy check-docs fuzz soak bindings clean clean-venv cargo picture
 
 help: ## shows this list
 	@echo "make TARGET, where TARGET is one of"
@@ -181,6 +182,20 @@ check: $(READY) cargo $(CARGO_DENY) ## checks formatting, lints, bindings, packa
 	@sh tools/check_dependencies.sh $(CARGO_DENY)
 	@echo "Documentation"
 	@RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps --document-private-items
+	@$(MAKE) --no-print-directory check-deploy
+
+check-deploy: $(DEPLOY_READY) ## checks deploy/: manifests, if kubectl is installed also as kustomize makes them; rules and their tests, if promtool is
+	@echo "Deployment"
+	@$(VENV)/bin/python tools/check_deploy.py $(ARGS)
+
+test-deploy: build $(DEPLOY_READY) $(TEST_MODELS) ## starts real servers with the command lines of the manifests
+	@echo "Testing the command lines of the manifests"
+	@$(VENV)/bin/python tests/deploy/serve_manifest.py
+
+test-fleet: build $(DEPLOY_READY) $(INCEPTION) ## a fleet behind a load balancer, a day in 10 minutes, and a rolling restart (needs haproxy, prometheus); ARGS="--scenario day --short"
+	@cargo build --release -p triton-experiment
+	@if [ -n "$(ARGS)" ]; then $(VENV)/bin/python tests/fleet/run.py $(ARGS); else \
+	  $(VENV)/bin/python tests/fleet/run.py --scenario rolling && $(VENV)/bin/python tests/fleet/run.py --scenario day; fi
 
 bindings: $(READY) cargo ## generates the committed bindings from the headers of triton-sys and tensorflow-c-sys
 	@UPDATE_BINDINGS=1 cargo test --quiet $(BINDINGS) --test bindings
@@ -235,6 +250,11 @@ $(READY): requirements.txt requirements-server.txt tools/setup.sh
 $(DIST_READY): requirements-dist.txt $(READY)
 	@echo "Installing zig, cargo-zigbuild and cmake: 150 MB to download, 0.5 GB on disk"
 	@$(VENV)/bin/python -m pip --disable-pip-version-check install --quiet --only-binary=:all: -r requirements-dist.txt
+	@touch $@
+
+$(DEPLOY_READY): requirements-deploy.txt $(READY)
+	@echo "Installing the schemas of Kubernetes: 10 MB to download, 130 MB on disk"
+	@$(VENV)/bin/python -m pip --disable-pip-version-check install --quiet --only-binary=:all: -r requirements-deploy.txt
 	@touch $@
 
 # The script decides whether the existing model is still good; `touch` tells make.

@@ -86,6 +86,7 @@ impl Maker {
             .map_err(|e| e.context(format!("model '{}', version {}", self.opens.name, self.version)))?;
         executor.inline = first.inline;
         executor.energy = first.energy.clone();
+        executor.signals = first.signals.clone();
         Ok(Arc::new(executor))
     }
 }

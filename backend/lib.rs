@@ -13,6 +13,7 @@
 //! | [`model`] | what configuration and SavedModel, or graph, agree on |
 //! | [`tensorflow`] | TensorFlow's C API made safe: library, session, tensors; freezing |
 //! | [`energy`] | meters, and whose energy it was: books that balance |
+//! | [`signals`] | what autoscalers and alerts go by: busy time, latencies, refusals |
 //! | [`config`] | config.pbtxt and `--backend-config` as types |
 //! | [`triton`] | the server's C API made safe: requests, responses, models, errors, logging |
 //! | [`buckets`], [`few`] | the sizes that batches are filled up to; short lists without heap memory |
@@ -34,6 +35,7 @@ mod few;
 mod load;
 mod model;
 mod model_file;
+mod signals;
 #[allow(unsafe_code)]
 mod tensorflow;
 mod trial;
@@ -46,7 +48,8 @@ use batching::{ModelQueue, Worker};
 use config::BackendOptions;
 use execute::{Executor, Overlap};
 use few::Few;
-use load::ServedModel;
+use load::{Metrics, ServedModel};
+use signals::{Counted, Publisher};
 use tensorflow::{library, math_mode};
 use triton::entry::Backend;
 use triton::model::{BackendHandle, ModelHandle};
@@ -63,12 +66,14 @@ struct TensorFlowBackend {
     options: BackendOptions,
     /// Where the server has metrics.
     families: Option<batching::Families>,
+    publisher: Option<Publisher>,
 }
 
 /// An instance of a model.
 struct Instance {
     executor: Arc<Executor>,
     threads: Threads,
+    _counted: Option<Counted>,
 }
 
 /// The threads that an instance has.
@@ -93,11 +98,14 @@ impl Backend for TensorFlowBackend {
         library::open(&name, options.tensorflow_dir.as_deref(), &handle.folder()?)?;
         let families = batching::Families::new()
             .inspect_err(|reason| log::debug!("adaptive batching publishes no metrics: {reason}"));
-        Ok(Self { options, families: families.ok() })
+        let publisher = Publisher::start()
+            .inspect_err(|reason| log::debug!("no metrics are published of what instances do: {reason}"));
+        Ok(Self { options, families: families.ok(), publisher: publisher.ok() })
     }
 
     fn load(&self, handle: ModelHandle<'_>) -> Result<ServedModel> {
-        ServedModel::load(handle, &self.options, self.families.as_ref())
+        let metrics = Metrics { batching: self.families.as_ref(), signals: self.publisher.as_ref() };
+        ServedModel::load(handle, &self.options, metrics)
     }
 
     fn start_instance(model: &Arc<ServedModel>) -> Result<Instance> {
@@ -109,7 +117,8 @@ impl Backend for TensorFlowBackend {
             (None, Some(rule)) => Threads::Overlap(Overlap::start(Arc::clone(&executor), rule)?),
             (None, None) => Threads::None,
         };
-        Ok(Instance { executor, threads })
+        let counted = model.signals.as_ref().map(|signals| signals.count());
+        Ok(Instance { executor, threads, _counted: counted })
     }
 
     fn execute(instance: &Instance, requests: Few<Request>) {

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use crate::batching::{Families, Loading, ModelQueue};
+use crate::batching::{self, Loading, ModelQueue};
 use crate::config::{BackendOptions, Batching, Format, ModelConfig, TensorConfig};
 use crate::energy::{Domain, ModelEnergy};
 use crate::execute::OverlapRule;
 use crate::executors::{Executors, Maker, Opens};
 use crate::model::{Measure, Model, Signature, autocomplete};
 use crate::model_file;
+use crate::signals::{About, Publisher, Signals};
 use crate::tensorflow::op_library;
 use crate::trial;
 use crate::triton::memory::MemoryManager;
@@ -23,6 +24,17 @@ pub struct ServedModel {
     pub queue: Option<ModelQueue>,
     /// Which batches are computed while the next one is gathered, on a GPU.
     pub overlap: Option<OverlapRule>,
+    /// Counts what happens to requests, where the server has metrics.
+    pub signals: Option<Arc<Signals>>,
+}
+
+/// What publishes metrics, where the server has them.
+#[derive(Clone, Copy)]
+pub struct Metrics<'a> {
+    /// Of adaptive batching.
+    pub batching: Option<&'a batching::Families>,
+    /// Of all models.
+    pub signals: Option<&'a Publisher>,
 }
 
 impl ServedModel {
@@ -30,14 +42,10 @@ impl ServedModel {
     ///
     /// # Errors
     /// The configuration asks for what is not there, or the model cannot be loaded.
-    pub fn load(
-        handle: ModelHandle<'_>,
-        options: &BackendOptions,
-        families: Option<&Families>,
-    ) -> Result<Self> {
+    pub fn load(handle: ModelHandle<'_>, options: &BackendOptions, metrics: Metrics<'_>) -> Result<Self> {
         let (name, version) = (handle.name()?, handle.version()?);
         let _loading = Loading::of(&name);
-        load(handle, options, families, &name, version)
+        load(handle, options, metrics, &name, version)
             .map_err(|e| e.context(format!("model '{name}', version {version}")))
     }
 }
@@ -45,7 +53,7 @@ impl ServedModel {
 fn load(
     handle: ModelHandle<'_>,
     options: &BackendOptions,
-    families: Option<&Families>,
+    metrics: Metrics<'_>,
     name: &str,
     version: u64,
 ) -> Result<ServedModel> {
@@ -88,21 +96,48 @@ fn load(
     let mut executor = maker.executor(&config, session)?;
     executor.inline = trial::choose_inline(&executor.model, config.inline);
     let warmed_up = trial::warm_up(&executor);
-    let queue = match config.batching {
+    let service = match config.batching {
         Batching::Triton => None,
         Batching::Adaptive(adaptive) => {
-            let service = warmed_up.unwrap_or_else(|| trial::calibrate(&executor));
-            Some(ModelQueue::start(&executor.model, version, adaptive, service, families)?)
+            Some((adaptive, warmed_up.unwrap_or_else(|| trial::calibrate(&executor))))
+        }
+    };
+    let signals = metrics.signals.and_then(|publisher| signals(publisher, &config, name, version, on_gpu));
+    let queue = match service {
+        None => None,
+        Some((adaptive, service)) => {
+            let metrics = (metrics.batching, signals.clone());
+            Some(ModelQueue::start(&executor.model, version, adaptive, service, metrics)?)
         }
     };
     // After the trial runs, which are nobody's.
     executor.energy = Some(Arc::new(energy(&executor.model, version, &config, on_gpu, options)?));
+    executor.signals = signals.clone();
     let rule = OverlapRule::new(config.server_batches);
     // The tests' batches are small.
     let rule = if config.test_gpu { OverlapRule { least_bytes: 0, ..rule } } else { rule };
     let executors =
         if keeps_sequences { Executors::apart(executor, maker, config) } else { Executors::shared(executor) };
-    Ok(ServedModel { executors, queue, overlap: on_gpu.then_some(rule) })
+    Ok(ServedModel { executors, queue, overlap: on_gpu.then_some(rule), signals })
+}
+
+/// The metrics of a model that counts what happens to its requests.
+fn signals(
+    publisher: &Publisher,
+    config: &ModelConfig,
+    name: &str,
+    version: u64,
+    on_gpu: bool,
+) -> Option<Arc<Signals>> {
+    let device = if on_gpu { Domain::Gpu } else { Domain::Cpu }.name();
+    let (is_adaptive, target) = match config.batching {
+        Batching::Triton => (false, None),
+        Batching::Adaptive(adaptive) => (true, adaptive.target),
+    };
+    let target_ns = target.map(|target| target.latency_ns);
+    let about = About { model: name.to_owned(), version, device, is_adaptive, target_ns };
+    let published = publisher.publish(&about);
+    published.inspect_err(|e| log::warn!("model '{name}': its metrics are not published: {e}")).ok()
 }
 
 /// The energy of a model's executions: shared where there is a meter, for whoever asks for it.

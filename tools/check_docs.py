@@ -33,7 +33,7 @@ TIME_LIMIT = 60  # seconds for a block
 README_LINES = 150
 ADDRESS = "localhost:8000"  # what the guides call the server
 CHECKED_LANGUAGES = ["sh", "python", "json", "pbtxt"]
-OTHER_LANGUAGES = ["text", "rust", "toml", "cmake"]
+OTHER_LANGUAGES = ["text", "rust", "toml", "cmake", "promql"]
 # A line of `text` that begins so is a command in disguise.
 COMMANDS = re.compile(r"(\$ |(make|cargo|curl|docker|podman|pip|cmake|git|tritonserver|python3?|\.venv/bin/python)\b)")
 
@@ -219,6 +219,7 @@ def check_names():
     compare("docs/configuration.md", "Latency outputs", "outputs", outputs)
     compare("docs/adaptive-batching.md", "What to watch", "metrics", metrics("batching"))
     compare("docs/energy.md", "The books", "metrics", metrics("energy"))
+    compare("docs/metrics.md", "All metrics", "metrics", metrics("*"))
 
 
 # --- the table of what works where --------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ use super::scheduler::{Arrival, Scheduler, Seen};
 use super::service_times::ServiceTimes;
 use crate::config::Adaptive;
 use crate::model::Model;
+use crate::signals::{Reason, Signals};
 use crate::triton::clock::now_ns;
 use crate::triton::request::{Probe, Request};
 use crate::triton::{Code, Error, Result, guard};
@@ -34,6 +35,7 @@ pub struct ServerHost {
     name: String,
     target_size: Mutex<usize>,
     gauges: Option<Gauges>,
+    signals: Option<Arc<Signals>>,
 }
 
 /// All queues that there are.
@@ -49,7 +51,7 @@ impl ModelQueue {
         version: u64,
         adaptive: Adaptive,
         service: ServiceTimes,
-        families: Option<&Families>,
+        (families, signals): (Option<&Families>, Option<Arc<Signals>>),
     ) -> Result<Self> {
         let (name, max_batch_size) = (model.name.clone(), model.max_batch_size);
         let gauges = families.and_then(|families| {
@@ -63,7 +65,10 @@ impl ModelQueue {
         }
         let max_queue_size = adaptive.max_queue_size.map(|rows| rows as usize);
         let scheduler = Scheduler::new(goal, max_queue_size, service, now_ns());
-        let host = ServerHost { name, target_size: Mutex::new(0), gauges };
+        if let (Some(signals), Some(ns)) = (&signals, scheduler.seen(now_ns()).cost_ns) {
+            signals.set_cost(ns);
+        }
+        let host = ServerHost { name, target_size: Mutex::new(0), gauges, signals };
         let queue = Arc::new(Queue::new(host, scheduler));
         let of_thread = Arc::clone(&queue);
         let keeper = thread::Builder::new()
@@ -148,6 +153,13 @@ impl Host for ServerHost {
 
     fn refuse(&self, request: Request, why: Refusal) {
         let waited_us = now_ns().saturating_sub(request.arrival()) / 1000;
+        if let Some(signals) = &self.signals {
+            signals.refused(match why {
+                Refusal::Full { .. } => Reason::QueueFull,
+                Refusal::Expired => Reason::Timeout,
+                Refusal::Cancelled => Reason::Cancelled,
+            });
+        }
         let (code, text) = match why {
             Refusal::Full { rows, longest } => {
                 (Code::Unavailable, format!("queue full ({rows} of {longest} rows); retry later"))
@@ -165,11 +177,11 @@ impl Host for ServerHost {
     }
 
     fn is_told(&self) -> bool {
-        self.gauges.is_some() || log::log_enabled!(log::Level::Debug)
+        self.gauges.is_some() || self.signals.is_some() || log::log_enabled!(log::Level::Debug)
     }
 
     fn tell(&self, seen: &Seen, times: &dyn Fn(usize) -> Option<f64>) {
-        let Seen { rate, target_size, rows } = *seen;
+        let Seen { rate, target_size, rows, cost_ns } = *seen;
         let mut told = self.target_size.lock().unwrap_or_else(PoisonError::into_inner);
         if std::mem::replace(&mut *told, target_size) != target_size {
             let time = times(target_size);
@@ -181,6 +193,9 @@ impl Host for ServerHost {
         }
         if let Some(gauges) = &self.gauges {
             gauges.set(seen, times);
+        }
+        if let (Some(signals), Some(ns)) = (&self.signals, cost_ns) {
+            signals.set_cost(ns);
         }
     }
 }

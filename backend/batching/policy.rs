@@ -211,6 +211,16 @@ pub fn target_size(load: &Load, workers: usize, service: Estimates<'_>, goal: &G
     Pace::new(load, workers, service, goal, 1).map_or(1, |pace| pace.target_size())
 }
 
+/// What a row takes of a worker's time, in ns, when as many come as can be answered in time: in batches of the size that a backlog
+/// is worked off with, or without a target in the largest. None before the first batch.
+pub fn full_load_cost(load: &Load, workers: usize, service: Estimates<'_>, goal: &Goal) -> Option<f64> {
+    let size = match Pace::new(load, workers, service, goal, A_FEW) {
+        Some(pace) => pace.sustained_size(),
+        None => goal.max_batch_size,
+    };
+    service.estimate(size).map(|ns| ns / size as f64)
+}
+
 /// How many rows may wait so that the last of them can still be in time, when rows come at this rate and the
 /// next worker is free in so many ns. A longer queue makes all requests late under overload, as none overtakes.
 ///

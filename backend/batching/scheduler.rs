@@ -104,6 +104,9 @@ pub struct Seen {
     pub target_size: usize,
     /// Rows in the queue.
     pub rows: usize,
+    /// Ns of a worker's time that a row takes at full load, in batches that can follow one another within the target; nothing
+    /// before the first batch.
+    pub cost_ns: Option<f64>,
 }
 
 /// See the module.
@@ -350,7 +353,10 @@ impl<T> Scheduler<T> {
         let load = self.load(now);
         let service = self.services.of(self.class);
         let target_size = policy::target_size(&load, self.workers.max(1), service, &self.goal);
-        Seen { rate: load.rate, target_size, rows: self.line.rows() }
+        let cost_ns = self
+            .services
+            .mean(|service| policy::full_load_cost(&load, self.workers.max(1), service, &self.goal));
+        Seen { rate: load.rate, target_size, rows: self.line.rows(), cost_ns }
     }
 
     /// What a batch of so many rows takes, in ns, if it is of the last request's class.

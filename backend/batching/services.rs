@@ -9,22 +9,28 @@ use crate::buckets::Buckets;
 
 /// A class whose neighbours have so many times as many elements goes by them.
 const NEAR: f64 = 10.0;
+/// After so many rows half of what is known of how many came of each class is forgotten.
+const REMEMBERED_ROWS: f64 = 10_000.0;
 
 /// The service times of all classes, and what their batches cost in energy where that is known.
 pub struct Services {
     /// Ascending; the first is there from the start.
     classes: Vec<(Class, Learnt)>,
+    /// Of all classes.
+    rows: f64,
 }
 
 struct Learnt {
     times: ServiceTimes,
     /// In microjoules. They are learnt as times are: they grow with the rows, from a part that does not.
     energies: ServiceTimes,
+    /// The rows that ran lately.
+    rows: f64,
 }
 
 impl Learnt {
     fn new(times: ServiceTimes) -> Self {
-        Self { energies: times.unlearnt(), times }
+        Self { energies: times.unlearnt(), times, rows: 0.0 }
     }
 
     fn estimates(&self, factor: f64) -> Estimates<'_> {
@@ -60,7 +66,7 @@ pub struct Estimates<'a> {
 impl Services {
     /// With what was learnt when the model was loaded, with a single element in each open dimension.
     pub fn new(at_load: ServiceTimes) -> Self {
-        Self { classes: vec![(Class(0), Learnt::new(at_load))] }
+        Self { classes: vec![(Class(0), Learnt::new(at_load))], rows: 0.0 }
     }
 
     /// Of a class.
@@ -90,7 +96,25 @@ impl Services {
 
     /// A batch of a class took so long.
     pub fn observe(&mut self, class: Class, rows: usize, ns: u64) {
-        self.learnt(class).times.observe(rows, ns);
+        let learnt = self.learnt(class);
+        learnt.times.observe(rows, ns);
+        learnt.rows += rows as f64;
+        self.rows += rows as f64;
+        if self.rows > REMEMBERED_ROWS {
+            self.classes.iter_mut().for_each(|(_, learnt)| learnt.rows /= 2.0);
+            self.rows /= 2.0;
+        }
+    }
+
+    /// The mean of a number of each class, over the rows that ran lately; before any did, that of the class that is there from the
+    /// start.
+    pub fn mean(&self, of: impl Fn(Estimates<'_>) -> Option<f64>) -> Option<f64> {
+        if self.rows <= 0.0 {
+            return of(self.classes[0].1.estimates(1.0));
+        }
+        let parts = self.classes.iter().filter(|(_, learnt)| learnt.rows > 0.0);
+        let sum = parts.filter_map(|(_, learnt)| Some(of(learnt.estimates(1.0))? * learnt.rows)).sum::<f64>();
+        Some(sum / self.rows)
     }
 
     /// Batches of a class and so many rows cost so many microjoules, as far as is known by now.
@@ -202,6 +226,28 @@ mod tests {
             services.observe(class, rows, rows as u64 * MS);
         }
         assert_eq!(services.of(class).energies.well_known(), 0);
+    }
+
+    #[test]
+    fn a_mean_is_over_the_rows_of_all_classes() {
+        let (small, large) = (Class::of(&[10]), Class::of(&[100]));
+        let mut services = Services::new(ServiceTimes::new(8));
+        let ms = |services: &Services| services.mean(|times| times.estimate(1)).map(|ns| ns / 1e6);
+        assert_eq!(ms(&services), None);
+        for _ in 0..50 {
+            (0..3).for_each(|_| services.observe(small, 1, MS));
+            services.observe(large, 1, 9 * MS);
+        }
+        assert!(ms(&services).is_some_and(|ms| (2.8..3.2).contains(&ms)), "{:?}", ms(&services));
+        // What comes now counts, not what came once.
+        (0..60_000).for_each(|_| services.observe(large, 1, 9 * MS));
+        assert!(ms(&services).is_some_and(|ms| (8.8..9.2).contains(&ms)), "{:?}", ms(&services));
+        let mut at_load = ServiceTimes::new(8);
+        at_load.observe(1, 5 * MS);
+        assert!(
+            ms(&Services::new(at_load)).is_some_and(|ms| (4.0..6.0).contains(&ms)),
+            "before a request came"
+        );
     }
 
     #[test]

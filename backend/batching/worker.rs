@@ -45,7 +45,11 @@ impl Worker {
 
     /// Takes requests into the queue.
     pub fn accept(&self, requests: Few<Request>) {
-        let arrivals = requests.into_iter().map(|request| describe(&self.executor.model, request)).collect();
+        let arrivals: Few<_> =
+            requests.into_iter().map(|request| describe(&self.executor.model, request)).collect();
+        if let Some(signals) = &self.executor.signals {
+            signals.arrived(arrivals.iter().map(|arrival| arrival.rows).sum());
+        }
         if let Some(batch) = self.queue.accept(arrivals) {
             self.queue.done_here(batch.running, execute(&self.executor, &self.queue, batch.requests));
         }

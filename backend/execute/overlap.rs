@@ -12,6 +12,7 @@ use std::thread::{self, JoinHandle};
 use super::apart::apart;
 use super::pipeline::{Executor, Gathering};
 use crate::few::Few;
+use crate::triton::clock::now_ns;
 use crate::triton::request::Request;
 use crate::triton::{Error, Result, guard};
 
@@ -44,8 +45,8 @@ impl OverlapRule {
 pub struct Overlap {
     executor: Arc<Executor>,
     rule: OverlapRule,
-    /// Held while a batch is computed.
-    computing: Arc<Mutex<()>>,
+    /// Held while a batch is computed; until when the last one was.
+    computing: Arc<Mutex<u64>>,
     /// To the thread, which takes a batch when it has finished the one before. None once it is to end.
     sender: Option<SyncSender<Gathering>>,
     thread: Option<JoinHandle<()>>,
@@ -58,7 +59,7 @@ impl Overlap {
     /// The system has no thread left.
     pub fn start(executor: Arc<Executor>, rule: OverlapRule) -> Result<Self> {
         let (sender, receiver) = sync_channel::<Gathering>(0);
-        let computing = Arc::new(Mutex::new(()));
+        let computing = Arc::new(Mutex::new(0));
         let of_thread = (Arc::clone(&executor), Arc::clone(&computing));
         let spawned = thread::Builder::new().name("computes".into()).spawn(move || {
             let (executor, computing) = of_thread;
@@ -101,9 +102,11 @@ impl Overlap {
     }
 }
 
-fn compute(executor: &Executor, computing: &Mutex<()>, gathering: Gathering) {
-    let _turn = computing.lock().unwrap_or_else(PoisonError::into_inner);
+fn compute(executor: &Executor, computing: &Mutex<u64>, mut gathering: Gathering) {
+    let mut until = computing.lock().unwrap_or_else(PoisonError::into_inner);
+    gathering.busy_after(*until);
     executor.compute(gathering);
+    *until = now_ns();
 }
 
 impl Drop for Overlap {

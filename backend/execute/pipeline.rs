@@ -12,6 +12,7 @@ use crate::config::Step;
 use crate::energy::{self, Execution, ModelEnergy};
 use crate::few::Few;
 use crate::model::Model;
+use crate::signals::Signals;
 use crate::tensorflow::{Fed, Tensor, TensorPool};
 use crate::triton::Error;
 use crate::triton::clock::now_ns;
@@ -26,6 +27,8 @@ pub struct Executor {
     pub inline: InlineRows,
     /// Which devices' energy its executions take, and whether responses tell it; none while the model is tried out.
     pub energy: Option<Arc<ModelEnergy>>,
+    /// Who counts them; none while the model is tried out, and where the server has no metrics.
+    pub signals: Option<Arc<Signals>>,
     /// The input tensors of earlier batches, for later ones.
     pool: TensorPool,
     /// [`execute`], [`prepare`] and [`compute`], or for the tests of panics the same with a fault planted.
@@ -53,6 +56,8 @@ pub struct Gathering {
     requests: Few<Request>,
     gathered: Gathered,
     exec_start: u64,
+    /// Since when the instance was busy with this batch alone.
+    busy_from: u64,
 }
 
 impl Gathering {
@@ -64,6 +69,11 @@ impl Gathering {
     /// The bytes of its inputs.
     pub fn bytes(&self) -> usize {
         self.gathered.tensors.iter().flatten().map(|tensor| tensor.bytes().len()).sum()
+    }
+
+    /// Until then the instance was busy with another batch.
+    pub fn busy_after(&mut self, other: u64) {
+        self.busy_from = self.busy_from.max(other);
     }
 }
 
@@ -84,7 +94,7 @@ impl Executor {
     pub fn new(model: Model, pool: TensorPool, test_panic: Option<Step>) -> Self {
         let steps =
             if test_panic.is_some() { Steps::with::<PlantedPanic>() } else { Steps::with::<NoFault>() };
-        Self { model, inline: InlineRows::NONE, energy: None, pool, steps, test_panic }
+        Self { model, inline: InlineRows::NONE, energy: None, signals: None, pool, steps, test_panic }
     }
 
     /// Executes requests that the server handed over together, and answers every one of them.
@@ -124,18 +134,22 @@ fn execute<F: Fault>(executor: &Executor, mut requests: Few<Request>) -> Option<
     if requests.is_empty() {
         return None;
     }
-    run_and_answer::<F>(executor, (exec_start, tells_energy), requests, gathered)
+    run_and_answer::<F>(executor, (exec_start, exec_start, tells_energy), requests, gathered)
 }
 
 fn prepare<F: Fault>(executor: &Executor, mut requests: Few<Request>) -> Option<Gathering> {
     let exec_start = now_ns();
     let gathered = gather_all::<F>(executor, &mut requests);
-    if requests.is_empty() { None } else { Some(Gathering { requests, gathered, exec_start }) }
+    if requests.is_empty() {
+        None
+    } else {
+        Some(Gathering { requests, gathered, exec_start, busy_from: exec_start })
+    }
 }
 
 fn compute<F: Fault>(executor: &Executor, batch: Gathering) -> Option<Executed> {
-    let Gathering { requests, gathered, exec_start } = batch;
-    run_and_answer::<F>(executor, (exec_start, energy::is_asked()), requests, gathered)
+    let Gathering { requests, gathered, exec_start, busy_from } = batch;
+    run_and_answer::<F>(executor, (exec_start, busy_from, energy::is_asked()), requests, gathered)
 }
 
 /// Gathers the inputs of the batch, and answers those of `requests` that cannot be part of it; the others stay.
@@ -153,7 +167,7 @@ fn gather_all<F: Fault>(executor: &Executor, requests: &mut Few<Request>) -> Gat
 #[inline(always)]
 fn run_and_answer<F: Fault>(
     executor: &Executor,
-    (exec_start, tells_energy): (u64, bool),
+    (exec_start, busy_from, tells_energy): (u64, u64, bool),
     requests: Few<Request>,
     mut gathered: Gathered,
 ) -> Option<Executed> {
@@ -191,6 +205,9 @@ fn run_and_answer<F: Fault>(
         }
         (Err(error), _) => (fail_all(model, error, requests), None),
     };
+    if let Some(signals) = &executor.signals {
+        count(signals, &answered, busy_from, size.executed);
+    }
     // Each request's release, after every answer has left; that of one whose buffer is lent waits for the buffer. The server
     // counts a step of an ensemble when it has the request back, so nothing is freed before.
     drop(answered);
@@ -198,6 +215,20 @@ fn run_and_answer<F: Fault>(
     drop(result);
     pool.give_back(gathered.tensors.into_iter().flatten());
     executed
+}
+
+/// Counts these requests and the time that an instance has spent on them, until the last one's end.
+// Not cold, for the same reason as `begin`.
+#[inline(never)]
+fn count(signals: &Signals, answered: &[Answered], busy_from: u64, rows: usize) {
+    let mut end = 0;
+    for stamps in answered.iter().filter_map(Answered::stamps) {
+        signals.answered(stamps.request_end.saturating_sub(stamps.arrival));
+        end = stamps.request_end;
+    }
+    // Where none has succeeded nobody has taken the time.
+    let end = if end > 0 { end } else { now_ns() };
+    signals.executed(end.saturating_sub(busy_from), rows);
 }
 
 /// An execution takes part in the books of energy.

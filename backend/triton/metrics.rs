@@ -5,14 +5,14 @@ use std::ptr;
 use std::sync::Arc;
 
 use triton_sys::{
-    TRITONSERVER_Metric, TRITONSERVER_MetricFamily, TRITONSERVER_MetricKind, TRITONSERVER_Parameter,
-    TRITONSERVER_ParameterType,
+    TRITONSERVER_Error, TRITONSERVER_Metric, TRITONSERVER_MetricFamily, TRITONSERVER_MetricKind,
+    TRITONSERVER_Parameter, TRITONSERVER_ParameterType,
 };
 
 use super::api::api;
 use super::error::{Error, Result, c_string, check, not_null};
 
-/// The metrics of one name, all gauges or all counters; each has labels of its own.
+/// The metrics of one name, all gauges, all counters or all histograms; each has labels of its own.
 pub struct Family(*mut TRITONSERVER_MetricFamily);
 
 // SAFETY: the server guards its metrics with locks, and any thread may use a family or delete it; only
@@ -36,6 +36,18 @@ impl Family {
     /// As for [`Self::gauges`].
     pub fn counters(name: &CStr, help: &CStr) -> Result<Arc<Self>> {
         Self::new(TRITONSERVER_MetricKind::TRITONSERVER_METRIC_KIND_COUNTER, name, help)
+    }
+
+    /// A family of histograms with a name and a help text.
+    ///
+    /// # Errors
+    /// The server has no histograms, being older than 24.08; or as for [`Self::gauges`].
+    pub fn histograms(name: &CStr, help: &CStr) -> Result<Arc<Self>> {
+        let api = api();
+        if api.TRITONSERVER_MetricNewWithArgs.is_err() || api.TRITONSERVER_MetricObserve.is_err() {
+            return Err(Error::unsupported("servers before 24.08 have no histograms of backends"));
+        }
+        Self::new(TRITONSERVER_MetricKind::TRITONSERVER_METRIC_KIND_HISTOGRAM, name, help)
     }
 
     fn new(kind: TRITONSERVER_MetricKind, name: &CStr, help: &CStr) -> Result<Arc<Self>> {
@@ -102,6 +114,55 @@ impl Counter {
     }
 }
 
+/// Counts of values by size.
+pub struct Histogram(Metric);
+
+impl Histogram {
+    /// A histogram with labels, pairs of name and value. A value is counted in the first bucket whose bound, of these
+    /// ascending ones, it does not exceed; there is one more for all others.
+    ///
+    /// # Errors
+    /// The server's own.
+    pub fn new(family: &Arc<Family>, labels: &[(&str, &str)], bounds: &[f64]) -> Result<Self> {
+        let api = api();
+        let (Ok(args_new), Ok(set), Ok(args_delete), Ok(new)) = (
+            &api.TRITONSERVER_MetricArgsNew,
+            &api.TRITONSERVER_MetricArgsSetHistogram,
+            &api.TRITONSERVER_MetricArgsDelete,
+            &api.TRITONSERVER_MetricNewWithArgs,
+        ) else {
+            return Err(missing());
+        };
+        let mut args = ptr::null_mut();
+        // SAFETY: the pointer is written to our variable.
+        check(unsafe { args_new(&mut args) })?;
+        not_null(args, "arguments of a metric")?;
+        // SAFETY: the arguments are ours; so many bounds are read during the call.
+        let made = check(unsafe { set(args, bounds.as_ptr(), bounds.len() as u64) }).and_then(|()| {
+            Metric::with(family, labels, |metric, labels| {
+                // SAFETY: family, labels and arguments are valid during the call, which copies what it keeps.
+                unsafe { new(metric, family.0, labels.as_mut_ptr(), labels.len() as u64, args) }
+            })
+        });
+        // SAFETY: the arguments are ours, and are deleted once.
+        if let Err(error) = check(unsafe { args_delete(args) }) {
+            log::warn!("arguments of a metric could not be deleted: {error}");
+        }
+        made.map(Self)
+    }
+
+    /// Counts a value so many times.
+    pub fn observe(&self, value: f64, times: u64) {
+        let Ok(observe) = &api().TRITONSERVER_MetricObserve else { return };
+        for _ in 0..times {
+            // SAFETY: the metric is ours and lives until `drop`; any thread may add to it.
+            if let Err(error) = check(unsafe { observe(self.0.raw, value) }) {
+                log::debug!("a metric could not be added to: {error}");
+            }
+        }
+    }
+}
+
 struct Metric {
     raw: *mut TRITONSERVER_Metric,
     _family: Arc<Family>,
@@ -117,12 +178,26 @@ impl Metric {
     ///
     /// # Errors
     /// The server's own.
-    pub fn new(family: &Arc<Family>, labels: &[(&str, &str)]) -> Result<Self> {
-        let (Ok(label_new), Ok(label_delete), Ok(new)) = (
-            &api().TRITONSERVER_ParameterNew,
-            &api().TRITONSERVER_ParameterDelete,
-            &api().TRITONSERVER_MetricNew,
-        ) else {
+    fn new(family: &Arc<Family>, labels: &[(&str, &str)]) -> Result<Self> {
+        let Ok(new) = &api().TRITONSERVER_MetricNew else { return Err(missing()) };
+        Self::with(family, labels, |metric, labels| {
+            // SAFETY: family and labels are valid during the call, which copies the labels.
+            unsafe { new(metric, family.0, labels.as_mut_ptr(), labels.len() as u64) }
+        })
+    }
+
+    /// The one that `new` makes of these labels.
+    fn with(
+        family: &Arc<Family>,
+        labels: &[(&str, &str)],
+        new: impl FnOnce(
+            &mut *mut TRITONSERVER_Metric,
+            &mut [*const TRITONSERVER_Parameter],
+        ) -> *mut TRITONSERVER_Error,
+    ) -> Result<Self> {
+        let (Ok(label_new), Ok(label_delete)) =
+            (&api().TRITONSERVER_ParameterNew, &api().TRITONSERVER_ParameterDelete)
+        else {
             return Err(missing());
         };
         let texts: Vec<(CString, CString)> =
@@ -140,9 +215,7 @@ impl Metric {
         let made = if labels.iter().any(|label| label.is_null()) {
             Err(Error::internal("the server makes no label of a metric"))
         } else {
-            let mut pointers = labels.clone();
-            // SAFETY: family and labels are valid during the call, which copies the labels.
-            check(unsafe { new(&mut raw, family.0, pointers.as_mut_ptr(), pointers.len() as u64) })
+            check(new(&mut raw, &mut labels.clone()))
         };
         for label in labels.into_iter().filter(|label| !label.is_null()) {
             // SAFETY: the label is ours, and is deleted once.

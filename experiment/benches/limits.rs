@@ -103,6 +103,8 @@ fn run(stub: &Stub, request: PreparedRequest, pacing: Pacing, length: Option<Dur
         address: stub.address,
         host: stub.address.to_string(),
         requests: vec![request],
+        draws: 1,
+        expected: Vec::new().into(),
         pacing,
         rule: WindowRule {
             warm_up_ns: 0,

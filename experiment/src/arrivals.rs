@@ -1,12 +1,19 @@
 //! Due times of the requests of an open loop.
 
+mod processes;
+mod uniform;
+
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::{Rng, SeedableRng};
+use rand_chacha::rand_core::SeedableRng;
+
+pub use processes::{Bursts, bursty, gamma, ramp};
+use uniform::gap_ns;
+pub(crate) use uniform::unit;
 
 /// Endless independent arrivals, on average `rate_per_s` per second: exponential gaps. The same seed gives the same
 /// times.
@@ -73,16 +80,6 @@ pub fn read_trace(path: &Path) -> Result<Vec<Duration>> {
         path.display()
     );
     Ok(times)
-}
-
-fn gap_ns(rate_per_s: f64) -> f64 {
-    assert!(rate_per_s > 0.0 && rate_per_s.is_finite(), "a rate of {rate_per_s} requests per second");
-    1e9 / rate_per_s
-}
-
-/// Uniform in [0, 1). Our own, because a seed must give the same values with every release of the crates.
-pub(crate) fn unit(random: &mut ChaCha8Rng) -> f64 {
-    (random.next_u64() >> 11) as f64 / (1_u64 << 53) as f64
 }
 
 #[cfg(test)]

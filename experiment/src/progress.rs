@@ -1,9 +1,12 @@
 //! Progress output of a run: a bar on a terminal, and a line for each point.
 
+use std::cell::RefCell;
+use std::rc::Rc;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::plain::plain;
 use crate::plan::PointKey;
 use crate::point::BUSY_CLIENT;
 use crate::results::{Point, Results};
@@ -12,6 +15,8 @@ use crate::results::{Point, Results};
 pub struct Progress {
     bar: ProgressBar,
     quiet: bool,
+    /// The point that is measured.
+    point: Rc<RefCell<String>>,
 }
 
 impl Progress {
@@ -22,7 +27,7 @@ impl Progress {
         let style = ProgressStyle::with_template("{bar:24} {pos}/{len} [{elapsed_precise}] {msg}");
         bar.set_style(style.expect("the template is valid"));
         bar.enable_steady_tick(Duration::from_millis(500));
-        Self { bar, quiet }
+        Self { bar, quiet, point: Rc::default() }
     }
 
     /// Prints a line.
@@ -30,7 +35,7 @@ impl Progress {
         if self.quiet {
             return;
         }
-        self.bar.suspend(|| println!("{text}"));
+        self.bar.suspend(|| println!("{}", plain(text)));
     }
 
     /// So many points were measured before the run was resumed.
@@ -49,6 +54,13 @@ impl Progress {
     /// A point is about to be measured.
     pub fn begin(&self, key: &PointKey) {
         self.bar.set_message(name(key));
+        *self.point.borrow_mut() = name(key);
+    }
+
+    /// Shows how the point that is measured goes on, behind its name.
+    pub fn teller(&self) -> impl Fn(&str) + 'static {
+        let (bar, point) = (self.bar.clone(), self.point.clone());
+        move |text| bar.set_message(plain(&format!("{}: {text}", point.borrow())))
     }
 
     /// A point has been measured.
@@ -105,6 +117,9 @@ fn line(point: &Point) -> String {
     }
     if let Some(told) = &point.response_energy {
         parts.push(format!("{:.4} J/inference by the responses", told.j_per_inference));
+    }
+    if let Some(answers) = point.answers.as_ref().filter(|answers| answers.wrong == 0) {
+        parts.push(format!("all {} answers right", answers.compared));
     }
     // The warning about the client's CPU time is printed once at the end, because with a fast model every point has it.
     let others = point.warnings.iter().filter(|warning| !warning.starts_with(BUSY_CLIENT));

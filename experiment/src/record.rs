@@ -86,6 +86,36 @@ pub struct WindowRule {
     pub keep_each: bool,
 }
 
+/// Answers that were compared with what was expected.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Compared {
+    /// All of them.
+    pub answers: u64,
+    /// Those that were wrong.
+    pub wrong: u64,
+    /// What was wrong with the first of them.
+    pub first_difference: Option<String>,
+}
+
+impl Compared {
+    fn record(&mut self, difference: Option<&str>) {
+        self.answers += 1;
+        if let Some(difference) = difference {
+            self.wrong += 1;
+            self.first_difference.get_or_insert_with(|| difference.to_owned());
+        }
+    }
+
+    /// Adds later ones.
+    fn add(&mut self, next: &Self) {
+        self.answers += next.answers;
+        self.wrong += next.wrong;
+        if self.first_difference.is_none() {
+            self.first_difference.clone_from(&next.first_difference);
+        }
+    }
+}
+
 /// The requests of a period.
 #[derive(Clone, Debug, Default)]
 pub struct Window {
@@ -103,12 +133,16 @@ pub struct Window {
     pub energy: Told,
     /// Failures by kind: count and first message.
     pub failures: BTreeMap<String, (u64, String)>,
+    /// The answers that were compared with what was expected.
+    pub compared: Compared,
     /// Requests that were due (open loop).
     pub scheduled: u64,
     /// Sent late (open loop).
     pub late: u64,
     /// The longest delay between due and sent.
     pub max_delay_ns: u64,
+    /// These delays.
+    pub delays: Times,
 }
 
 impl Window {
@@ -129,9 +163,11 @@ impl Window {
         for (kind, (count, message)) in &next.failures {
             self.failures.entry(kind.clone()).or_insert_with(|| (0, message.clone())).0 += count;
         }
+        self.compared.add(&next.compared);
         self.scheduled += next.scheduled;
         self.late += next.late;
         self.max_delay_ns = self.max_delay_ns.max(next.max_delay_ns);
+        self.delays.add(&next.delays);
     }
 
     /// Length in seconds.
@@ -148,6 +184,7 @@ impl Window {
         let delay = outcome.sent_ns.saturating_sub(outcome.scheduled_ns);
         self.late += u64::from(delay > late_ns);
         self.max_delay_ns = self.max_delay_ns.max(delay);
+        self.delays.record(delay);
         match &outcome.result {
             Ok(values) => {
                 self.latency.record(outcome.done_ns - outcome.scheduled_ns);
@@ -208,6 +245,14 @@ impl Recorder {
         self.totals.scheduled += 1;
         if let Some(window) = &mut self.window {
             window.scheduled += 1;
+        }
+    }
+
+    /// An answer, which is recorded next, was compared with what was expected: what is wrong with it.
+    pub fn compared(&mut self, difference: Option<String>) {
+        self.totals.compared.record(difference.as_deref());
+        if let Some(window) = &mut self.window {
+            window.compared.record(difference.as_deref());
         }
     }
 

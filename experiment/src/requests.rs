@@ -1,29 +1,37 @@
 //! Makes the requests of a point from the model's metadata: shapes, data, shared memory.
 
+mod rows;
+
 use std::iter;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use bytes::Bytes;
 use serde_json::Value;
 
+use crate::answers::Expected;
 use crate::load::{
-    self, Fill, Input, InputData, Output, Pacing, PreparedRequest, Region, SharedRange, Workload, unique_name,
+    self, Input, InputData, Output, Pacing, PreparedRequest, Region, SharedRange, Workload, unique_name,
 };
-use crate::plan::{Data, Plan, SharedMemory, duration};
+use crate::plan::{Plan, SharedMemory, duration};
 use crate::record::{SERVER_VALUES, WindowRule};
 use crate::server::{Control, TensorMetadata};
 use crate::target::Target;
+use rows::UNUSED;
 
-/// Outputs that the tool does not use. It leaves them out where it names the outputs.
-const UNUSED: [&str; 1] = ["request_end_ns"];
+/// The most requests that are prepared, of a few hundred bytes each.
+const MOST_PREPARED: usize = 1 << 20;
 
-/// Alignment of outputs in shared memory, in bytes.
+/// Alignment of tensors in shared memory, in bytes.
 const ALIGNMENT: usize = 64;
 
 /// The requests of a point, and the shared memory that they name.
 pub struct Requests<'a> {
+    /// Those of each draw: one for all in flight, or one for each.
     prepared: Vec<PreparedRequest>,
+    draws: usize,
+    /// None, or one for each draw.
+    expected: Arc<[Expected]>,
     _shared: Vec<Registered<'a>>,
 }
 
@@ -40,57 +48,64 @@ impl<'a> Requests<'a> {
         let config = control.model_config(&plan.model, version)?;
         check_names(plan, &model.inputs)?;
         let batched = is_batched(&config, &plan.model, batch)?;
-        let inputs = model
-            .inputs
-            .iter()
-            .map(|input| filled(input, plan, batched.then_some(batch)))
-            .collect::<Result<Vec<_>>>()?;
+        let draws = rows::make(target, plan, &model.inputs, &model.outputs, batched.then_some(batch))?;
+        let (inputs, expected): (Vec<Vec<Input>>, Vec<Option<Expected>>) =
+            draws.into_iter().map(|draw| (draw.inputs, draw.expected)).unzip();
+        let expected: Arc<[Expected]> = expected.into_iter().flatten().collect();
         if plan.shared_memory == SharedMemory::None {
-            let prepared = vec![PreparedRequest::new(&plan.model, version, &inputs, &[])?];
-            return Ok(Self { prepared, _shared: Vec::new() });
+            let one = |inputs: &Vec<Input>| PreparedRequest::new(&plan.model, version, inputs, &[]);
+            let prepared = inputs.iter().map(one).collect::<Result<Vec<_>>>()?;
+            return Ok(Self { draws: prepared.len(), prepared, expected, _shared: Vec::new() });
         }
 
-        let mut shared = Vec::new();
-        let inputs = inputs
+        ensure!(
+            inputs.len() * slots <= MOST_PREPARED,
+            "--shared-memory: {} requests of --data for each of up to {slots} in flight are too many: give fewer rows, or a \
+             lower --max-connections",
+            inputs.len()
+        );
+        let (inputs, mut shared) = in_shared_memory(control, inputs)?;
+        let compared: Vec<&str> = expected
+            .first()
             .into_iter()
-            .map(|input| {
-                let InputData::Binary(bytes) = input.data else { return Ok(input) };
-                let region = Registered::new(control, Region::create(&input.name, &bytes)?)?;
-                let range = SharedRange { region: region.name.clone(), offset: 0, byte_size: bytes.len() };
-                shared.push(region);
-                Ok(Input { data: InputData::Shared(range), ..input })
-            })
-            .collect::<Result<Vec<_>>>()?;
+            .flat_map(|expected| &expected.outputs)
+            .map(|output| output.name.as_str())
+            .collect();
         let sizes = model
             .outputs
             .iter()
             .filter(|output| !UNUSED.contains(&output.name.as_str()))
-            .map(|output| (output, output_size(output, batched.then_some(batch))))
+            .map(|output| {
+                // What is compared has to be in the response.
+                let size = output_size(output, batched.then_some(batch));
+                (output, size.filter(|size| *size > 0 && !compared.contains(&output.name.as_str())))
+            })
             .collect::<Vec<_>>();
         let slot_size: usize = sizes.iter().filter_map(|(_, size)| *size).sum();
         let results = match slot_size {
             0 => None,
             _ => Some(Registered::new(control, Region::zeroed("outputs", slot_size * slots)?)?),
         };
-        let prepared = (0..slots)
-            .map(|slot| {
-                let mut offset = slot * slot_size;
-                let outputs: Vec<Output> = sizes
-                    .iter()
-                    .map(|(output, size)| {
-                        let shared = results.as_ref().zip(*size).map(|(region, byte_size)| {
-                            let range = SharedRange { region: region.name.clone(), offset, byte_size };
-                            offset += byte_size;
-                            range
-                        });
-                        Output { name: output.name.clone(), shared }
-                    })
-                    .collect();
-                PreparedRequest::new(&plan.model, version, &inputs, &outputs)
-            })
+        let outputs = |slot: usize| -> Vec<Output> {
+            let mut offset = slot * slot_size;
+            let placed = sizes.iter().map(|(output, size)| {
+                let shared = results.as_ref().zip(*size).map(|(region, byte_size)| {
+                    let range = SharedRange { region: region.name.clone(), offset, byte_size };
+                    offset += byte_size;
+                    range
+                });
+                Output { name: output.name.clone(), shared }
+            });
+            placed.collect()
+        };
+        let outputs: Vec<Vec<Output>> = (0..slots).map(outputs).collect();
+        let prepared = inputs
+            .iter()
+            .flat_map(|inputs| outputs.iter().map(move |outputs| (inputs, outputs)))
+            .map(|(inputs, outputs)| PreparedRequest::new(&plan.model, version, inputs, outputs))
             .collect::<Result<_>>()?;
         shared.extend(results);
-        Ok(Self { prepared, _shared: shared })
+        Ok(Self { draws: inputs.len(), prepared, expected, _shared: shared })
     }
 
     /// Sends one request and waits for the response, to find errors that all requests would have.
@@ -101,7 +116,7 @@ impl<'a> Requests<'a> {
         let once = Pacing::Open { arrivals: Box::new(iter::once(Duration::ZERO)), max_connections: 1 };
         let rule =
             WindowRule { warm_up_ns: 0, min_ns: u64::MAX, min_requests: 1, late_ns: 0, keep_each: false };
-        let running = load::start(self.workload(target, plan, once, rule)?)?;
+        let running = load::start(self.workload(target, plan, once, rule, plan.longest_s())?)?;
         let totals = running.ended(|| target.check())?;
         match totals.all.failures.into_iter().next() {
             None => Ok(()),
@@ -121,14 +136,18 @@ impl<'a> Requests<'a> {
         plan: &Plan,
         pacing: Pacing,
         rule: WindowRule,
+        longest_s: f64,
     ) -> Result<Workload> {
         Ok(Workload {
             address: target.address(),
             host: target.control().host().to_owned(),
             requests: self.prepared.clone(),
+            draws: self.draws,
+            expected: self.expected.clone(),
             pacing,
             rule,
-            timeout: duration(plan.timeout_s),
+            // No request waits longer than its point.
+            timeout: duration(plan.timeout_s.min(longest_s)),
         })
     }
 }
@@ -148,11 +167,39 @@ pub fn check(target: &Target, plan: &Plan, batch: u32, patch: Option<&Value>) ->
     let batched = is_batched(&config, &plan.model, batch)?;
     // If the patch adds or removes the batch dimension, shapes are known only after the model has been loaded with it.
     if batched == was_batched {
-        for input in &model.inputs {
-            filled(input, plan, batched.then_some(batch))?;
-        }
+        rows::make(target, plan, &model.inputs, &model.outputs, batched.then_some(batch))?;
     }
     Ok(())
+}
+
+/// Puts inputs into shared memory: those of the same name into one region.
+fn in_shared_memory<'a>(
+    control: &'a Control,
+    mut draws: Vec<Vec<Input>>,
+) -> Result<(Vec<Vec<Input>>, Vec<Registered<'a>>)> {
+    let mut regions = Vec::new();
+    for index in 0..draws.first().map_or(0, Vec::len) {
+        let name = draws[0][index].name.clone();
+        let mut bytes: Vec<u8> = Vec::new();
+        let mut ranges = Vec::new();
+        for inputs in &draws {
+            let InputData::Binary(data) = &inputs[index].data else { continue };
+            ranges.push((bytes.len(), data.len()));
+            bytes.extend_from_slice(data);
+            bytes.resize(bytes.len().next_multiple_of(ALIGNMENT), 0);
+        }
+        // The server takes no region without bytes.
+        if bytes.is_empty() {
+            continue;
+        }
+        let region = Registered::new(control, Region::create(&name, &bytes)?)?;
+        for (inputs, (offset, byte_size)) in draws.iter_mut().zip(ranges).filter(|(_, (_, size))| *size > 0) {
+            let range = SharedRange { region: region.name.clone(), offset, byte_size };
+            inputs[index].data = InputData::Shared(range);
+        }
+        regions.push(region);
+    }
+    Ok((draws, regions))
 }
 
 /// Shared memory that is registered with the server until this is dropped.
@@ -208,51 +255,6 @@ fn is_batched(config: &Value, model: &str, batch: u32) -> Result<bool> {
         "batch {batch}: the model '{model}' allows at most {largest} (max_batch_size): give smaller sizes with --batch"
     );
     Ok(true)
-}
-
-/// The dimensions of one row: those of the metadata without the batch, with the plan's sizes for variable ones.
-fn row_shape(input: &TensorMetadata, plan: &Plan, batched: bool) -> Result<Vec<i64>> {
-    let name = &input.name;
-    let row = &input.shape[usize::from(batched).min(input.shape.len())..];
-    let Some(asked) = plan.shapes.get(name) else {
-        ensure!(
-            row.iter().all(|dim| *dim >= 0),
-            "input '{name}' has variable dimensions {row:?}: give their sizes with --shape {name}=D,D,..."
-        );
-        return Ok(row.to_vec());
-    };
-    let fits = asked.len() == row.len() && asked.iter().zip(row).all(|(asked, dim)| *dim < 0 || asked == dim);
-    ensure!(fits, "--shape {name}={asked:?}: a row of this input has the shape {row:?} (-1: any size)");
-    Ok(asked.clone())
-}
-
-fn filled(input: &TensorMetadata, plan: &Plan, batch: Option<u32>) -> Result<Input> {
-    let name = &input.name;
-    let row = row_shape(input, plan, batch.is_some())?;
-    let shape: Vec<i64> = batch.map(i64::from).into_iter().chain(row.iter().copied()).collect();
-    let fill = match plan.data {
-        Data::Random => Fill::Random { seed: plan.seed },
-        Data::Zero => Fill::Zeros,
-    };
-    let bytes = match plan.input_files.get(name) {
-        None => load::tensor(&input.datatype, &shape, fill).with_context(|| format!("input '{name}'"))?,
-        Some(file) => {
-            let bytes = std::fs::read(file)
-                .with_context(|| format!("--input-file: cannot read {}", file.display()))?;
-            if input.datatype != "BYTES" {
-                let expected = load::tensor_size(&input.datatype, &row)?.unwrap_or(0);
-                ensure!(
-                    bytes.len() == expected,
-                    "--input-file: {} has {} bytes, but a row of '{name}' ({} {row:?}) has {expected}",
-                    file.display(),
-                    bytes.len(),
-                    input.datatype
-                );
-            }
-            Bytes::from(bytes.repeat(batch.unwrap_or(1) as usize))
-        }
-    };
-    Ok(Input { name: name.clone(), datatype: input.datatype.clone(), shape, data: InputData::Binary(bytes) })
 }
 
 /// Bytes of an output in shared memory, rounded up. None if the size is unknown before the response, and for the

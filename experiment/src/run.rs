@@ -14,7 +14,7 @@ use crate::progress::Progress;
 use crate::results::{Results, SCHEMA_VERSION};
 use crate::store::Store;
 use crate::target::{Configurations, Interrupted, Target};
-use crate::{arrivals, host, point, report, requests};
+use crate::{arrivals, host, point, report, requests, search};
 
 /// Files that a run opens besides its connections: results, pipes, the control plane.
 const FILES_BESIDE: u64 = 100;
@@ -67,8 +67,20 @@ pub fn run(run: Run) -> Result<Ending> {
         }
         Err(error) => bail!("{error:#}. {}", kept(&folder)),
     }
-    let unanswered = store?.results().points.iter().filter(|point| point.requests == 0).count();
-    ensure!(unanswered == 0, "all requests failed at {unanswered} of {} points", points.len());
+    let store = store?;
+    let measured = &store.results().points;
+    let wrong = measured
+        .iter()
+        .filter_map(|point| point.answers.as_ref())
+        .filter(|answers| answers.wrong > 0)
+        .count();
+    ensure!(
+        wrong == 0 || plan.allow_wrong_answers,
+        "answers were wrong at {wrong} of {} points; see the warnings, and --expect-tolerance or --allow-wrong-answers",
+        measured.len()
+    );
+    let unanswered = measured.iter().filter(|point| point.requests == 0).count();
+    ensure!(unanswered == 0, "all requests failed at {unanswered} of {} points", measured.len());
     Ok(Ending::Complete)
 }
 
@@ -79,9 +91,11 @@ fn kept(folder: &Path) -> String {
             let results = store.results();
             let command = results.plan.command();
             format!(
-                "{} of {} points are in {folder}; run `triton-experiment {command} --resume {folder}` to measure the rest",
-                results.points.len(),
-                results.plan.points().len(),
+                "{} points are in {folder}; run `triton-experiment {command} --resume {folder}` to measure the rest",
+                match results.plan.points().len() {
+                    0 => results.points.len().to_string(),
+                    all => format!("{} of {all}", results.points.len()),
+                },
                 folder = folder.display()
             )
         }
@@ -90,7 +104,10 @@ fn kept(folder: &Path) -> String {
 }
 
 /// The first SIGINT or SIGTERM requests a stop; the second ends the process at once.
-fn watch_signals() -> Result<Arc<AtomicBool>> {
+///
+/// # Errors
+/// The handlers cannot be installed.
+pub fn watch_signals() -> Result<Arc<AtomicBool>> {
     let interrupted = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {
         signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&interrupted))
@@ -111,6 +128,7 @@ fn attempt(
     progress.say("connecting to the server");
     let unmeasured = earlier.as_ref().is_none_or(|store| store.results().idle.is_none());
     let target = Target::open(plan, interrupted, plan.idle_s > 0.0 && unmeasured, |text| progress.say(text))?;
+    target.set_teller(progress.teller());
     progress.say(&format!(
         "{} {}, model {}, power: {}",
         target.describe_server().name,
@@ -193,6 +211,8 @@ fn begin(plan: &Plan, target: &Target, configurations: &Configurations) -> Resul
         idle_without_model: target.idle_without_model.clone(),
         capacity: None,
         points: Vec::new(),
+        summary: Vec::new(),
+        found: Vec::new(),
     }
 }
 
@@ -249,28 +269,42 @@ fn measure_all(
     let measured = store.measured();
     progress.skip(measured.len());
     for key in points.iter().filter(|key| !measured.contains(key)) {
-        progress.begin(key);
-        let in_force = configurations.choose(&key.configuration)?;
-        if let Some(earlier) = store.results().configurations.get(&key.configuration) {
-            ensure!(
-                *earlier == in_force,
-                "the model's configuration{} differs from the one at the points so far: restore it, or start a new run",
-                if key.configuration.is_empty() {
-                    String::new()
-                } else {
-                    format!(" '{}'", key.configuration)
-                }
-            );
-        }
-        target.rest(plan.cool_down_s)?;
-        let visit = store.results().points.len();
-        let capacity = store.results().capacity.as_ref().map(|capacity| capacity.inferences_per_s);
-        let (mut point, requests) = point::measure(target, plan, key, visit, capacity)?;
-        point::hold_energy(&mut point, target, plan, store.results().idle.as_ref());
-        target.sampler.forget_before(crate::clock::now_ns());
-        store.add(point, &requests, in_force)?;
-        store.update(|results| results.power.learnt = target.sampler.learnt())?;
-        progress.end(&store.results().points[visit]);
+        measure_point(plan, key, target, configurations, store, progress)?;
     }
+    let Some(search) = &plan.search else { return Ok(()) };
+    while let Some(key) = search::next(plan, search, &store.results().points) {
+        measure_point(plan, &key, target, configurations, store, progress)?;
+        store.update(|results| results.found = search::found(plan, search, &results.points))?;
+    }
+    Ok(())
+}
+
+fn measure_point(
+    plan: &Plan,
+    key: &PointKey,
+    target: &Target,
+    configurations: &mut Configurations,
+    store: &mut Store,
+    progress: &Progress,
+) -> Result<()> {
+    progress.begin(key);
+    log::debug!("measuring {key:?}");
+    let in_force = configurations.choose(&key.configuration)?;
+    if let Some(earlier) = store.results().configurations.get(&key.configuration) {
+        ensure!(
+            *earlier == in_force,
+            "the model's configuration{} differs from the one at the points so far: restore it, or start a new run",
+            if key.configuration.is_empty() { String::new() } else { format!(" '{}'", key.configuration) }
+        );
+    }
+    target.rest(plan.cool_down_s)?;
+    let visit = store.results().points.len();
+    let capacity = store.results().capacity.as_ref().map(|capacity| capacity.inferences_per_s);
+    let (mut point, requests) = point::measure(target, plan, key, visit, capacity)?;
+    point::hold_energy(&mut point, target, plan, store.results().idle.as_ref());
+    target.sampler.forget_before(crate::clock::now_ns());
+    store.add(point, &requests, in_force)?;
+    store.update(|results| results.power.learnt = target.sampler.learnt())?;
+    progress.end(&store.results().points[visit]);
     Ok(())
 }

@@ -9,9 +9,10 @@ use anyhow::{Context, Result, bail, ensure};
 use rustix::fs::{FlockOperation, flock};
 use serde_json::Value;
 
+use crate::estimate;
 use crate::plan::PointKey;
 use crate::record::{EXECUTED_BATCH_SIZE, SERVER_VALUES};
-use crate::results::{Adherence, Latency, Point, Results, SCHEMA_VERSION};
+use crate::results::{Adherence, Latency, Metric, Point, Results, SCHEMA_VERSION};
 use crate::samples::{self, Sample};
 
 const JSON: &str = "results.json";
@@ -81,7 +82,8 @@ impl Store {
             Some(_) => {}
             None => bail!(not_ours()),
         }
-        let results = serde_json::from_value(value).with_context(not_ours)?;
+        let mut results: Results = serde_json::from_value(value).with_context(not_ours)?;
+        estimate::complete(&mut results);
         Ok(Self { folder: folder.to_owned(), results, lock: None })
     }
 
@@ -106,6 +108,7 @@ impl Store {
         self.update(|results| {
             results.configurations.insert(point.key.configuration.clone(), in_force);
             results.points.push(point);
+            results.summary = estimate::summary(&results.points);
         })
     }
 
@@ -216,6 +219,11 @@ fn header() -> Vec<String> {
         "energy_difference_j",
         "energy_difference_error_j",
         "energy_agrees",
+        "send_delay_p50_ns",
+        "send_delay_p99_ns",
+        "send_delay_max_ns",
+        "answers_compared",
+        "wrong_answers",
     ]
     .map(str::to_owned)
     .to_vec();
@@ -225,6 +233,9 @@ fn header() -> Vec<String> {
             "count" => format!("{stem}_count"),
             _ => format!("{stem}_{column}_ns"),
         }));
+    }
+    for metric in Metric::ALL {
+        names.extend(["low", "high"].map(|end| format!("{}_{end}", metric.name())));
     }
     names
 }
@@ -286,10 +297,19 @@ fn row(point: &Point) -> Vec<String> {
         cell(compared.and_then(|compared| compared.difference_j)),
         cell(compared.and_then(|compared| compared.error_j)),
         cell(compared.and_then(|compared| compared.agrees)),
+        cell(pacing.and_then(|pacing| pacing.delay_p50_ns)),
+        cell(pacing.and_then(|pacing| pacing.delay_p99_ns)),
+        cell(pacing.map(|pacing| pacing.max_delay_ns)),
+        cell(point.answers.as_ref().map(|answers| answers.compared)),
+        cell(point.answers.as_ref().map(|answers| answers.wrong)),
     ];
     let of_server = server_times().iter().map(|name| point.server_times.get(*name));
     for latency in std::iter::once(point.client_latency.as_ref()).chain(of_server) {
         cells.extend(latency.map_or_else(|| vec![String::new(); LATENCY_COLUMNS.len()], latency_cells));
+    }
+    for metric in Metric::ALL {
+        let estimate = point.estimates.get(&metric);
+        cells.extend([cell(estimate.and_then(|e| e.low)), cell(estimate.and_then(|e| e.high))]);
     }
     cells
 }

@@ -1,7 +1,9 @@
 //! What is measured: a server, its model, and the meter.
 
+use std::cell::RefCell;
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpStream};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -9,6 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Error, Result, anyhow, bail, ensure};
 
 use crate::clock::now_ns;
+use crate::data::{Form, Rows, Source};
 use crate::plan::{Plan, PowerChoice, SharedMemory, duration};
 use crate::power::{self, Sampler, Surroundings};
 use crate::results::{Consumption, Model, Server};
@@ -37,6 +40,18 @@ pub struct Target {
     /// Samples energy and CPU time in the background.
     pub sampler: Sampler,
     interrupted: Arc<AtomicBool>,
+    /// Tells the user how a point goes on.
+    teller: RefCell<Option<Teller>>,
+    rows: RefCell<Option<KeptRows>>,
+}
+
+type Teller = Box<dyn Fn(&str)>;
+
+/// The rows of the plan's data, with the forms of inputs and outputs that they were read for.
+struct KeptRows {
+    inputs: Vec<Form>,
+    outputs: Vec<Form>,
+    rows: Rc<Rows>,
 }
 
 /// The error of a run that was interrupted.
@@ -121,6 +136,8 @@ impl Target {
             idle_without_model,
             sampler,
             interrupted,
+            teller: RefCell::default(),
+            rows: RefCell::default(),
         };
         if without_model {
             target.idle_without_model = target.without_model(plan, load_later, say)?;
@@ -169,6 +186,51 @@ impl Target {
         idle
     }
 
+    /// Loads the model of another plan, too, on a server that the tool started.
+    ///
+    /// # Errors
+    /// The server refuses it, or has no such model.
+    pub fn also_load(&self, plan: &Plan) -> Result<()> {
+        if let Some(own) = &self.own {
+            own.load(&plan.model, None)?;
+        }
+        self.control.model_metadata(&plan.model, plan.version.as_deref()).map(drop)
+    }
+
+    /// Has the user told how a point goes on by this.
+    pub fn set_teller(&self, teller: impl Fn(&str) + 'static) {
+        *self.teller.borrow_mut() = Some(Box::new(teller));
+    }
+
+    /// Tells the user how a point goes on.
+    pub fn tell(&self, text: &str) {
+        if let Some(teller) = &*self.teller.borrow() {
+            teller(text);
+        }
+    }
+
+    /// The rows of the plan's data, read once for all points. Only a configuration that changes the forms of inputs or
+    /// outputs has them read again.
+    ///
+    /// # Errors
+    /// They cannot be read, or do not fit.
+    pub fn rows(&self, plan: &Plan, inputs: Vec<Form>, outputs: Vec<Form>) -> Result<Rc<Rows>> {
+        let mut kept = self.rows.borrow_mut();
+        if let Some(kept) = kept.as_ref().filter(|kept| kept.inputs == inputs && kept.outputs == outputs) {
+            return Ok(kept.rows.clone());
+        }
+        // Before others are read.
+        *kept = None;
+        let source = Source {
+            data: plan.data_path.clone().context("the plan names no data")?,
+            expect: plan.expect_path.clone(),
+            scaling: plan.image_scaling,
+        };
+        let rows = Rc::new(source.read(&inputs, &outputs)?);
+        *kept = Some(KeptRows { inputs, outputs, rows: rows.clone() });
+        Ok(rows)
+    }
+
     /// The devices whose energy the model's responses tell.
     ///
     /// # Errors
@@ -206,6 +268,15 @@ impl Target {
             version: plan.version.clone().unwrap_or_default(),
             metadata: self.model.raw.clone(),
         }
+    }
+
+    /// For the results: the model of this plan, which may be another than the one that the target was opened with.
+    ///
+    /// # Errors
+    /// The server has no such model.
+    pub fn describe_model_of(&self, plan: &Plan) -> Result<Model> {
+        let metadata = self.control.model_metadata(&plan.model, plan.version.as_deref())?.raw;
+        Ok(Model { metadata, ..self.describe_model(plan) })
     }
 
     /// Measures the idle server for `seconds`.

@@ -1,8 +1,9 @@
 //! A distribution of times.
 
+use anyhow::{Context, Result};
 use base64::prelude::{BASE64_STANDARD, Engine};
 use hdrhistogram::Histogram;
-use hdrhistogram::serialization::{Serializer, V2DeflateSerializer};
+use hdrhistogram::serialization::{Deserializer, Serializer, V2DeflateSerializer};
 
 /// Times of requests: a histogram for percentiles, and a sum for the exact mean.
 #[derive(Clone, Debug)]
@@ -59,6 +60,17 @@ impl Times {
     pub fn mean(&self) -> Option<f64> {
         (self.count() > 0).then(|| self.sum_ns as f64 / self.count() as f64)
     }
+}
+
+/// Reads what [`Times::encode`] wrote.
+///
+/// # Errors
+/// It is no HdrHistogram in the V2 compressed format, in base64.
+pub fn decode(text: &str) -> Result<Histogram<u64>> {
+    let bytes = BASE64_STANDARD.decode(text).context("expected base64")?;
+    Deserializer::new()
+        .deserialize(&mut bytes.as_slice())
+        .context("expected an HdrHistogram in the V2 compressed format")
 }
 
 #[cfg(test)]

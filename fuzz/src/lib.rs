@@ -16,4 +16,6 @@ pub mod tensorflow;
 pub mod triton;
 
 // As the tool's files know them.
-pub use triton_experiment::{adherence, clock, plan, record, results, samples, times, uncertainty};
+pub use triton_experiment::{
+    adherence, answers, clock, elements, estimate, plan, record, results, samples, search, times, uncertainty,
+};

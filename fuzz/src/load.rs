@@ -1,5 +1,7 @@
 //! The reader of responses, which is private to the tool.
 
+#[path = "../../experiment/src/load/outputs.rs"]
+mod outputs;
 #[path = "../../experiment/src/load/response.rs"]
 mod response;
 
@@ -20,8 +22,13 @@ impl Responses {
         text_length: Option<usize>,
         pieces: impl Iterator<Item = &'a [u8]>,
     ) -> Result<(ServerValues, bool), Failure> {
+        self.0.keep();
         self.0.begin(status, text_length);
         pieces.for_each(|piece| self.0.push(piece));
-        self.0.end().map(|(values, from)| (values, from.is_some()))
+        let answer = self.0.end();
+        if answer.is_ok() {
+            let _ = self.0.outputs();
+        }
+        answer.map(|(values, from)| (values, from.is_some()))
     }
 }

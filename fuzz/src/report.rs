@@ -10,12 +10,16 @@ pub mod figure;
 pub mod findings;
 #[path = "../../experiment/src/report/fit.rs"]
 pub mod fit;
+#[path = "../../experiment/src/report/intervals.rs"]
+pub mod intervals;
 #[path = "../../experiment/src/report/number.rs"]
 pub mod number;
 #[path = "../../experiment/src/report/plots/mod.rs"]
 pub mod plots;
 #[path = "../../experiment/src/report/scale.rs"]
 pub mod scale;
+#[path = "../../experiment/src/report/search.rs"]
+pub mod search;
 #[path = "../../experiment/src/report/series.rs"]
 pub mod series;
 #[path = "../../experiment/src/report/summary.rs"]

@@ -23,6 +23,9 @@ const TICK_NS: u64 = 1_000_000;
 /// Today's largest packages draw 0.6 kW.
 const MOST_W: f64 = 3000.0;
 
+/// In the name of a package whose memory is not measured, so that nobody takes its energy to contain that.
+const NO_DRAM: &str = " (its DRAM's counter stays at 0 and is left out)";
+
 /// One counter.
 #[derive(Debug)]
 struct Domain {
@@ -39,6 +42,10 @@ impl Domain {
         // Without it a wrap-around cannot be told from a reset, and counts as one.
         let range_uj = if range.exists() { Some(number(&range)?) } else { None };
         Ok(Self { name, energy_uj, range_uj })
+    }
+
+    fn is_at_zero(&self) -> Result<bool> {
+        Ok(number(&self.energy_uj)? == 0)
     }
 }
 
@@ -66,7 +73,8 @@ impl Device for Domain {
     }
 }
 
-/// The packages below a folder, usually [`ROOT`], each with its DRAM.
+/// The packages below a folder, usually [`ROOT`], each with its DRAM, unless that is not measured: the package's name then
+/// says so.
 ///
 /// Cores and uncore are parts of their package, and `psys` contains the packages, so none of them is opened.
 /// `intel-rapl-mmio:N` is the package again.
@@ -89,12 +97,21 @@ pub fn open(root: &Path) -> Result<Vec<Box<dyn Device>>> {
         if !name.starts_with("package") {
             continue;
         }
+        let mut of_package = Domain::open(&root.join(package), name.clone())?;
         for part in zones.iter().filter(|zone| zone.starts_with(&format!("{package}:"))) {
-            if name_of(part).trim() == "dram" {
-                domains.push(Domain::open(&root.join(part), format!("{name} dram"))?);
+            if name_of(part).trim() != "dram" {
+                continue;
+            }
+            let dram = Domain::open(&root.join(part), format!("{name} dram"))?;
+            // A processor that does not measure its memory may have the counter all the same, at 0 for good. The package's has
+            // been running since the machine was switched on.
+            if dram.is_at_zero()? && !of_package.is_at_zero()? {
+                of_package.name += NO_DRAM;
+            } else {
+                domains.push(dram);
             }
         }
-        domains.push(Domain::open(&root.join(package), name)?);
+        domains.push(of_package);
     }
     if domains.is_empty() {
         return Err(no_packages(root, "has no intel-rapl package"));
@@ -186,6 +203,23 @@ mod tests {
             .map(|device| device.read(Also::default()).unwrap().counter_uj.unwrap())
             .collect();
         assert_eq!(read, [5_000_000, 7, 3, 1, 0]);
+    }
+
+    #[test]
+    fn a_dram_counter_that_was_never_moved_is_left_out_and_told() {
+        let root = TempDir::new().unwrap();
+        zone(&root, "intel-rapl:0", "package-0", 5_000_000);
+        zone(&root, "intel-rapl:0:0", "dram", 0);
+        zone(&root, "intel-rapl:1", "package-1", 4_000_000);
+        let second = zone(&root, "intel-rapl:1:0", "dram", 9);
+        let name = "package-0 (its DRAM's counter stays at 0 and is left out)";
+        assert_eq!(names(&open(root.path()).unwrap()), [name, "package-1", "package-1 dram"]);
+        // Where all are at 0, the machine has only just begun to count.
+        zone(&root, "intel-rapl:2", "package-2", 0);
+        zone(&root, "intel-rapl:2:0", "dram", 0);
+        fs::write(second.join("energy_uj"), "0\n").unwrap();
+        let found = open(root.path()).unwrap();
+        assert_eq!(names(&found)[1..], [&name.replace("-0", "-1"), "package-2", "package-2 dram"]);
     }
 
     /// C5 of the field, with the files and the clock in earnest.

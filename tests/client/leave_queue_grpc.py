@@ -1,8 +1,9 @@
 """Sends requests over gRPC that wait in the model's queue, and cancels some of them there.
 
-    python leave_queue_grpc.py GRPC_URL MODEL LOG
+    python leave_queue_grpc.py GRPC_URL MODEL LOG BUSY_MS
 
-The model is `slow` with one instance, and LOG the file with the server's log. Prints, as one line of JSON, how the
+The model is `slow` with one instance, LOG the file with the server's log, and BUSY_MS how long the first request keeps the
+model busy, a number of its own in the log. Prints, as one line of JSON, how the
 client saw each of the waiting ones end.
 """
 
@@ -47,10 +48,10 @@ def wait_for(file, text):
 
 
 def main():
-    url, model, log = sys.argv[1:]
+    url, model, log, busy_ms = sys.argv[1:]
     with grpc.InferenceServerClient(url) as client:
-        busy = Call(client, model, 1999)
-        wait_for(pathlib.Path(log), "slow: at work for 1999 ms")
+        busy = Call(client, model, int(busy_ms))
+        wait_for(pathlib.Path(log), f"slow: at work for {busy_ms} ms")
         waiting = [Call(client, model, 1) for _ in range(3)]
         time.sleep(0.2)
         waiting[0].context.cancel()

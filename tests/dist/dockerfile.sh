@@ -1,6 +1,6 @@
 #!/bin/sh
 # Builds docker/Dockerfile on images like NVIDIA's and serves a model from the results: once on an image with TensorFlow,
-# once on one without, where the wheel's libraries are installed.
+# once on one without, where the wheel's libraries are installed. The first runs as the image's own user, the second as another.
 #   tests/container/run.sh PYTHON sh tests/dist/dockerfile.sh PYTHON
 # run.sh names the engine and the image with the server. `make test-dockerfile` does it all.
 set -eu
@@ -63,5 +63,6 @@ RUN command -v pip3 || (apt-get update -qq && apt-get install -y -qq --no-instal
 END
 build none-base "$folder"
 derive none "TensorFlow: /opt/tritonserver/backends/tensorflow_latency/libtensorflow_cc.so.2"
+# Clusters such as OpenShift choose a user of their own.
 "$python" tests/dist/serve_installed.py --image "$name:none" --expect "the backend's own folder" \
-    -- $TL_ENGINE run $(limits)
+    -- $TL_ENGINE run $(limits) --user=23456:34567

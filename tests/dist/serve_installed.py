@@ -6,7 +6,9 @@
 First form: BACKENDS/NAME/libtriton_NAME.so is the result of `cmake --install`. TensorFlow is named by the backend option
 tensorflow-dir only, so the test also shows that the option reaches the backend under this name.
 Second form: an image made with docker/Dockerfile. The server gets no option: it finds backend and TensorFlow itself, and
-the log contains TEXT about where TensorFlow was found.
+the log contains TEXT about where TensorFlow was found. It runs as Kubernetes is to run it: on a read-only root file system with
+nothing but /tmp to write to, without capabilities, as the image's user or the one that the arguments name, which is not root.
+The image's health check has to tell whether it is ready.
 Needs $TL_TEST_MODELS, or target/test-models.
 """
 
@@ -14,6 +16,7 @@ import argparse
 import json
 import os
 import pathlib
+import subprocess
 import sys
 import tempfile
 import urllib.error
@@ -58,13 +61,46 @@ class ImageServer(TritonServer):
     def __init__(self, engine, image, volumes, repository):
         models = repository / "add_one" / "1" / "model.savedmodel"
         self.engine, self.image = engine, image
+        self.container = f"tensorflow_latency_test_{os.getpid()}"
         self.volumes = [f"{repository}:{repository}:ro", f"{models.resolve()}:{models.resolve()}:ro", *volumes]
         super().__init__(repository, backend=repository, executable=self.EXECUTABLE, tensorflow_dir="")
 
     def command(self):
         arguments = [argument for argument in super().command()[1:] if not argument.startswith(self.OWN)]
-        return [*self.engine, "--rm", "--network=host", *(f"--volume={volume}" for volume in self.volumes),
-                f"--entrypoint={self.EXECUTABLE}", self.image, *arguments, "--allow-metrics=false"]
+        # podman would make more than /tmp writable by itself.
+        podman = ["--read-only-tmpfs=false"] if "podman" in self.engine[0] else []
+        locked = ["--read-only", *podman, "--tmpfs=/tmp", "--cap-drop=ALL", "--security-opt=no-new-privileges"]
+        return [*self.engine, "--rm", f"--name={self.container}", "--network=host", *locked,
+                *(f"--volume={volume}" for volume in self.volumes), f"--entrypoint={self.EXECUTABLE}", self.image, *arguments,
+                "--allow-metrics=false"]
+
+    def inside(self, *command, variables=()):
+        """A command in the running container."""
+        engine = self.engine[:self.engine.index("run")]
+        return subprocess.run([*engine, "exec", *(f"--env={variable}" for variable in variables), self.container, *command],
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+    def check_locked(self):
+        """It is not root, and can write nowhere but in /tmp; returns the user."""
+        user = self.inside("id", "-u").stdout.strip()
+        assert user.isdigit() and user != "0", f"the server's user is '{user}'"
+        for folder in ("/", "/opt/tritonserver/backends/tensorflow_latency", "/var/tmp"):
+            tried = self.inside("sh", "-c", f": >{folder}/written")
+            assert tried.returncode != 0, f"the user {user} can write to {folder}"
+        tried = self.inside("sh", "-c", ": >/tmp/written")
+        assert tried.returncode == 0, f"the user {user} cannot write to /tmp: {tried.stdout}"
+        return user
+
+    def check_health(self):
+        """The image's health check succeeds where the server is, and fails where none is."""
+        healthcheck = ["bash", "/opt/tritonserver/healthcheck.sh"]
+        port = self.http.rsplit(":", 1)[1]
+        for what in ([], ["live"]):
+            asked = self.inside(*healthcheck, *what, variables=[f"HTTP_PORT={port}"])
+            assert asked.returncode == 0, f"the health check {what} fails: {asked.stdout}"
+        for wrong, variable in (([], "HTTP_PORT=9"), (["unknown"], f"HTTP_PORT={port}")):
+            asked = self.inside(*healthcheck, *wrong, variables=[variable])
+            assert asked.returncode != 0, f"the health check succeeds with {variable} {wrong}"
 
 
 def ask(server):
@@ -84,8 +120,12 @@ def write_model(repository, backend):
 
 
 def check(server, name, tensorflow_from, place):
+    user = None
     with server:
         outputs = ask(server)
+        if isinstance(server, ImageServer):
+            user = server.check_locked()
+            server.check_health()
         log = server.log.read_text(errors="replace")
         triton = server.get_json("/v2")["version"]
     assert outputs["y"] == [value + 1 for value in range(16)], outputs
@@ -94,6 +134,8 @@ def check(server, name, tensorflow_from, place):
         assert text in log, f"expected {text!r} in:\n{log}"
     print(f"Triton {triton} serves with the backend '{name}' of {place}; TensorFlow from {tensorflow_from}; the answer "
           f"took {outputs['compute_latency_ns'][0]} ns in the server")
+    if user:
+        print(f"It ran as user {user} on a read-only file system; the health check told that it was ready")
 
 
 def main():

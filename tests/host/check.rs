@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::api::{Message, Metric, MetricFamily, Output, Parameter, Pinned, Response};
+use crate::api::{Message, Metric, MetricArgs, MetricFamily, Output, Parameter, Pinned, Response};
 use crate::call::ErrorObject;
 use crate::cuda;
 use crate::faults::Kind;
@@ -55,6 +55,7 @@ pub fn nothing_is_loaded() {
     inputs_are_let_go();
     nothing_is_left::<Pinned>("pieces of page-locked memory", |_| String::new());
     nothing_is_left::<Metric>("metrics", |_| String::new());
+    nothing_is_left::<MetricArgs>("arguments of metrics", |_| String::new());
     nothing_is_left::<MetricFamily>("families of metrics", |_| String::new());
 }
 

@@ -90,11 +90,16 @@ pub const PLAYED: &[(&str, &[Kind])] = &[
     ("TRITONSERVER_MessageDelete", MAY_FAIL),
     ("TRITONSERVER_MessageNewFromSerializedJson", MAY_GIVE_NULL),
     ("TRITONSERVER_MessageSerializeToJson", MAY_GIVE_NULL),
+    ("TRITONSERVER_MetricArgsDelete", MAY_FAIL),
+    ("TRITONSERVER_MetricArgsNew", MAY_GIVE_NULL),
+    ("TRITONSERVER_MetricArgsSetHistogram", MAY_FAIL),
     ("TRITONSERVER_MetricDelete", MAY_FAIL),
     ("TRITONSERVER_MetricFamilyDelete", MAY_FAIL),
     ("TRITONSERVER_MetricFamilyNew", MAY_GIVE_NULL),
     ("TRITONSERVER_MetricIncrement", MAY_FAIL),
     ("TRITONSERVER_MetricNew", MAY_GIVE_NULL),
+    ("TRITONSERVER_MetricNewWithArgs", MAY_GIVE_NULL),
+    ("TRITONSERVER_MetricObserve", MAY_FAIL),
     ("TRITONSERVER_MetricSet", MAY_FAIL),
     ("TRITONSERVER_ParameterDelete", &[]),
     ("TRITONSERVER_ParameterNew", &[Null]),
@@ -112,7 +117,7 @@ pub const PLAYED: &[(&str, &[Kind])] = &[
 
 /// Functions whose number of calls depends on the time that threads take, or on what the backend keeps from the life before: a
 /// point of theirs may not be reached.
-pub const BY_TIME: [&str; 9] = [
+pub const BY_TIME: [&str; 10] = [
     "TRITONBACKEND_MemoryManagerAllocate",
     "TRITONBACKEND_MemoryManagerFree",
     "TRITONBACKEND_RequestIsCancelled",
@@ -121,6 +126,7 @@ pub const BY_TIME: [&str; 9] = [
     "TRITONSERVER_ErrorNew",
     "TRITONSERVER_LogMessage",
     "TRITONSERVER_MetricIncrement",
+    "TRITONSERVER_MetricObserve",
     "TRITONSERVER_MetricSet",
 ];
 

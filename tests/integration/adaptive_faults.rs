@@ -9,38 +9,45 @@ use crate::support::*;
 
 #[test]
 fn a_full_queue_refuses_at_once_and_answers_what_it_took() {
-    let server = shared_server();
-    let model = "adaptive_full";
-    server.load(&slow_adaptive_config(model, 2).parameter("max_queue_size", "3"), SavedModel::Small("slow"));
-    let answers = while_busy(&server, model, || {
-        in_parallel(8, 8, |_| {
-            let sent = Instant::now();
-            (server.client().infer(model, &slow_request(1.0)), sent.elapsed())
-        })
-    });
-    let mut refused = 0;
-    for (answer, waited) in answers {
-        match answer {
-            Ok(answer) => drop(Latency::of_outputs(&answer, Some(1))),
-            Err(refusal) => {
-                assert_eq!(refusal.status, capabilities().status(503), "{refusal:?}");
-                for part in [model, "queue full (3 of 3 rows)", "retry later"] {
-                    assert!(refusal.message.contains(part), "'{part}' is missing in: {refusal:?}");
+    let server = prompt_server();
+    in_one_of_three(|attempt| {
+        let model = format!("adaptive_full_{attempt}");
+        let config = slow_adaptive_config(&model, 2).parameter("max_queue_size", "3");
+        server.load(&config, SavedModel::Small("slow"));
+        let answers = while_busy(&server, &model, || {
+            in_parallel(8, 8, |_| {
+                let sent = Instant::now();
+                (server.client().infer(&model, &slow_request(1.0)), sent.elapsed())
+            })
+        });
+        let (mut refused, mut last) = (0, Duration::ZERO);
+        for (answer, waited) in answers {
+            match answer {
+                Ok(answer) => drop(Latency::of_outputs(&answer, Some(1))),
+                Err(refusal) => {
+                    assert_eq!(refusal.status, capabilities().status(503), "{refusal:?}");
+                    for part in [&*model, "queue full (3 of 3 rows)", "retry later"] {
+                        assert!(refusal.message.contains(part), "'{part}' is missing in: {refusal:?}");
+                    }
+                    refused += 1;
+                    last = last.max(waited);
                 }
-                // The execution that holds up the others has only begun.
-                assert!(waited < BUSY / 2, "refused after {waited:?}, while the worker was busy");
-                refused += 1;
             }
         }
-    }
-    assert_eq!(refused, 5, "three of eight may wait");
-    let statistics = server.client().statistics_of(model, 9);
-    assert_eq!((statistics.success.count, statistics.fail.count), (4, 5), "{statistics:?}");
+        let statistics = server.client().statistics_of(&model, 9);
+        let counts = (statistics.success.count, statistics.fail.count);
+        assert_eq!(counts, (9 - refused, refused), "{statistics:?}");
+        assert!(refused <= 5, "three of eight may wait, {refused} were refused");
+        // Who comes when the worker is free again finds a place.
+        check(refused == 5, || format!("{refused} of 8 were refused while three waited"))?;
+        // The execution that holds up the others has only begun.
+        check(last < BUSY / 2, || format!("refused after {last:?}, while the worker was busy"))
+    });
 }
 
 #[test]
 fn an_empty_queue_takes_a_request_of_more_rows_than_may_wait() {
-    let server = shared_server();
+    let server = prompt_server();
     let model = "adaptive_large_request";
     let config = add_one_config(model, 8).adaptive().parameter("max_queue_size", "2");
     server.load(&config, SavedModel::Small("add_one"));
@@ -56,31 +63,35 @@ fn a_request_whose_timeout_ends_in_the_queue_is_not_run() {
     if !capabilities().has_backend_api(17, "a request's timeout in the queue of adaptive batching") {
         return;
     }
-    let server = shared_server();
-    let model = "adaptive_timeout";
-    server.load(&slow_adaptive_config(model, 8), SavedModel::Small("slow"));
-    let answers = while_busy(&server, model, || {
-        in_parallel(3, 3, |number| {
-            // A tenth of a second is over before the worker is free; a minute is not.
-            let timeout_us = if number == 1 { 60_000_000 } else { 100_000 };
-            server.client().infer(model, &slow_request(1.0).with_timeout_us(timeout_us))
-        })
+    let server = prompt_server();
+    in_one_of_three(|attempt| {
+        let model = format!("adaptive_timeout_{attempt}");
+        server.load(&slow_adaptive_config(&model, 8), SavedModel::Small("slow"));
+        let answers = while_busy(&server, &model, || {
+            in_parallel(3, 3, |number| {
+                // A tenth of a second is over before the worker is free; a minute is not.
+                let timeout_us = if number == 1 { 60_000_000 } else { 100_000 };
+                server.client().infer(&model, &slow_request(1.0).with_timeout_us(timeout_us))
+            })
+        });
+        for (number, answer) in answers.into_iter().enumerate() {
+            if number == 1 {
+                Latency::of_outputs(&answer.expect("its timeout is far"), Some(1));
+                continue;
+            }
+            // One that comes when the worker is free again is run.
+            let Err(refusal) = answer else { return Err(format!("request {number} was answered")) };
+            assert_eq!(refusal.status, capabilities().status(503), "{refusal:?}");
+            for part in [&*model, "was not run", "its timeout is 100000 us"] {
+                assert!(refusal.message.contains(part), "'{part}' is missing in: {refusal:?}");
+            }
+        }
+        let statistics = server.client().statistics_of(&model, 4);
+        assert_eq!((statistics.success.count, statistics.fail.count), (2, 2), "{statistics:?}");
+        assert_eq!(statistics.inference_count, 2, "{statistics:?}");
+        assert_eq!(statistics.executions_by_batch.get(&1), Some(&2), "{statistics:?}");
+        Ok(())
     });
-    for (number, answer) in answers.into_iter().enumerate() {
-        if number == 1 {
-            Latency::of_outputs(&answer.expect("its timeout is far"), Some(1));
-            continue;
-        }
-        let refusal = answer.expect_err("its timeout is over");
-        assert_eq!(refusal.status, capabilities().status(503), "{refusal:?}");
-        for part in [model, "was not run", "its timeout is 100000 us"] {
-            assert!(refusal.message.contains(part), "'{part}' is missing in: {refusal:?}");
-        }
-    }
-    let statistics = server.client().statistics_of(model, 4);
-    assert_eq!((statistics.success.count, statistics.fail.count), (2, 2), "{statistics:?}");
-    assert_eq!(statistics.inference_count, 2, "{statistics:?}");
-    assert_eq!(statistics.executions_by_batch.get(&1), Some(&2), "{statistics:?}");
 }
 
 #[test]
@@ -88,23 +99,29 @@ fn a_request_that_is_cancelled_in_the_queue_is_not_run() {
     if !capabilities().has_backend_api(16, "a request that is cancelled in the queue of adaptive batching") {
         return;
     }
-    let server = shared_server();
-    let model = "adaptive_cancelled";
-    server.load(&slow_adaptive_config(model, 8), SavedModel::Small("slow"));
+    let server = prompt_server();
     let log = server.log_file();
     let log = log.to_str().expect("a path of text");
-    let ends = run_script("client/leave_queue_grpc.py", &[&server.grpc_url(), model, log]);
-    assert_eq!(ends, serde_json::json!(["cancelled", "answered", "cancelled"]));
-    // The one that kept the worker busy and the one that was not cancelled.
-    let statistics = server.client().statistics_of(model, 4);
-    assert_eq!((statistics.success.count, statistics.fail.count), (2, 2), "{statistics:?}");
-    assert_eq!((statistics.inference_count, statistics.execution_count), (2, 2), "{statistics:?}");
+    in_one_of_three(|attempt| {
+        let model = format!("adaptive_cancelled_{attempt}");
+        server.load(&slow_adaptive_config(&model, 8), SavedModel::Small("slow"));
+        // The number of milliseconds names the request in the log.
+        let busy_ms = (1_900 + attempt).to_string();
+        let ends = run_script("client/leave_queue_grpc.py", &[&server.grpc_url(), &model, log, &busy_ms]);
+        let expected = serde_json::json!(["cancelled", "answered", "cancelled"]);
+        check(ends == expected, || format!("the requests that waited ended so: {ends}"))?;
+        // The one that kept the worker busy and the one that was not cancelled.
+        let statistics = server.client().statistics_of(&model, 4);
+        assert_eq!((statistics.success.count, statistics.fail.count), (2, 2), "{statistics:?}");
+        assert_eq!((statistics.inference_count, statistics.execution_count), (2, 2), "{statistics:?}");
+        Ok(())
+    });
 }
 
 /// One request of a batch is planted to panic: each has an answer, and the worker goes on.
 #[test]
 fn a_panic_in_a_batch_answers_every_request_of_it() {
-    let server = shared_server();
+    let server = prompt_server();
     for (step, others_fail) in [("execute", true), ("gather", true), ("scatter", false)] {
         // Where the machine stalls, a request may come only when the batch of the others has begun.
         let together = (0..3).any(|attempt| panics_together(&server, step, others_fail, attempt));
@@ -150,13 +167,13 @@ fn panics_together(server: &Server, step: &str, others_fail: bool, attempt: u32)
 
 #[test]
 fn failing_executions_fail_no_other_batch() {
-    let server = shared_server();
+    let server = prompt_server();
     let model = "adaptive_failing";
     let config = ModelConfig::new(model, 8)
         .input("x", "FP32", &[4])
         .output("y", "FP32", &[4])
         .adaptive()
-        .parameter("latency_target_ms", "20");
+        .parameter("latency_target_ms", "300");
     server.load(&config, SavedModel::Small("failing"));
     let count = 600;
     let failed = in_parallel(4, count, |number| {
@@ -262,7 +279,16 @@ fn loading_often_and_many_requests_leave_nothing_behind() {
     let config = add_one_config(model, 64).latency_outputs().adaptive().parameter("latency_target_ms", "5");
     let one = |number: usize| {
         let values = Random::new(number as u64).floats(64 * ADD_ONE_WIDTH as usize);
-        let answer = server.client().infer(model, &add_one_request(&values)).expect("the request is good");
+        let request = add_one_request(&values);
+        // Where the machine stalls, a target of 5 ms leaves no room for all four.
+        let answer = loop {
+            match server.client().infer(model, &request) {
+                Err(refusal) if refusal.message.contains("queue full") => {
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+                answer => break answer.expect("the request is good"),
+            }
+        };
         assert_eq!(answer.output("y").as_f32(), add_one_answer(&values));
     };
     let mut after_loads = Vec::new();
@@ -291,7 +317,7 @@ fn loading_often_and_many_requests_leave_nothing_behind() {
 
 #[test]
 fn wrong_settings_are_refused() {
-    let server = shared_server();
+    let server = prompt_server();
     let config =
         |name: &str, key: &str, value: &str| add_one_config(name, 8).adaptive().parameter(key, value);
     let cases: [(&str, ModelConfig, &[&str]); 6] = [

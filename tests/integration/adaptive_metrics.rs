@@ -31,7 +31,7 @@ fn metrics_show_each_model_while_it_is_there() {
     let server = Server::start(Options::new().metrics());
     let models = ["metrics_a", "metrics_b"];
     for model in models {
-        let config = adaptive_config(model, 8).parameter("latency_target_ms", "50");
+        let config = adaptive_config(model, 8).parameter("latency_target_ms", "500");
         server.load(&config, SavedModel::Small("add_one"));
     }
     in_parallel(4, 400, |number| infer_add_one(&server, models[number % 2], number, 1));

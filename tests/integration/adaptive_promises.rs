@@ -19,10 +19,6 @@ fn with_target(config: ModelConfig, target: Duration) -> ModelConfig {
     config.parameter("latency_target_ms", &target.as_millis().to_string())
 }
 
-fn check(holds: bool, fault: impl FnOnce() -> String) -> Result<(), String> {
-    if holds { Ok(()) } else { Err(fault()) }
-}
-
 /// Sends a row of `add_one`; the time that it was in the server.
 fn latency(server: &Server, model: &str, number: usize) -> Duration {
     infer_add_one(server, model, number, 1).request_latency()
@@ -35,7 +31,7 @@ fn median(mut latencies: Vec<Duration>) -> Duration {
 
 #[test]
 fn a_client_alone_does_not_wait_for_others() {
-    let server = shared_server();
+    let server = prompt_server();
     let target = 2_000 * MS;
     in_one_of_three(|attempt| {
         let models = ["alone_with_target", "alone_without"].map(|name| format!("{name}_{attempt}"));
@@ -54,7 +50,7 @@ fn a_client_alone_does_not_wait_for_others() {
 
 #[test]
 fn a_few_clients_are_in_time() {
-    let server = shared_server();
+    let server = prompt_server();
     let count = 400;
     for target in [20 * MS, 200 * MS, 2_000 * MS] {
         for clients in 1..=4 {
@@ -81,7 +77,7 @@ fn a_few_clients_are_in_time() {
 
 #[test]
 fn who_comes_after_a_burst_does_not_wait_for_another() {
-    let server = shared_server();
+    let server = prompt_server();
     let target = 2_000 * MS;
     in_one_of_three(|attempt| {
         let model = format!("after_a_burst_{attempt}");
@@ -103,7 +99,7 @@ fn a_timeout_takes_effect_while_all_workers_are_busy() {
     if !capabilities().has_backend_api(17, "that a timeout in the queue takes effect at its time") {
         return;
     }
-    let server = shared_server();
+    let server = prompt_server();
     let timeout = 300 * MS;
     for instances in [1, 2] {
         in_one_of_three(|attempt| {
@@ -138,29 +134,35 @@ fn those_past_their_timeout_are_not_in_the_way() {
     if !capabilities().has_backend_api(17, "that requests past their timeout leave the queue") {
         return;
     }
-    let server = shared_server();
-    let model = "places_of_the_expired";
-    server.load(&slow_adaptive_config(model, 2).parameter("max_queue_size", "3"), SavedModel::Small("slow"));
-    let send = |request: InferRequest| server.client().infer(model, &request);
-    while_busy(&server, model, || {
-        scope(|scope| {
-            let stays = scope.spawn(|| send(slow_request(1.0)));
-            let leave = [(); 2].map(|()| scope.spawn(|| send(slow_request(1.0).with_timeout_us(100_000))));
-            for request in leave {
-                request
-                    .join()
-                    .expect("the thread ends")
-                    .expect_err("its timeout ends while the worker is busy");
-            }
-            let come = [(); 2].map(|()| scope.spawn(|| send(slow_request(1.0))));
-            sleep(200 * MS);
-            let refusal = send(slow_request(1.0)).expect_err("three wait again");
-            assert!(refusal.message.contains("queue full (3 of 3 rows)"), "{refusal:?}");
-            for request in come.into_iter().chain([stays]) {
-                let answer = request.join().expect("the thread ends").expect("there was a place for it");
-                Latency::of_outputs(&answer, Some(1));
-            }
+    let server = prompt_server();
+    in_one_of_three(|attempt| {
+        let model = format!("places_of_the_expired_{attempt}");
+        let config = slow_adaptive_config(&model, 2).parameter("max_queue_size", "3");
+        server.load(&config, SavedModel::Small("slow"));
+        let send = |request: InferRequest| server.client().infer(&model, &request);
+        let (left, refusal, let_in) = while_busy(&server, &model, || {
+            scope(|scope| {
+                let stays = scope.spawn(|| send(slow_request(1.0)));
+                let leave =
+                    [(); 2].map(|()| scope.spawn(|| send(slow_request(1.0).with_timeout_us(100_000))));
+                let left = leave.map(|request| request.join().expect("the thread ends"));
+                let come = [(); 2].map(|()| scope.spawn(|| send(slow_request(1.0))));
+                sleep(200 * MS);
+                let refusal = send(slow_request(1.0));
+                let let_in = come.into_iter().chain([stays]);
+                let let_in: Vec<_> = let_in.map(|request| request.join().expect("the thread ends")).collect();
+                (left, refusal, let_in)
+            })
         });
+        // Who comes when the worker is free again waits for nothing.
+        let left = left.iter().all(Result::is_err);
+        check(left, || "a timeout of 100 ms did not end while the worker was busy".to_owned())?;
+        let Err(refusal) = refusal else { return Err("a fourth found a place".to_owned()) };
+        assert!(refusal.message.contains("queue full (3 of 3 rows)"), "{refusal:?}");
+        for answer in let_in {
+            Latency::of_outputs(&answer.expect("there was a place for it"), Some(1));
+        }
+        Ok(())
     });
 }
 
@@ -169,7 +171,7 @@ fn the_cancelled_are_noticed_and_leave_their_places() {
     if !capabilities().has_backend_api(16, "that cancelled requests leave the queue") {
         return;
     }
-    let server = shared_server();
+    let server = prompt_server();
     let log = server.log_file();
     let log = log.to_str().expect("a path of text");
     in_one_of_three(|attempt| {
@@ -272,33 +274,39 @@ fn a_tiny_timeout_of_one_makes_nobody_late() {
     if !capabilities().has_backend_api(17, "that a timeout of one leaves the others in time") {
         return;
     }
-    let server = shared_server();
-    let (model, target) = ("tiny_timeout_of_one", 5_000 * MS);
-    server.load(&with_target(slow_adaptive_config(model, 12), target), SavedModel::Small("slow"));
-    // The model was not tried at load: what its batches take is learnt from these.
-    for _ in 0..10 {
-        server.client().infer(model, &slow_request(5.0)).expect("the request is good");
-    }
-    let answers = while_busy(&server, model, || {
-        in_parallel(13, 13, |number| {
-            if number == 12 {
-                sleep(300 * MS);
-            }
-            let sent = Instant::now();
-            let request = InferRequest { timeout_us: (number == 12).then_some(1), ..slow_request(5.0) };
-            (server.client().infer(model, &request), sent.elapsed())
-        })
-    });
-    for (number, (answer, waited)) in answers.into_iter().enumerate() {
-        if number == 12 {
-            assert!(answer.is_err() && waited < BUSY / 2, "{answer:?} after {waited:?}");
-            continue;
+    let server = prompt_server();
+    let target = 5_000 * MS;
+    in_one_of_three(|attempt| {
+        let model = format!("tiny_timeout_of_one_{attempt}");
+        server.load(&with_target(slow_adaptive_config(&model, 12), target), SavedModel::Small("slow"));
+        // The model was not tried at load: what its batches take is learnt from these.
+        for _ in 0..10 {
+            server.client().infer(&model, &slow_request(5.0)).expect("the request is good");
         }
-        let answer = answer.expect("it has no timeout");
-        assert_eq!(Latency::of_outputs(&answer, Some(1)).executed_batch_size, 12, "they share one batch");
-        let latency = QueueTimes::of_outputs(&answer).request_latency;
-        assert!(latency < target.as_nanos() as i64, "{latency} ns");
-    }
+        let answers = while_busy(&server, &model, || {
+            in_parallel(13, 13, |number| {
+                if number == 12 {
+                    sleep(300 * MS);
+                }
+                let sent = Instant::now();
+                let request = InferRequest { timeout_us: (number == 12).then_some(1), ..slow_request(5.0) };
+                (server.client().infer(&model, &request), sent.elapsed())
+            })
+        });
+        for (number, (answer, waited)) in answers.into_iter().enumerate() {
+            if number == 12 {
+                assert!(answer.is_err(), "{answer:?}");
+                check(waited < BUSY / 2, || format!("refused after {waited:?}"))?;
+                continue;
+            }
+            let answer = answer.expect("it has no timeout");
+            let size = Latency::of_outputs(&answer, Some(1)).executed_batch_size;
+            check(size == 12, || format!("twelve that wait share a batch, not {size}"))?;
+            let latency = Duration::from_nanos(QueueTimes::of_outputs(&answer).request_latency as u64);
+            check(latency < target, || format!("answered after {latency:?}"))?;
+        }
+        Ok(())
+    });
 }
 
 /// What became of requests that waited for company while something happened.
@@ -416,7 +424,7 @@ fn loading_a_model_anew_ends_waiting_for_company() {
 
 #[test]
 fn any_largest_batch_size_will_do() {
-    let server = shared_server();
+    let server = prompt_server();
     let (model, target) = ("hundred_thousand_rows", 200 * MS);
     server.load(&with_target(adaptive_config(model, 100_000), target), SavedModel::Small("add_one"));
     let latencies = in_parallel(4, 400, |number| {

@@ -67,7 +67,7 @@ fn batches_of_the_server_are_filled_up_and_nobody_sees_it() {
 #[test]
 fn batches_of_the_backend_are_filled_up_and_nobody_sees_it() {
     let server = shared_server();
-    for (model, target) in [("buckets_adaptive", None), ("buckets_adaptive_target", Some("100"))] {
+    for (model, target) in [("buckets_adaptive", None), ("buckets_adaptive_target", Some("500"))] {
         let mut config = config(model).queue_outputs().adaptive();
         if let Some(ms) = target {
             config = config.parameter("latency_target_ms", ms);

@@ -15,7 +15,7 @@ pub const FLOORS: [&[&str]; 11] = [
     &["execute"],
     &["model", "model_file"],
     &["tensorflow"],
-    &["energy"],
+    &["energy", "signals"],
     &["config"],
     &["triton"],
     // Small files that anyone may use.

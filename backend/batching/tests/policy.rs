@@ -245,3 +245,23 @@ fn where_arrivals_follow_answers_the_queue_is_as_long_as_there_is_time() {
     let longest = longest_queue(&load, 0, 1, services.of(Class::of(&[])), &Setup::new(16, 600).goal);
     assert_eq!(longest, Some(14));
 }
+
+/// In ms. OVERHEAD takes 20 ms and 2 for each row.
+#[test]
+fn a_row_costs_what_it_does_in_the_largest_batches_that_follow_one_another_in_time() {
+    let cost = |target_ms, rate| {
+        let case = Case::new(OVERHEAD, 64, target_ms, &[]);
+        full_load_cost(&at(rate), 1, case.services.of(Class::of(&[])), &case.goal).map(|ns| ns / 1e6)
+    };
+    for (target_ms, least, most) in [(100, 3.2, 3.8), (50, 11.5, 22.5), (30, 21.0, 23.0), (1_000, 2.2, 2.5)] {
+        let seen = cost(target_ms, 1.0).expect("it is known what batches take");
+        assert!((least..most).contains(&seen), "{seen} ms for a target of {target_ms} ms");
+        assert_eq!(cost(target_ms, 1_000.0), Some(seen), "whatever the rate");
+    }
+    let goal = Goal { target: None, ..Setup::new(64, 100).goal };
+    let services = Services::new(OVERHEAD.known(64));
+    let without = full_load_cost(&at(1.0), 1, services.of(Class::of(&[])), &goal).expect("known");
+    assert!((2.2e6..2.5e6).contains(&without), "without a target in the largest: {without} ns");
+    let unknown = Services::new(ServiceTimes::new(64));
+    assert_eq!(full_load_cost(&at(1.0), 1, unknown.of(Class::of(&[])), &goal), None);
+}

@@ -23,6 +23,7 @@ use tokio::time::timeout;
 
 use super::request::PreparedRequest;
 use super::response::{Answer, Reader};
+use crate::answers::Output;
 use crate::clock::now_ns;
 use crate::record::Failure;
 
@@ -77,6 +78,22 @@ impl Connection {
             .header(HEADER_LENGTH, prepared.header_length)
             .body(Full::new(prepared.body.clone()))?;
         Ok(Self { address, timeout, request, http: None, reader: Reader::default(), lost: 0 })
+    }
+
+    /// Sends this from now on, to the same model.
+    pub fn put(&mut self, prepared: &PreparedRequest) {
+        *self.request.body_mut() = Full::new(prepared.body.clone());
+        self.request.headers_mut().insert(HEADER_LENGTH, prepared.header_length.into());
+    }
+
+    /// Keeps the outputs of responses from now on.
+    pub fn keep_outputs(&mut self) {
+        self.reader.keep();
+    }
+
+    /// The outputs of the last response, after [`Connection::keep_outputs`].
+    pub fn outputs(&self) -> Result<Vec<Output>, String> {
+        self.reader.outputs()
     }
 
     /// Connects, unless it is connected, so that the first request does not include it. A failure is reported by that
@@ -194,7 +211,11 @@ impl Http {
         let text_length = text_length(response.headers()).map_err(Trouble::Lost)?;
         reader.begin(response.status().as_u16(), text_length);
         drive(&mut self.driver, read(response, reader)).await.map_err(lost)?;
-        reader.end().map_err(Trouble::Answer)
+        match reader.is_over() {
+            // What is left of it would be taken for the next response.
+            true => reader.end().map_err(Trouble::Lost),
+            false => reader.end().map_err(Trouble::Answer),
+        }
     }
 }
 
@@ -203,6 +224,9 @@ async fn read(response: Response<body::Incoming>, reader: &mut Reader) -> hyper:
     while let Some(frame) = body.frame().await {
         if let Some(piece) = frame?.data_ref() {
             reader.push(piece);
+        }
+        if reader.is_over() {
+            break;
         }
     }
     Ok(())

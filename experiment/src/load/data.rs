@@ -1,12 +1,13 @@
 //! Contents of input tensors.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use bytes::Bytes;
 use half::{bf16, f16};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
 use crate::arrivals::unit;
+use crate::elements::element_size;
 
 /// How a tensor is filled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,20 +81,6 @@ fn elements(shape: &[i64]) -> Result<usize> {
         .with_context(|| {
             format!("shape {shape:?}: expected every dimension to be 0 or more, and not too large")
         })
-}
-
-/// Size of an element in bytes; none for BYTES, where each has its own.
-fn element_size(datatype: &str) -> Result<Option<usize>> {
-    Ok(Some(match datatype {
-        "BYTES" => return Ok(None),
-        "BOOL" | "INT8" | "UINT8" => 1,
-        "INT16" | "UINT16" | "FP16" | "BF16" => 2,
-        "INT32" | "UINT32" | "FP32" => 4,
-        "INT64" | "UINT64" | "FP64" => 8,
-        _ => bail!(
-            "datatype {datatype:?}: expected BOOL, [U]INT8 to [U]INT64, FP16, BF16, FP32, FP64 or BYTES"
-        ),
-    }))
 }
 
 /// Each preceded by its length, in 4 bytes.

@@ -5,7 +5,11 @@
 
 mod connection;
 mod data;
+mod deck;
 mod event;
+#[cfg(test)]
+mod hostile_tests;
+mod outputs;
 mod pacer;
 mod region;
 mod request;
@@ -20,6 +24,7 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::panic;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -35,9 +40,11 @@ pub use region::{Region, unique_name};
 pub use request::{Input, InputData, Output, PreparedRequest, SharedRange};
 pub use response::ServerValuesFrom;
 
+use crate::answers::Expected;
 use crate::clock::now_ns;
 use crate::record::{Recorder, WindowRule};
 use connection::Connection;
+use deck::Deck;
 use pacer::Pacer;
 use worker::{Shared, Turns, work};
 
@@ -53,8 +60,13 @@ pub struct Workload {
     pub address: SocketAddr,
     /// For the header `Host`.
     pub host: String,
-    /// One for each request in flight if they differ (in the shared memory of their outputs), or one for all.
+    /// Those of each draw, one draw after the other: one for each request in flight if they differ (in the shared memory of
+    /// their outputs), or one for all.
     pub requests: Vec<PreparedRequest>,
+    /// Number of draws. They are sent in their order, over and over.
+    pub draws: usize,
+    /// What is expected of the answers to each draw; empty: they are not compared.
+    pub expected: Arc<[Expected]>,
     /// When requests are sent.
     pub pacing: Pacing,
     /// How outcomes are gathered.
@@ -91,6 +103,7 @@ pub struct Running {
 enum Order {
     Run,
     Finish,
+    Cut,
     Abort,
 }
 
@@ -146,6 +159,11 @@ impl Running {
     pub fn stop(&self) {
         self.order.send_replace(Order::Finish);
     }
+
+    /// As [`Running::stop`], and gives up the requests in flight: they fail with the kind "timeout".
+    pub fn cut(&self) {
+        self.order.send_replace(Order::Cut);
+    }
 }
 
 impl Drop for Running {
@@ -162,6 +180,9 @@ impl Drop for Running {
 struct Driver {
     /// Connections of workers that are not started, the next one last.
     connections: Vec<Connection>,
+    /// Number of workers that have been started.
+    started: usize,
+    deck: Option<Deck>,
     /// Number of workers at the start.
     first: usize,
     /// The pacer of an open loop that is not over.
@@ -172,7 +193,7 @@ struct Driver {
 impl Driver {
     /// Needs to be called inside a runtime.
     fn new(workload: Workload) -> Result<Self> {
-        let Workload { address, host, requests, pacing, rule, timeout } = workload;
+        let Workload { address, host, requests, draws, expected, pacing, rule, timeout } = workload;
         let (workers, first, pacer) = match pacing {
             Pacing::Closed { concurrency } => (concurrency, concurrency, None),
             Pacing::Open { arrivals, max_connections } => {
@@ -181,16 +202,12 @@ impl Driver {
             }
         };
         ensure!(workers > 0, "0 requests in flight: expected 1 or more");
-        ensure!(
-            requests.len() == 1 || requests.len() >= workers,
-            "{} prepared requests for up to {workers} in flight: expected one for all or one for each",
-            requests.len()
-        );
+        let deck = Deck::new(requests, draws, expected, workers)?;
         let connections = (0..workers)
             .rev()
-            .map(|slot| Connection::new(address, &host, &requests[slot % requests.len()], timeout))
+            .map(|slot| Connection::new(address, &host, deck.first(slot), timeout))
             .collect::<Result<_>>()?;
-        Ok(Self { connections, first, pacer, rule })
+        Ok(Self { connections, started: 0, deck: Some(deck), first, pacer, rule })
     }
 
     async fn drive(mut self, mut orders: watch::Receiver<Order>, events: mpsc::Sender<Event>) {
@@ -206,17 +223,21 @@ impl Driver {
             }
             None => Turns::Always,
         };
-        let shared = Shared::new(turns, Recorder::new(self.rule, start_ns), start_ns, events);
+        let deck = self.deck.take().expect("a load is driven once");
+        let shared = Shared::new(turns, deck, Recorder::new(self.rule, start_ns), start_ns, events);
         let mut workers = JoinSet::new();
-        for connection in self.connections.split_off(self.connections.len() - self.first) {
-            workers.spawn_local(work(shared.clone(), connection));
+        for _ in 0..self.first {
+            self.start_worker(&shared, &mut workers);
         }
         let mut order = Order::Run;
         loop {
             self.hand_over(&shared, &mut workers);
-            if order == Order::Finish {
+            if order >= Order::Finish {
                 shared.finish(true);
                 self.pacer = None;
+                if order == Order::Cut {
+                    shared.cut();
+                }
             } else if self.pacer.as_mut().is_some_and(Pacer::is_over) {
                 shared.finish(false);
                 self.pacer = None;
@@ -250,14 +271,19 @@ impl Driver {
 
     /// Hands over all requests that are due, and starts a worker for each that finds none idle.
     fn hand_over(&mut self, shared: &Rc<Shared>, workers: &mut JoinSet<()>) {
-        let Some(pacer) = &mut self.pacer else { return };
         for _ in 0..MOST_AT_ONCE {
-            let Some(due_ns) = pacer.due() else { return };
-            if shared.is_due(due_ns)
-                && let Some(connection) = self.connections.pop()
-            {
-                workers.spawn_local(work(shared.clone(), connection));
+            let Some(due_ns) = self.pacer.as_mut().and_then(Pacer::due) else { return };
+            if shared.is_due(due_ns) {
+                self.start_worker(shared, workers);
             }
+        }
+    }
+
+    /// Starts another worker, if one is left.
+    fn start_worker(&mut self, shared: &Rc<Shared>, workers: &mut JoinSet<()>) {
+        if let Some(connection) = self.connections.pop() {
+            workers.spawn_local(work(shared.clone(), connection, self.started));
+            self.started += 1;
         }
     }
 }

@@ -6,6 +6,8 @@ use std::fmt;
 use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, de};
 
+use super::outputs::outputs;
+use crate::answers::Output;
 use crate::record::{Failure, SERVER_VALUES, ServerValues};
 
 /// Where the responses carry the server's values.
@@ -25,6 +27,12 @@ const VALUE_SIZE: usize = size_of::<i64>();
 /// Bytes that are kept of a response that is not an inference response, for the error message.
 const ERROR_LIMIT: usize = 64 << 10;
 
+/// The most JSON that is kept of a response. A server that sends more, or without end, sends no inference response.
+const TEXT_LIMIT: usize = 256 << 20;
+
+/// The most binary data that is kept to be compared.
+const KEPT_LIMIT: usize = 1 << 30;
+
 /// Reads one response after the other, in pieces of any size. Keeps the JSON and the known values; other tensors are
 /// skipped.
 #[derive(Debug, Default)]
@@ -40,6 +48,11 @@ pub(super) struct Reader {
     binary: [[u8; VALUE_SIZE]; SERVER_VALUES.len()],
     /// Bytes of binary data received so far.
     passed: usize,
+    /// Whether binary data is kept.
+    keeps: bool,
+    kept: Vec<u8>,
+    /// More has come than belongs to a response.
+    over: bool,
 }
 
 /// What the JSON says.
@@ -60,16 +73,42 @@ impl Reader {
         self.text_length = text_length.filter(|_| status == 200);
         self.header = None;
         self.passed = 0;
+        self.kept.clear();
+        self.over = false;
+    }
+
+    /// Keeps the outputs of the responses that follow.
+    pub fn keep(&mut self) {
+        self.keeps = true;
+    }
+
+    /// The outputs of the response, if they are kept.
+    pub fn outputs(&self) -> Result<Vec<Output>, String> {
+        if self.kept.len() < self.passed {
+            return Err(format!(
+                "more than {} MiB of outputs, which is too much to compare",
+                KEPT_LIMIT >> 20
+            ));
+        }
+        outputs(&self.text, &self.kept)
+    }
+
+    /// Whether more has come than belongs to a response, so that reading on makes no sense: [`Reader::end`] says what. A
+    /// server may send without end.
+    pub fn is_over(&self) -> bool {
+        self.over
     }
 
     /// The next piece of the body.
     pub fn push(&mut self, piece: &[u8]) {
-        let room = match self.text_length {
-            Some(length) => length - self.text.len(),
-            None if self.status == 200 => piece.len(),
-            None => ERROR_LIMIT.saturating_sub(self.text.len()),
-        };
+        let limit = if self.status == 200 { TEXT_LIMIT } else { ERROR_LIMIT };
+        let room = self.text_length.unwrap_or(limit) - self.text.len();
         let (text, data) = piece.split_at(piece.len().min(room));
+        if self.text.len() + text.len() > limit || (self.text_length.is_none() && !data.is_empty()) {
+            self.over = true;
+            self.text.extend_from_slice(&text[..text.len().min(limit - self.text.len())]);
+            return;
+        }
         self.text.extend_from_slice(text);
         if !text.is_empty() && self.text_length == Some(self.text.len()) {
             self.header = Some(parse(&self.text));
@@ -82,6 +121,14 @@ impl Reader {
             }
         }
         self.passed += data.len();
+        if self.keeps && self.kept.len() + data.len() <= KEPT_LIMIT {
+            self.kept.extend_from_slice(data);
+        }
+        self.over = match &self.header {
+            Some(Ok(header)) => self.passed > header.binary_length,
+            Some(Err(_)) => !data.is_empty(),
+            None => false,
+        };
     }
 
     /// Ends the body.
@@ -96,6 +143,10 @@ impl Reader {
     }
 
     fn read_values(&mut self) -> Result<Answer, String> {
+        if self.over && self.header.is_none() {
+            let limit = TEXT_LIMIT >> 20;
+            return Err(format!("more than {limit} MiB of JSON, which is no inference response"));
+        }
         let header = match (self.header.take(), self.text_length) {
             (Some(header), _) => header?,
             (None, None) => parse(&self.text)?,
@@ -106,7 +157,10 @@ impl Reader {
         };
         if self.passed != header.binary_length {
             let (expected, passed) = (header.binary_length, self.passed);
-            return Err(format!("the JSON announces {expected} bytes of tensors, but the body has {passed}"));
+            let more = if self.over { " or more" } else { "" };
+            return Err(format!(
+                "the JSON announces {expected} bytes of tensors, but the body has {passed}{more}"
+            ));
         }
         let mut values = header.values;
         for ((value, start), bytes) in values.iter_mut().zip(header.starts).zip(self.binary) {
@@ -172,13 +226,13 @@ fn beginning(text: &[u8]) -> String {
 #[derive(Deserialize)]
 struct Json<'a> {
     #[serde(borrow)]
-    outputs: Vec<Output<'a>>,
+    outputs: Vec<JsonOutput<'a>>,
     #[serde(default)]
     parameters: Parameters,
 }
 
 #[derive(Deserialize)]
-struct Output<'a> {
+struct JsonOutput<'a> {
     #[serde(borrow)]
     name: Cow<'a, str>,
     #[serde(borrow)]
@@ -279,6 +333,8 @@ impl<'de> Deserialize<'de> for Parameters {
 
 #[cfg(test)]
 mod tests {
+    use proptest::strategy::Strategy;
+
     use super::*;
     use crate::record::{ENERGY, ENERGY_MEASURED, EXECUTED_BATCH_SIZE};
 
@@ -407,5 +463,31 @@ mod tests {
         // A header for the JSON of a response that it does not have.
         let odd = read(400, Some(r#"{"error":"no"}"#), b"", 100).unwrap_err();
         assert_eq!((odd.kind.as_str(), odd.message.as_str()), ("HTTP 400", "no"));
+    }
+
+    proptest::proptest! {
+        /// Whatever comes, in whatever pieces: the same outcome, no panic, and no memory but for what came.
+        #[test]
+        fn pieces_change_nothing(
+            status in proptest::prop_oneof![proptest::strategy::Just(200_u16), 0_u16..600],
+            length in proptest::option::of(0_usize..80),
+            body in proptest::prop_oneof![
+                proptest::collection::vec(proptest::num::u8::ANY, 0..80),
+                r#"\{"outputs":\[\{"name":"(y|queue_ns)","datatype":"INT64","shape":\[1\],"(data":\[[0-9]{1,20}\]|parameters":\{"binary_data_size":[0-9]{1,20}\})\}\]\}.{0,9}"#
+                    .prop_map(String::into_bytes),
+            ],
+            size in 1_usize..40,
+        ) {
+            let outcome = |size: usize| {
+                let mut reader = Reader::default();
+                reader.keep();
+                reader.begin(status, length);
+                body.chunks(size).for_each(|piece| reader.push(piece));
+                let result = reader.end();
+                let outputs = result.is_ok().then(|| reader.outputs());
+                (result.map_err(|failure| failure.kind), outputs)
+            };
+            proptest::prop_assert_eq!(outcome(size), outcome(body.len().max(1)));
+        }
     }
 }

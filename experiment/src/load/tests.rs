@@ -18,11 +18,11 @@ fn json(status: u16, body: &str) -> Answer {
     Answer::response(status, "", body.as_bytes())
 }
 
-fn ms(milliseconds: u64) -> Duration {
+pub(super) fn ms(milliseconds: u64) -> Duration {
     Duration::from_millis(milliseconds)
 }
 
-fn request(model: &str) -> PreparedRequest {
+pub(super) fn request(model: &str) -> PreparedRequest {
     PreparedRequest::new(model, None, &[], &[]).unwrap()
 }
 
@@ -35,14 +35,15 @@ fn workload(address: SocketAddr, pacing: Pacing) -> Workload {
         keep_each: false,
     };
     let host = address.to_string();
-    Workload { address, host, requests: vec![request("m")], pacing, rule, timeout: ms(20_000) }
+    let (requests, expected) = (vec![request("m")], Vec::new().into());
+    Workload { address, host, requests, draws: 1, expected, pacing, rule, timeout: ms(20_000) }
 }
 
-fn closed(address: SocketAddr, concurrency: usize) -> Workload {
+pub(super) fn closed(address: SocketAddr, concurrency: usize) -> Workload {
     workload(address, Pacing::Closed { concurrency })
 }
 
-fn open(
+pub(super) fn open(
     address: SocketAddr,
     arrivals: impl Iterator<Item = Duration> + Send + 'static,
     max_connections: usize,
@@ -51,7 +52,7 @@ fn open(
 }
 
 /// The windows and the totals of a load that is stopped after a while, if it doesn't end before.
-fn run(workload: Workload, length: Duration) -> (Vec<Window>, Totals) {
+pub(super) fn run(workload: Workload, length: Duration) -> (Vec<Window>, Totals) {
     let running = start(workload).unwrap();
     let mut windows = Vec::new();
     let mut take = |event| match event {
@@ -76,7 +77,7 @@ fn run(workload: Workload, length: Duration) -> (Vec<Window>, Totals) {
     (windows, totals.unwrap())
 }
 
-fn failures(totals: &Totals) -> Vec<(&str, u64, &str)> {
+pub(super) fn failures(totals: &Totals) -> Vec<(&str, u64, &str)> {
     totals
         .all
         .failures

@@ -5,16 +5,24 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::mpsc;
 
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tokio::time::sleep;
 
-use super::connection::Connection;
+use super::connection::{Connection, Exchange};
+use super::deck::Deck;
 use super::event::{Event, Totals};
 use super::response::ServerValuesFrom;
-use crate::record::{Outcome, Recorder};
+use crate::answers::Output;
+use crate::clock::now_ns;
+use crate::record::{Failure, Outcome, Recorder};
 
 /// Shared by the workers of one load; they are tasks of one thread.
-pub(super) struct Shared(RefCell<State>);
+pub(super) struct Shared {
+    state: RefCell<State>,
+    deck: Deck,
+    /// Wakes the workers that wait for a response, to give it up.
+    cut: Notify,
+}
 
 struct State {
     turns: Turns,
@@ -41,14 +49,25 @@ pub(super) enum Turns {
 }
 
 impl Shared {
-    pub fn new(turns: Turns, recorder: Recorder, start_ns: u64, events: mpsc::Sender<Event>) -> Rc<Self> {
+    pub fn new(
+        turns: Turns,
+        deck: Deck,
+        recorder: Recorder,
+        start_ns: u64,
+        events: mpsc::Sender<Event>,
+    ) -> Rc<Self> {
         let state = State { turns, finished: false, recorder, start_ns, from: None, unsent: 0, events };
-        Rc::new(Self(RefCell::new(state)))
+        Rc::new(Self { state: RefCell::new(state), deck, cut: Notify::new() })
+    }
+
+    /// Gives up all requests in flight: they fail with the kind "timeout".
+    pub fn cut(&self) {
+        self.cut.notify_waiters();
     }
 
     /// Records that a request is due (open loop). Returns whether it has to wait because no worker is idle.
     pub fn is_due(&self, due_ns: u64) -> bool {
-        let state = &mut *self.0.borrow_mut();
+        let state = &mut *self.state.borrow_mut();
         state.recorder.scheduled();
         let Turns::Due { queue, idle } = &mut state.turns else { return false };
         if let Some(worker) = idle.pop() {
@@ -60,7 +79,7 @@ impl Shared {
 
     /// Ends the load. Requests that wait are still sent, unless `dropped` is set.
     pub fn finish(&self, dropped: bool) {
-        let state = &mut *self.0.borrow_mut();
+        let state = &mut *self.state.borrow_mut();
         state.finished = true;
         if let Turns::Due { queue, idle } = &mut state.turns {
             idle.clear();
@@ -74,7 +93,7 @@ impl Shared {
     /// Reports the totals.
     pub fn end(self: Rc<Self>) {
         let Some(shared) = Rc::into_inner(self) else { unreachable!("the workers are gone") };
-        let State { mut recorder, start_ns, from, unsent, events, .. } = shared.0.into_inner();
+        let State { mut recorder, start_ns, from, unsent, events, .. } = shared.state.into_inner();
         let each = recorder.take_each();
         let (rest, all) = recorder.finish();
         let totals = Totals { all, rest, each, start_ns, unsent, server_values_from: from };
@@ -85,7 +104,7 @@ impl Shared {
     /// Waits for a turn. Returns when the request is due, or none at the end.
     async fn turn(&self) -> Option<Due> {
         let turn = {
-            let state = &mut *self.0.borrow_mut();
+            let state = &mut *self.state.borrow_mut();
             match &mut state.turns {
                 Turns::Always => return (!state.finished).then_some(Due::Now),
                 Turns::Due { queue, idle } => {
@@ -104,8 +123,14 @@ impl Shared {
         turn.await.ok().map(Due::At)
     }
 
+    /// Compares the outputs of an answer with those expected.
+    fn compare(&self, draw: usize, outputs: &Result<Vec<Output>, String>) {
+        let difference = self.deck.difference(draw, outputs);
+        self.state.borrow_mut().recorder.compared(difference);
+    }
+
     fn record(&self, outcome: &Outcome, from: Option<ServerValuesFrom>) {
-        let state = &mut *self.0.borrow_mut();
+        let state = &mut *self.state.borrow_mut();
         state.from = state.from.max(from);
         let was_open = state.recorder.is_open();
         // Nobody may be listening any more.
@@ -118,18 +143,43 @@ impl Shared {
     }
 }
 
+fn given_up(sent_ns: u64) -> Exchange {
+    let done_ns = now_ns();
+    let waited = crate::clock::seconds(done_ns - sent_ns);
+    let message =
+        format!("no response within {waited:.1} s, when the time of the point (--max-time) was over");
+    Exchange { sent_ns, done_ns, result: Err(Failure { kind: "timeout".to_owned(), message }) }
+}
+
 #[derive(Debug, PartialEq)]
 enum Due {
     Now,
     At(u64),
 }
 
-/// Sends requests, one after the other, until the end.
-pub(super) async fn work(shared: Rc<Shared>, mut connection: Connection) {
-    // A failure will also be that of the first request.
-    connection.open().await;
+/// Sends requests, one after the other, until the end. Each worker has a number of its own.
+pub(super) async fn work(shared: Rc<Shared>, mut connection: Connection, number: usize) {
+    if shared.deck.checks() {
+        connection.keep_outputs();
+    }
+    tokio::select! {
+        // A failure will also be that of the first request.
+        _ = connection.open() => {}
+        () = shared.cut.notified() => return,
+    }
     while let Some(due) = shared.turn().await {
-        let exchange = connection.exchange().await;
+        let draw = shared.deck.draw();
+        if let Some(request) = shared.deck.request(draw, number) {
+            connection.put(request);
+        }
+        let begun_ns = now_ns();
+        let exchange = tokio::select! {
+            exchange = connection.exchange() => exchange,
+            () = shared.cut.notified() => given_up(begun_ns),
+        };
+        if exchange.result.is_ok() && shared.deck.checks() {
+            shared.compare(draw, &connection.outputs());
+        }
         let scheduled_ns = match due {
             Due::Now => exchange.sent_ns,
             Due::At(due_ns) => due_ns,
@@ -152,13 +202,16 @@ mod tests {
     use std::task::{Context, Poll, Waker};
 
     use super::*;
+    use crate::load::request::PreparedRequest;
     use crate::record::WindowRule;
 
     fn shared(turns: Turns) -> (Rc<Shared>, mpsc::Receiver<Event>) {
         let rule =
             WindowRule { warm_up_ns: 0, min_ns: u64::MAX, min_requests: 0, late_ns: 0, keep_each: false };
         let (sender, events) = mpsc::channel();
-        (Shared::new(turns, Recorder::new(rule, 0), 0, sender), events)
+        let request = PreparedRequest::new("m", None, &[], &[]).unwrap();
+        let deck = Deck::new(vec![request], 1, Vec::new().into(), 1).unwrap();
+        (Shared::new(turns, deck, Recorder::new(rule, 0), 0, sender), events)
     }
 
     fn open() -> (Rc<Shared>, mpsc::Receiver<Event>) {

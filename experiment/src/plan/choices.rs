@@ -24,6 +24,21 @@ pub enum Data {
     Zero,
 }
 
+/// How the values of a picture, 0 to 255, are scaled.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum ImageScaling {
+    /// As they are: 0 to 255
+    #[default]
+    None,
+    /// 0 to 1: divided by 255
+    Unit,
+    /// -1 to 1: divided by 127.5, less 1
+    Inception,
+    /// Less the means that VGG was trained with: 123, 117 and 104 of red, green and blue, and 128 of gray
+    Vgg,
+}
+
 /// The source of energy readings.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]

@@ -3,10 +3,11 @@
 use std::fmt;
 use std::path::Path;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// What identifies a point of a run.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct PointKey {
     /// The name of the model's configuration; empty in a sweep.
     pub configuration: String,
@@ -19,7 +20,7 @@ pub struct PointKey {
 }
 
 /// How requests are offered at a point.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Load {
     /// Closed loop: this many concurrent requests, each followed at once by the next.
@@ -33,6 +34,15 @@ pub enum Load {
     Rate {
         /// Thousandths of a request per second, because a key has to be exact.
         milli_requests_per_s: u64,
+        /// The arrival process.
+        arrivals: Arrivals,
+    },
+    /// Open loop: a rate that changes evenly over `max_time_s`, once.
+    Ramp {
+        /// At the start, thousandths of a request per second.
+        from_milli_requests_per_s: u64,
+        /// At the end.
+        to_milli_requests_per_s: u64,
         /// The arrival process.
         arrivals: Arrivals,
     },
@@ -50,7 +60,19 @@ pub enum Load {
 
 /// The arrival process of an open loop.
 #[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, clap::ValueEnum,
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    JsonSchema,
+    clap::ValueEnum,
 )]
 #[serde(rename_all = "kebab-case")]
 pub enum Arrivals {
@@ -59,6 +81,22 @@ pub enum Arrivals {
     Poisson,
     /// Equal gaps.
     Constant,
+    /// Independent gaps of a gamma distribution, with --variation.
+    Gamma,
+    /// Bursts: Poisson arrivals that change between two rates at random times (MMPP), with --burst-factor, --burst-share and
+    /// --burst-seconds.
+    Bursty,
+}
+
+impl fmt::Display for Arrivals {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Poisson => "Poisson",
+            Self::Constant => "constant",
+            Self::Gamma => "gamma",
+            Self::Bursty => "bursty",
+        })
+    }
 }
 
 impl fmt::Display for Load {
@@ -67,11 +105,10 @@ impl fmt::Display for Load {
             Self::Concurrency { concurrency } => write!(f, "concurrency {concurrency}"),
             Self::MaxThroughput => f.write_str("max throughput"),
             Self::Rate { milli_requests_per_s, arrivals } => {
-                let arrivals = match arrivals {
-                    Arrivals::Poisson => "Poisson",
-                    Arrivals::Constant => "constant",
-                };
                 write!(f, "{} requests/s, {arrivals}", *milli_requests_per_s as f64 / 1e3)
+            }
+            Self::Ramp { from_milli_requests_per_s: from, to_milli_requests_per_s: to, arrivals } => {
+                write!(f, "{} to {} requests/s, {arrivals}", *from as f64 / 1e3, *to as f64 / 1e3)
             }
             Self::Trace { file } => {
                 let name = Path::new(file).file_name().unwrap_or_default();

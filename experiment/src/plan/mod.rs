@@ -3,6 +3,8 @@
 mod batching;
 mod choices;
 mod key;
+mod search;
+mod spread;
 #[cfg(test)]
 mod tests;
 mod trace;
@@ -19,12 +21,18 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use batching::Batching;
-pub use choices::{Data, PowerChoice, ReconfigureBy, SharedMemory};
+pub use choices::{Data, ImageScaling, PowerChoice, ReconfigureBy, SharedMemory};
 pub use key::{Arrivals, Load, PointKey};
+pub use search::Search;
+pub use spread::Spread;
 pub use trace::{Stretch, Trace};
 
 /// A reasonable maximum of connections for one process.
 const MOST_IN_FLIGHT: usize = 10_000;
+
+/// How long the last responses of a point may take after its time: so many seconds, or this share of the time.
+const GRACE_S: f64 = 2.0;
+const GRACE_SHARE: f64 = 0.1;
 
 /// A server that the tool starts and stops.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -83,11 +91,17 @@ pub struct Plan {
     pub batches: Vec<u32>,
     /// The load levels.
     pub loads: Vec<Load>,
+    /// What some arrival processes have besides their rate.
+    #[serde(default)]
+    pub spread: Spread,
     /// Configurations to compare; none in a sweep.
     pub configurations: Vec<Configuration>,
     /// Settings that only `batching` has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub batching: Option<Batching>,
+    /// Of `search`: what it looks for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub search: Option<Search>,
     /// How they are applied.
     pub reconfigure: ReconfigureBy,
     /// Number of measurements of each point.
@@ -116,10 +130,28 @@ pub struct Plan {
     pub seed: u64,
     /// Whether points are measured in a seeded random order.
     pub shuffle: bool,
+    /// Whether single requests are kept; those of `batching` always are.
+    #[serde(default)]
+    pub keep_requests: bool,
     /// How tensors are transferred.
     pub shared_memory: SharedMemory,
-    /// Contents of the inputs.
+    /// Contents of the inputs that no file gives.
     pub data: Data,
+    /// A file or folder with rows of inputs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data_path: Option<PathBuf>,
+    /// A file or folder with the outputs that are expected of these rows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expect_path: Option<PathBuf>,
+    /// How far a number of an output may be from the expected one: times that, where it is larger than 1.
+    #[serde(default = "expect_tolerance")]
+    pub expect_tolerance: f64,
+    /// Whether wrong answers are only reported, and do not fail the run.
+    #[serde(default)]
+    pub allow_wrong_answers: bool,
+    /// How the values of pictures are scaled.
+    #[serde(default)]
+    pub image_scaling: ImageScaling,
     /// Raw little-endian bytes of one row, by input.
     pub input_files: BTreeMap<String, PathBuf>,
     /// Shapes of one row, for inputs with variable dimensions.
@@ -142,6 +174,11 @@ pub struct Plan {
     pub idle_unload: bool,
 }
 
+/// What results of FP32 on different processors are apart, with some room.
+pub fn expect_tolerance() -> f64 {
+    1e-3
+}
+
 /// Where Linux has them.
 pub fn powercap_dir() -> PathBuf {
     PathBuf::from("/sys/class/powercap")
@@ -150,6 +187,9 @@ pub fn powercap_dir() -> PathBuf {
 impl Plan {
     /// The subcommand that it belongs to.
     pub fn command(&self) -> &'static str {
+        if self.search.is_some() {
+            return "search";
+        }
         match (&self.batching, self.configurations.as_slice()) {
             (Some(_), _) => "batching",
             (None, []) => "sweep",
@@ -157,7 +197,7 @@ impl Plan {
         }
     }
 
-    /// All points, in the order of measurement.
+    /// All points, in the order of measurement. A search has none: each follows from those before.
     pub fn points(&self) -> Vec<PointKey> {
         let names: Vec<&str> = if self.configurations.is_empty() {
             vec![""]
@@ -185,10 +225,16 @@ impl Plan {
     /// `max_time_s`. All configurations then get identical arrivals.
     pub fn is_replayed(&self, load: &Load) -> bool {
         match load {
-            Load::Trace { .. } | Load::Shaped { .. } => true,
-            Load::Rate { .. } => !self.configurations.is_empty(),
+            Load::Ramp { .. } | Load::Trace { .. } | Load::Shaped { .. } => true,
+            Load::Rate { .. } => !self.configurations.is_empty() && self.search.is_none(),
             Load::Concurrency { .. } | Load::MaxThroughput => false,
         }
+    }
+
+    /// The longest that a point waits, with what is left for the last responses after its time, seconds. A request never
+    /// waits longer, whatever its own timeout.
+    pub fn longest_s(&self) -> f64 {
+        self.max_time_s + GRACE_S.max(GRACE_SHARE * self.max_time_s)
     }
 
     /// The configuration of that name.
@@ -201,10 +247,13 @@ impl Plan {
         let of = |load: &Load| match load {
             Load::Concurrency { concurrency } => *concurrency,
             Load::MaxThroughput => self.max_concurrency,
-            Load::Rate { .. } | Load::Trace { .. } | Load::Shaped { .. } => self.max_connections,
+            Load::Rate { .. } | Load::Ramp { .. } | Load::Trace { .. } | Load::Shaped { .. } => {
+                self.max_connections
+            }
         };
         let capacity = self.batching.as_ref().map(|_| self.max_concurrency);
-        self.loads.iter().map(of).chain(capacity).max().unwrap_or(1)
+        let search = self.search.as_ref().map(|_| self.max_concurrency.max(self.max_connections));
+        self.loads.iter().map(of).chain(capacity).chain(search).max().unwrap_or(1)
     }
 
     /// # Errors
@@ -224,7 +273,10 @@ impl Plan {
             !self.batches.is_empty() && !self.batches.contains(&0),
             "--batch: expected sizes of at least 1"
         );
-        ensure!(!self.loads.is_empty(), "no load: give --concurrency, --max-throughput, --rate or --trace");
+        ensure!(
+            self.search.is_some() || !self.loads.is_empty(),
+            "no load: give --concurrency, --max-throughput, --rate, --ramp or --trace"
+        );
         for load in &self.loads {
             match load {
                 Load::Concurrency { concurrency } => {
@@ -233,9 +285,16 @@ impl Plan {
                 Load::Rate { milli_requests_per_s, .. } => {
                     ensure!(*milli_requests_per_s > 0, "--rate: expected at least 0.001 requests per second");
                 }
+                Load::Ramp { arrivals, .. } => {
+                    ensure!(
+                        *arrivals != Arrivals::Bursty,
+                        "--ramp: its arrivals can be poisson, constant or gamma"
+                    );
+                }
                 Load::MaxThroughput | Load::Trace { .. } | Load::Shaped { .. } => {}
             }
         }
+        self.spread.check()?;
         for (values, flag) in [
             (&self.batches.iter().map(u32::to_string).collect::<Vec<_>>(), "--batch"),
             (&self.loads.iter().map(Load::to_string).collect(), "the loads"),
@@ -265,6 +324,7 @@ impl Plan {
             ("--timeout", self.timeout_s, 0.001),
             ("--idle", self.idle_s, 0.0),
             ("--tolerance", self.tolerance, 0.0),
+            ("--expect-tolerance", self.expect_tolerance, 0.0),
         ] {
             ensure!(
                 value.is_finite() && (least..=1e9).contains(&value),
@@ -280,6 +340,10 @@ impl Plan {
         ensure!(
             !self.idle_unload || self.idle_s > 0.0,
             "--idle-unload measures for the time of --idle: expected more than 0, found 0"
+        );
+        ensure!(
+            self.expect_path.is_none() || self.data_path.is_some(),
+            "--expect: expected outputs belong to rows of inputs: give them with --data PATH"
         );
         ensure!(self.repeats > 0, "--repeats: expected at least 1, found 0");
         ensure!(self.window_requests > 0, "--window-requests: expected at least 1, found 0");

@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 
 use super::key::Arrivals;
-use crate::arrivals::{constant, poisson};
+use super::spread::Spread;
 
 /// A change of rate by this factor or more, from one part of a trace to the next, is a step. What follows a step shows
 /// how fast a configuration adapts.
@@ -45,6 +45,11 @@ impl Trace {
         ensure!(
             !name.is_empty() && name.chars().all(plain),
             "trace '{name}': expected a name of letters, digits, - _ and ., because it becomes part of file names"
+        );
+        ensure!(
+            matches!(self.arrivals, Arrivals::Poisson | Arrivals::Constant),
+            "trace '{name}': expected poisson or constant arrivals, found {}",
+            self.arrivals
         );
         ensure!(
             seconds.is_finite() && (0.1..=1e6).contains(seconds),
@@ -101,10 +106,7 @@ impl Trace {
             "a capacity of {capacity_per_s} per second"
         );
         // Arrivals at rate 1, on a scale of expected requests; each is mapped to the time at which that many are due.
-        let units: Box<dyn Iterator<Item = Duration>> = match self.arrivals {
-            Arrivals::Poisson => Box::new(poisson(1.0, seed)),
-            Arrivals::Constant => Box::new(constant(1.0)),
-        };
+        let units = Spread::default().arrivals(self.arrivals, 1.0, seed);
         let mut stretches = self.stretches().into_iter();
         let mut stretch = stretches.next();
         // Requests due before the stretch.

@@ -7,10 +7,11 @@ use anyhow::{Result, bail};
 use super::energy::{per_inference_error, told};
 use super::warnings::warnings;
 use super::watch::Watched;
+use crate::estimate;
 use crate::load::ServerValuesFrom;
 use crate::plan::{Plan, PointKey};
-use crate::record::{EXECUTED_BATCH_SIZE, SERVER_VALUES, Window};
-use crate::results::{ErrorCount, Latency, Pacing, Point, WindowSummary};
+use crate::record::{Compared, EXECUTED_BATCH_SIZE, SERVER_VALUES, Window};
+use crate::results::{Answers, ErrorCount, Estimates, Latency, Pacing, Point, WindowSummary};
 use crate::target::Target;
 
 /// The results of the measured part, with warnings.
@@ -60,6 +61,8 @@ pub fn summarise(
         scheduled_per_s: measured.scheduled as f64 / seconds,
         late: measured.late,
         max_delay_ns: measured.max_delay_ns,
+        delay_p50_ns: Latency::of(&measured.delays).map(|delays| delays.p50_ns),
+        delay_p99_ns: Latency::of(&measured.delays).map(|delays| delays.p99_ns),
         unsent: watched.totals.unsent,
     });
     let mut point = Point {
@@ -108,13 +111,26 @@ pub fn summarise(
         response_energy: told(&measured, windows, key.batch),
         cpu_s_per_inference: per_inference(consumption.server_cpu_s),
         consumption,
+        estimates: Estimates::new(),
+        answers: answers(&watched.totals.all.compared),
         warnings: Vec::new(),
     };
+    point.estimates = estimate::of_point(&point);
     point.warnings = warnings(plan, &point, watched);
     Ok(point)
 }
 
+fn answers(compared: &Compared) -> Option<Answers> {
+    let Compared { answers, wrong, first_difference } = compared;
+    (*answers > 0).then(|| Answers {
+        compared: *answers,
+        wrong: *wrong,
+        first_difference: first_difference.clone(),
+    })
+}
+
 fn summaries(target: &Target, watched: &Watched, batch: u32) -> Result<Vec<WindowSummary>> {
+    let measured = |index| index >= watched.measured_from;
     let summary = |(index, window): (usize, &Window)| {
         let used = target.sampler.between(window.start_ns, window.end_ns)?;
         Ok(WindowSummary {
@@ -124,10 +140,13 @@ fn summaries(target: &Target, watched: &Watched, batch: u32) -> Result<Vec<Windo
             inferences_per_s: window.latency.count() as f64 * f64::from(batch) / window.seconds(),
             latency_mean_ns: window.latency.mean(),
             latency_p50_ns: Latency::of(&window.latency).map(|latency| latency.p50_ns),
+            start_ns: Some(window.start_ns.saturating_sub(watched.totals.start_ns)),
+            latency_histogram: measured(index).then(|| window.latency.encode()),
+            server_cpu_s: used.server_cpu_s,
             energy_j: used.energy_j,
             energy_error_j: used.energy_error_j,
             response_energy_j: window.energy.joules(),
-            measured: index >= watched.measured_from,
+            measured: measured(index),
         })
     };
     watched.windows.iter().enumerate().map(summary).collect()

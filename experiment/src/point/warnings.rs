@@ -2,11 +2,14 @@
 
 use super::watch::Watched;
 use crate::plan::Plan;
-use crate::results::{EnergyComparison, Point};
+use crate::results::{Answers, EnergyComparison, Point};
 use crate::settle::WINDOWS;
 
 /// A client that uses more than this fraction of the server's CPU time gets a warning.
 const BUSY_SHARE: f64 = 0.1;
+
+/// In an open loop, a delay between due and sent above this fraction of the latency gets a warning.
+const DELAY_SHARE: f64 = 0.05;
 
 /// The beginning of that warning.
 pub const BUSY_CLIENT: &str = "this client used";
@@ -14,6 +17,12 @@ pub const BUSY_CLIENT: &str = "this client used";
 /// What a reader has to know before trusting the numbers.
 pub fn warnings(plan: &Plan, point: &Point, watched: &Watched) -> Vec<String> {
     let mut warnings = Vec::new();
+    if let Some(Answers { compared, wrong, first_difference }) =
+        point.answers.as_ref().filter(|one| one.wrong > 0)
+    {
+        let first = first_difference.as_deref().unwrap_or_default();
+        warnings.push(format!("{wrong} of {compared} answers are wrong, the first by {first}"));
+    }
     let failed: u64 = point.errors.iter().map(|error| error.count).sum();
     if let Some(most) = point.errors.iter().max_by_key(|error| error.count) {
         warnings.push(format!(
@@ -64,6 +73,17 @@ pub fn warnings(plan: &Plan, point: &Point, watched: &Watched) -> Vec<String> {
                 pacing.late, pacing.scheduled, plan.late_ms
             ));
         }
+        let delay = pacing.delay_p50_ns.zip(point.client_latency.as_ref().map(|latency| latency.p50_ns));
+        if let Some((delay, latency)) =
+            delay.filter(|(delay, latency)| *delay as f64 > *latency as f64 * DELAY_SHARE)
+        {
+            warnings.push(format!(
+                "half of the requests were sent {:.3} ms or more after they were due, and the median latency, which \
+                 contains it, is {:.3} ms: the client's own timing, or too few --max-connections, is part of the result",
+                delay as f64 / 1e6,
+                latency as f64 / 1e6
+            ));
+        }
         let answered = point.requests + failed;
         if (answered as f64) < pacing.scheduled as f64 * (1.0 - plan.tolerance) {
             warnings.push(format!(
@@ -76,6 +96,9 @@ pub fn warnings(plan: &Plan, point: &Point, watched: &Watched) -> Vec<String> {
         && statistics.agrees == Some(false)
     {
         warnings.push(format!("the server's statistics do not agree: {}", statistics.agreement));
+    }
+    if let Some(reason) = &watched.statistics_missing {
+        warnings.push(format!("the server's statistics could not be read: {reason}"));
     }
     warnings
 }

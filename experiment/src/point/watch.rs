@@ -31,6 +31,8 @@ pub struct Watched {
     pub open_loop: bool,
     pub totals: Totals,
     pub statistics: Option<Statistics>,
+    /// Why there are no statistics.
+    pub statistics_missing: Option<String>,
 }
 
 /// Follows the load until it has settled, its time is up, or its trace has ended.
@@ -41,21 +43,25 @@ pub fn watch(
     before: Option<ModelStatistics>,
     replayed: bool,
     open_loop: bool,
+    longest_s: f64,
 ) -> Result<Watched> {
     let start = Instant::now();
     let mut windows: Vec<Window> = Vec::new();
     // The statistics at the window boundaries. Without a warm-up the first window opens at once.
     let mut edges = if plan.warm_up_s == 0.0 { vec![before.clone()] } else { Vec::new() };
+    // A server that had none before is not asked again.
+    let at_edge = || before.as_ref().and_then(|_| statistics(target, plan).ok());
     let mut settled = false;
     let mut stopping = false;
     let totals = loop {
         target.check()?;
         match running.events().recv_timeout(LOOK) {
             Ok(Event::Ended(totals)) => break *totals,
-            Ok(Event::Opened) => edges.push(statistics(target, plan)),
+            Ok(Event::Opened) => edges.push(at_edge()),
             Ok(Event::Window(_)) if stopping => {}
             Ok(Event::Window(window)) => {
-                edges.push(statistics(target, plan));
+                edges.push(at_edge());
+                target.tell(&news(&window, windows.len() + 1));
                 windows.push(*window);
                 settled = is_settled(&windows, open_loop, plan.tolerance);
             }
@@ -65,6 +71,10 @@ pub fn watch(
         if !replayed && !stopping && (settled || start.elapsed() >= duration(plan.max_time_s)) {
             running.stop();
             stopping = true;
+        }
+        // Some responses do not come.
+        if start.elapsed() >= duration(longest_s) {
+            running.cut();
         }
     };
     let after = caught_up(target, plan, before.clone(), totals.all.latency.count());
@@ -88,12 +98,38 @@ pub fn watch(
         Statistics { measured, executions_by_batch_size, agrees: Some(agrees), agreement }
     });
     let settled = (!replayed).then_some(settled);
-    Ok(Watched { windows, measured_from, from_the_start, settled, open_loop, totals, statistics })
+    let statistics_missing = None;
+    Ok(Watched {
+        windows,
+        measured_from,
+        from_the_start,
+        settled,
+        open_loop,
+        totals,
+        statistics,
+        statistics_missing,
+    })
 }
 
-/// None if the server keeps none.
-pub fn statistics(target: &Target, plan: &Plan) -> Option<ModelStatistics> {
-    target.control().statistics(&plan.model, plan.version.as_deref()).ok()
+/// A window in a few words, while the next one runs.
+fn news(window: &Window, number: usize) -> String {
+    let per_s = window.latency.count() as f64 / window.seconds();
+    let percentile = |part| window.latency.histogram.value_at_quantile(part) as f64 / 1e6;
+    let failed = match window.failed() {
+        0 => String::new(),
+        failed => format!(", {failed} failed"),
+    };
+    format!(
+        "window {number}: {per_s:.1} requests/s, p50 {:.3} ms, p99 {:.3} ms{failed}",
+        percentile(0.5),
+        percentile(0.99)
+    )
+}
+
+/// The server's statistics of the model, or why there are none.
+pub fn statistics(target: &Target, plan: &Plan) -> Result<ModelStatistics, String> {
+    let statistics = target.control().statistics(&plan.model, plan.version.as_deref());
+    statistics.map_err(|error| format!("{error:#}"))
 }
 
 /// The statistics, once they count all `answered` requests since `earlier`.
@@ -106,7 +142,7 @@ pub fn caught_up(
     let earlier = earlier?;
     let deadline = Instant::now() + STATISTICS_LAG;
     loop {
-        let now = statistics(target, plan)?;
+        let now = statistics(target, plan).ok()?;
         if now.growth(&earlier).0.success_count >= answered || Instant::now() > deadline {
             return Some(now);
         }

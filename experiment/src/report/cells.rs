@@ -94,7 +94,7 @@ pub fn fullest<'a, 'c>(cells: &'c [Cell<'a>]) -> Vec<&'c Cell<'a>> {
 
 /// Whether requests are due at times that do not depend on the answers.
 pub fn is_open(load: &Load) -> bool {
-    matches!(load, Load::Rate { .. } | Load::Trace { .. } | Load::Shaped { .. })
+    matches!(load, Load::Rate { .. } | Load::Ramp { .. } | Load::Trace { .. } | Load::Shaped { .. })
 }
 
 /// From the lowest load to the highest; open loops before closed ones.
@@ -102,7 +102,7 @@ fn by_height(a: &Cell, b: &Cell) -> Ordering {
     let height = |cell: &Cell| match cell.load {
         Load::MaxThroughput => (2, 0.0),
         Load::Concurrency { concurrency } => (1, *concurrency as f64),
-        Load::Rate { .. } | Load::Trace { .. } | Load::Shaped { .. } => {
+        Load::Rate { .. } | Load::Ramp { .. } | Load::Trace { .. } | Load::Shaped { .. } => {
             (0, cell.mean(offered).unwrap_or(0.0))
         }
     };

@@ -4,6 +4,7 @@ use super::cells::{Cell, cells, client, configurations, fullest, group_name, gro
 use super::energy::{idle, responses};
 use super::number::{count, percent, plural, three, time};
 use super::plots::parts::no_energy;
+use super::search;
 use super::series::{Series, series};
 use super::summary::sentences;
 use super::verdict::Verdict;
@@ -20,6 +21,7 @@ const CLIENT_SHARE: f64 = 0.1;
 pub fn findings(results: &Results) -> Vec<String> {
     let cells = &cells(results);
     let mut found = Vec::new();
+    found.extend(answers(results));
     if let Some(verdict) = Verdict::of(results) {
         found.extend(sentences(results, &verdict));
         if !results.power.has_energy {
@@ -29,7 +31,9 @@ pub fn findings(results: &Results) -> Vec<String> {
         found.extend(cautions(results));
         return found;
     }
-    if !cells.is_empty() && cells.iter().all(|cell| is_open(cell.load)) {
+    if results.plan.search.is_some() {
+        found.extend(search::sentences(results));
+    } else if !cells.is_empty() && cells.iter().all(|cell| is_open(cell.load)) {
         found.push(
             "All loads had a given request rate: throughput follows it, and the maximum may be higher."
                 .into(),
@@ -58,6 +62,20 @@ pub fn findings(results: &Results) -> Vec<String> {
     found.extend(comparison(cells));
     found.extend(cautions(results));
     found
+}
+
+/// Whether the answers were those expected.
+fn answers(results: &Results) -> Option<String> {
+    let all = || results.points.iter().filter_map(|point| point.answers.as_ref());
+    let compared: u64 = all().map(|answers| answers.compared).sum();
+    let wrong: u64 = all().map(|answers| answers.wrong).sum();
+    let first = all().find_map(|answers| answers.first_difference.as_deref());
+    (compared > 0).then(|| match first {
+        Some(first) => {
+            format!("{} of {} answers were wrong; the first: {first}.", count(wrong), count(compared))
+        }
+        None => format!("All {} answers were as expected.", count(compared)),
+    })
 }
 
 /// The cell with the highest value; of several batch sizes, the smallest that comes close.
@@ -132,7 +150,10 @@ fn cautions(results: &Results) -> Vec<String> {
         };
         cautions.push(format!("{} of {}: {what}{names}.", plural(such.len(), "point"), count(all as u64)));
     };
-    tell(&|p| p.inferences == 0, "no request was answered, so the plots do not show it");
+    tell(
+        &|p| p.inferences == 0 && p.estimates.is_empty(),
+        "no request was answered, so the plots do not show it",
+    );
     tell(&|p| p.settled == Some(false), "did not settle: the last windows differ by more than the tolerance");
     tell(&|p| !p.errors.is_empty(), "requests failed; see the table of errors");
     tell(

@@ -66,13 +66,15 @@ fn point(key: PointKey, visit: usize, requests_per_s: f64, mean_ms: f64, chance:
         scheduled_per_s: (requests + 1) as f64 / seconds,
         late: 1,
         max_delay_ns: 2_300_000,
+        delay_p50_ns: Some(31_000),
+        delay_p99_ns: Some(90_000),
         unsent: 0,
     });
     Point {
         visit,
         started: "2026-03-01T12:00:00Z".into(),
         settled: concurrency.is_some().then_some(visit != 3),
-        windows: Vec::new(),
+        windows: windows(seconds, &client, batch, server_cpu_s),
         search: match key.load {
             Load::MaxThroughput => vec![
                 SearchStep {
@@ -124,16 +126,48 @@ fn point(key: PointKey, visit: usize, requests_per_s: f64, mean_ms: f64, chance:
         inferences_per_j_error: None,
         j_per_inference_error_j: None,
         response_energy: None,
+        answers: None,
         cpu_s_per_inference: Some(server_cpu_s / inferences as f64),
+        estimates: Estimates::new(),
         warnings: Vec::new(),
         key,
     }
+}
+
+/// Three windows, with a third of these latencies each.
+fn windows(seconds: f64, client_ms: &[f64], batch: u64, server_cpu_s: f64) -> Vec<WindowSummary> {
+    let third = |part: usize| {
+        let ms: Vec<f64> = client_ms.iter().skip(part).step_by(3).copied().collect();
+        let mut times = Times::default();
+        ms.iter().for_each(|ms| times.record((ms * 1e6) as u64));
+        // Not all of the same length, as in reality.
+        let seconds = seconds / 3.0 * [1.0, 1.01, 0.99][part];
+        WindowSummary {
+            seconds,
+            requests: times.count(),
+            errors: 0,
+            inferences_per_s: (times.count() * batch) as f64 / seconds,
+            latency_mean_ns: times.mean(),
+            latency_p50_ns: Some(times.histogram.value_at_quantile(0.5)),
+            start_ns: Some((seconds * part as f64 * 1e9) as u64),
+            latency_histogram: Some(times.encode()),
+            server_cpu_s: Some(server_cpu_s / 3.0),
+            energy_j: None,
+            energy_error_j: None,
+            response_energy_j: None,
+            measured: true,
+        }
+    };
+    (0..3).map(third).collect()
 }
 
 fn metered(point: &mut Point, watts: f64) {
     let visit = point.visit as f64;
     let joules = watts * point.seconds;
     point.consumption.energy_j = Some(joules);
+    for window in &mut point.windows {
+        window.energy_j = Some(watts * window.seconds);
+    }
     point.consumption.average_power_w = Some(watts);
     point.consumption.device = Some(DeviceState {
         temperature_mean_c: Some(48.0 + 22.0 * (1.0 - (-visit / 6.0).exp())),
@@ -189,6 +223,8 @@ fn results(command: &[&str], power: PowerSource, points: Vec<Point>) -> Results 
         idle: None,
         idle_without_model: None,
         capacity: None,
+        summary: Vec::new(),
+        found: Vec::new(),
         points,
     }
 }

@@ -6,22 +6,27 @@
 //! | `plots` | the plots, and what they show |
 //! | `figure`, `scale`, `svg`, `png` | how a plot is drawn |
 //! | `verdict`, `summary` | for `batching`: which configurations met the target, and at what cost |
-//! | `findings`, `energy`, `table`, `page` | sentences, tables, the page |
+//! | `comparison` | the pages of `diff` and `ab` |
+//! | `findings`, `energy`, `intervals`, `table`, `page` | sentences, tables, the page |
+//! | `search` | what a search has found |
 //! | `series` | power and efficiency over throughput, as formulas |
 //! | `number`, `fit` | numbers for people, a straight line |
 
 mod cells;
+pub mod comparison;
 mod energy;
 mod figure;
 mod findings;
 mod fit;
 #[cfg(test)]
 pub(crate) mod fixtures;
+mod intervals;
 mod number;
 mod page;
 mod plots;
 mod png;
 mod scale;
+mod search;
 mod series;
 mod summary;
 mod svg;
@@ -48,12 +53,20 @@ pub use summary::text as summary;
 ///
 /// A file cannot be written, or a histogram or the requests of a point cannot be read.
 pub fn write(results: &Results, folder: &Path) -> Result<PathBuf> {
+    let samples = samples::read(folder, results.points.iter().map(|point| point.visit))?;
+    let shown = draw(plots::plots(results, &samples)?, folder)?;
+    let path = folder.join("report.html");
+    save(&path, page::page(results, shown)?.as_bytes())?;
+    Ok(path)
+}
+
+/// Writes plots as SVG and PNG to `plots/` in the folder.
+fn draw(all: Vec<Plot>, folder: &Path) -> Result<Vec<Shown>> {
     let plots = folder.join("plots");
     fs::create_dir_all(&plots).with_context(|| format!("cannot create the folder {}", plots.display()))?;
     let renderer = png::Renderer::new();
     let mut shown = Vec::new();
-    let samples = samples::read(folder, results.points.iter().map(|point| point.visit))?;
-    for plot in plots::plots(results, &samples)? {
+    for plot in all {
         shown.push(match plot {
             Plot::Absent { title, reason } => Shown::Absent { title, reason },
             Plot::Drawn(figure) => {
@@ -66,9 +79,7 @@ pub fn write(results: &Results, folder: &Path) -> Result<PathBuf> {
             }
         });
     }
-    let path = folder.join("report.html");
-    save(&path, page::page(results, shown)?.as_bytes())?;
-    Ok(path)
+    Ok(shown)
 }
 
 fn save(path: &Path, bytes: &[u8]) -> Result<()> {

@@ -5,7 +5,9 @@ use askama::Template;
 
 use super::energy::energy;
 use super::findings::findings;
+use super::intervals::intervals;
 use super::number::{ABSENT, count, or_absent, or_absent_with_error, significant, three, time, with_error};
+use super::search;
 use super::summary::{HEAD, table as table_of_summary};
 use super::table::{Table, key, table, yes_no};
 use super::verdict::Verdict;
@@ -44,6 +46,9 @@ pub fn page(results: &Results, pictures: Vec<Shown>) -> Result<String> {
     points.sort_by(|a, b| a.key.cmp(&b.key));
     let plan = serde_json::to_value(&results.plan).context("cannot write the plan as JSON")?;
     let tables = [
+        search::found(results),
+        search::tried(results),
+        intervals(results),
         errors(&points),
         warnings(&points),
         energy(&points),
@@ -76,7 +81,7 @@ fn pretty(value: &serde_json::Value) -> Result<String> {
 }
 
 /// Quoted for a shell.
-fn quoted(words: &[String]) -> String {
+pub fn quoted(words: &[String]) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,@%+".contains(c);
     let quote = |word: &String| {
         if !word.is_empty() && word.chars().all(plain) {

@@ -62,9 +62,12 @@ pub fn table(verdict: &Verdict, has_energy: bool) -> Vec<Vec<String>> {
     verdict.rows.iter().map(row).collect()
 }
 
-/// The summary for a terminal, with an empty line between traces. None if the run is not one of `batching`, or has no
-/// points.
+/// The summary for a terminal: of `batching` a table, with an empty line between traces, and sentences; of `search` what was
+/// found. None if the run is neither, or has no points.
 pub fn text(results: &Results) -> Option<String> {
+    if results.plan.search.is_some() {
+        return Some(super::search::sentences(results).join("\n")).filter(|text| !text.is_empty());
+    }
     let verdict = Verdict::of(results).filter(|verdict| !verdict.rows.is_empty())?;
     let mut rows = table(&verdict, results.power.has_energy);
     rows.insert(0, HEAD.map(str::to_owned).to_vec());

@@ -23,7 +23,7 @@ impl Table {
     pub fn class(&self, column: &usize) -> &'static str {
         match self.head[*column] {
             "first message" | "warning" | "throttled by" | "what was compared" => "words long",
-            "configuration" | "load" | "time" | "kind" | "trace" | "target" => "words",
+            "configuration" | "load" | "time" | "kind" | "trace" | "target" | "metric" | "verdict" => "words",
             _ => "",
         }
     }

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// How energy was measured.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct PowerSource {
     /// "nvml", "rapl", "metrics", "cpu-time" or "none".
     pub name: String,
@@ -24,7 +25,7 @@ pub struct PowerSource {
 }
 
 /// Consumption in a period.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Consumption {
     /// Length of the period.
     pub seconds: f64,
@@ -57,7 +58,7 @@ pub struct Consumption {
 }
 
 /// The state of the devices in a period. With several devices: the highest temperature, the lowest clocks.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct DeviceState {
     /// Mean of the samples.
     pub temperature_mean_c: Option<f64>,

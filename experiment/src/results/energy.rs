@@ -1,10 +1,11 @@
 //! The energy that the responses told, beside the meter's.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The energy that the responses of the measured part told. Each tells its share of what the device drew above idle while
 /// its batch ran.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ResponseEnergy {
     /// Responses that told it.
     pub responses: u64,
@@ -25,7 +26,7 @@ pub struct ResponseEnergy {
 }
 
 /// The meter's energy above idle in the measured part, held against the sum over the responses.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct EnergyComparison {
     /// The meter's energy less the idle power, with the model loaded, times the time.
     pub above_idle_j: Option<f64>,

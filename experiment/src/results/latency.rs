@@ -1,11 +1,12 @@
 //! Summary of a distribution of times.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::times::Times;
 
 /// A distribution of times. No upper bound, three significant digits; `max` and `mean` are exact.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Latency {
     /// Number of values.
     pub count: u64,

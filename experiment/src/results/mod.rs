@@ -5,6 +5,8 @@
 
 mod consumption;
 mod energy;
+mod estimate;
+mod found;
 mod latency;
 mod point;
 mod statistics;
@@ -13,14 +15,17 @@ mod tests;
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::plan::Plan;
 pub use consumption::{Consumption, DeviceState, PowerSource};
 pub use energy::{EnergyComparison, ResponseEnergy};
+pub use estimate::{Estimate, Estimates, Metric, Summary};
+pub use found::Found;
 pub use latency::Latency;
-pub use point::{Adherence, ErrorCount, Pacing, Point, SearchStep, WindowSummary};
+pub use point::{Adherence, Answers, ErrorCount, Pacing, Point, SearchStep, WindowSummary};
 pub use statistics::{Statistics, StatisticsGrowth};
 
 /// The version of this format. Readers reject a higher one; it is raised by changes that an older reader would
@@ -28,7 +33,7 @@ pub use statistics::{Statistics, StatisticsGrowth};
 pub const SCHEMA_VERSION: u32 = 1;
 
 /// A whole run.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Results {
     /// [`SCHEMA_VERSION`] of the tool that wrote it.
     pub schema_version: u32,
@@ -41,6 +46,7 @@ pub struct Results {
     /// Whether every point of the plan was measured.
     pub complete: bool,
     /// All settings, by flags, plan file or default.
+    #[schemars(with = "serde_json::Map<String, Value>")]
     pub plan: Plan,
     /// The machine that the tool ran on.
     pub host: Host,
@@ -63,12 +69,18 @@ pub struct Results {
     /// Of `batching`: the measurement of capacity. Its inferences per second are 100 percent for the traces.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub capacity: Option<Point>,
+    /// Of `search`: what was found for each configuration and batch size. Computed from `points`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub found: Vec<Found>,
     /// In order of measurement.
     pub points: Vec<Point>,
+    /// The metrics of each point of the plan over its repeats, with 95 % confidence intervals. Computed from `points`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub summary: Vec<Summary>,
 }
 
 /// The machine that the tool ran on.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Host {
     /// Its name.
     pub name: String,
@@ -83,7 +95,7 @@ pub struct Host {
 }
 
 /// The server.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Server {
     /// `http://HOST:PORT`.
     pub url: String,
@@ -98,7 +110,7 @@ pub struct Server {
 }
 
 /// The model.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Model {
     /// Its name.
     pub name: String,

@@ -2,16 +2,18 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::consumption::Consumption;
 use super::energy::ResponseEnergy;
+use super::estimate::Estimates;
 use super::latency::Latency;
 use super::statistics::Statistics;
 use crate::plan::PointKey;
 
 /// One point of the plan, measured.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Point {
     /// The point of the plan.
     pub key: PointKey,
@@ -77,12 +79,19 @@ pub struct Point {
     /// CPU seconds of the server for each inference. Not a measure of energy.
     pub cpu_s_per_inference: Option<f64>,
 
+    /// The metrics with 95 % confidence intervals over the windows of the measured part.
+    #[serde(default, skip_serializing_if = "Estimates::is_empty")]
+    pub estimates: Estimates,
+    /// Comparison of the answers with those expected. Absent if none were expected.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answers: Option<Answers>,
+
     /// What a reader has to know before trusting the numbers.
     pub warnings: Vec<String>,
 }
 
 /// A part of the load, from one response to another.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct WindowSummary {
     /// Length.
     pub seconds: f64,
@@ -96,6 +105,15 @@ pub struct WindowSummary {
     pub latency_mean_ns: Option<f64>,
     /// Client latency; absent if every request failed.
     pub latency_p50_ns: Option<u64>,
+    /// When it began, since the start of the load.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_ns: Option<u64>,
+    /// The complete distribution of client latency, as in [`Latency`]. Of the windows of the measured part only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latency_histogram: Option<String>,
+    /// As in [`Consumption`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server_cpu_s: Option<f64>,
     /// As in [`Consumption`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub energy_j: Option<f64>,
@@ -110,7 +128,7 @@ pub struct WindowSummary {
 }
 
 /// A concurrency that the search for the maximum throughput tried.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct SearchStep {
     /// Concurrent requests.
     pub concurrency: usize,
@@ -124,7 +142,7 @@ pub struct SearchStep {
 }
 
 /// Errors of one kind.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ErrorCount {
     /// For example "HTTP 503", "connection refused", "timeout".
     pub kind: String,
@@ -134,8 +152,19 @@ pub struct ErrorCount {
     pub first_message: String,
 }
 
+/// Answers that were compared with what was expected: those to all requests of the load, warm-up included.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Answers {
+    /// Answers, without errors.
+    pub compared: u64,
+    /// Those that differ by more than the plan allows.
+    pub wrong: u64,
+    /// Output, place, and both values, of the first wrong answer.
+    pub first_difference: Option<String>,
+}
+
 /// How well an open loop kept its schedule.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Pacing {
     /// Requests that were due in the measured part.
     pub scheduled: u64,
@@ -145,13 +174,19 @@ pub struct Pacing {
     pub late: u64,
     /// The longest delay between due and sent.
     pub max_delay_ns: u64,
+    /// The median of that delay: the error of the tool's own timing, and the wait for a free connection.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delay_p50_ns: Option<u64>,
+    /// Its 99th percentile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delay_p99_ns: Option<u64>,
     /// Due but not sent before the point ended.
     pub unsent: u64,
 }
 
 /// Comparison of the requests of a trace with the latency target. `requests/VISIT.csv` has each request: when it was due,
 /// its latency (ns), and whether it was answered, refused or failed.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Adherence {
     /// The target.
     pub target_ns: u64,

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Growth of the server's statistics of the model.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Statistics {
     /// Over the measured part, read a moment after its edges: it differs from the client's count by the requests in flight
     /// and those that arrived in these moments.
@@ -20,7 +21,7 @@ pub struct Statistics {
 }
 
 /// Sums over requests, as `GET v2/models/NAME/stats` counts them.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct StatisticsGrowth {
     /// Requests answered.
     pub success_count: u64,

@@ -1,6 +1,7 @@
 //! The settings that the user gives: by flags, in a TOML plan file, or both.
 
 mod batching;
+mod search;
 #[cfg(test)]
 mod tests;
 
@@ -11,10 +12,11 @@ use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 
 use crate::plan::{
-    Arrivals, Configuration, Data, Load, OwnServer, Plan, PowerChoice, ReconfigureBy, SharedMemory,
-    powercap_dir,
+    Arrivals, Configuration, Data, ImageScaling, Load, OwnServer, Plan, PowerChoice, ReconfigureBy,
+    SharedMemory, Spread, expect_tolerance, powercap_dir,
 };
 pub use batching::BatchingSettings;
+pub use search::SearchSettings;
 
 /// The settings that the user gives, by flags or in a plan file (there with `_` in place of `-`). The others have
 /// defaults.
@@ -73,10 +75,30 @@ pub struct Settings {
     #[arg(long, short, value_name = "R,R,...", value_delimiter = ',', help_heading = "Batch size and load")]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub rate: Vec<f64>,
-    /// Arrival process for --rate [default: poisson].
+    /// Open loop: a rate that changes evenly from one to another within --max-time, for example 10..200; may be repeated.
+    #[arg(long, value_name = "FROM..TO", help_heading = "Batch size and load")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ramp: Vec<String>,
+    /// Arrival process for --rate and --ramp [default: poisson].
     #[arg(long, value_name = "KIND", help_heading = "Batch size and load")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub arrivals: Option<Arrivals>,
+    /// Of gamma arrivals: the standard deviation of the gaps over their mean; 1 is Poisson [default: 2].
+    #[arg(long, value_name = "NUMBER", help_heading = "Batch size and load")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub variation: Option<f64>,
+    /// Of bursty arrivals: the rate in a burst, as a multiple of the mean rate, which is that of --rate [default: 3].
+    #[arg(long, value_name = "NUMBER", help_heading = "Batch size and load")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub burst_factor: Option<f64>,
+    /// Of bursty arrivals: the part of the time that is in bursts [default: 0.2].
+    #[arg(long, value_name = "FRACTION", help_heading = "Batch size and load")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub burst_share: Option<f64>,
+    /// Of bursty arrivals: the mean length of a burst [default: 1].
+    #[arg(long, value_name = "SECONDS", help_heading = "Batch size and load")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub burst_seconds: Option<f64>,
     /// Open loop: replay arrival times from a file (seconds since the start, one per line); may be repeated.
     #[arg(long, value_name = "FILE", help_heading = "Batch size and load")]
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -133,19 +155,43 @@ pub struct Settings {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout: Option<f64>,
 
+    /// Keep each request in requests/VISIT.csv: when it was due, its latency, and its outcome.
+    #[arg(long, help_heading = "Measuring", num_args = 0, default_missing_value = "true")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keep_requests: Option<bool>,
+
     /// How tensors are transferred [default: none, as binary data in the HTTP bodies].
     #[arg(long, value_name = "KIND", help_heading = "Requests")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shared_memory: Option<SharedMemory>,
-    /// Contents of the inputs [default: random].
+    /// Contents of the inputs: `random`, `zero`, or a file or folder with rows of inputs (.npy, .npz, .png, .jpg, .json as
+    /// for perf_analyzer, .jsonl, raw bytes), of which each request gets some in a seeded order [default: random].
+    #[arg(long, visible_alias = "input-data", value_name = "KIND|PATH", help_heading = "Requests")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data: Option<String>,
+    /// A file or folder like that of --data with the outputs that are expected, row by row. Wrong answers are counted, the
+    /// first is described, and the exit code is 1. (validation_data in a JSON file of --data needs no flag.)
+    #[arg(long, value_name = "PATH", help_heading = "Requests")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expect: Option<PathBuf>,
+    /// How far a float of an output may be from the expected one, as a fraction of it, or of 1 if it is smaller. All else
+    /// has to be equal [default: 0.001].
+    #[arg(long, value_name = "FRACTION", help_heading = "Requests")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expect_tolerance: Option<f64>,
+    /// Only report wrong answers: they do not change the exit code.
+    #[arg(long, help_heading = "Requests", num_args = 0, default_missing_value = "true")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub allow_wrong_answers: Option<bool>,
+    /// How the values of pictures are scaled [default: none].
     #[arg(long, value_name = "KIND", help_heading = "Requests")]
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub data: Option<Data>,
+    pub image_scaling: Option<ImageScaling>,
     /// Read an input from a file: the raw little-endian bytes of one row, repeated for each row of a batch.
     #[arg(long, value_name = "INPUT=FILE", help_heading = "Requests")]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub input_file: Vec<String>,
-    /// Shape of one row of an input with variable dimensions, without the batch dimension.
+    /// Shape of one row of an input with variable dimensions, without the batch dimension; also INPUT:D,D,...
     #[arg(long, value_name = "INPUT=D,D,...", help_heading = "Requests")]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub shape: Vec<String>,
@@ -193,6 +239,10 @@ pub struct Settings {
     #[arg(skip)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub batching: Option<BatchingSettings>,
+    /// Settings that only `search` has.
+    #[arg(skip)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub search: Option<SearchSettings>,
 }
 
 impl Settings {
@@ -219,11 +269,15 @@ impl Settings {
             defaults.url = None;
         }
         if self.max_throughput.is_some()
-            || !(self.concurrency.is_empty() && self.rate.is_empty() && self.trace.is_empty())
+            || !(self.concurrency.is_empty()
+                && self.rate.is_empty()
+                && self.ramp.is_empty()
+                && self.trace.is_empty())
         {
             defaults = Self {
                 concurrency: Vec::new(),
                 rate: Vec::new(),
+                ramp: Vec::new(),
                 trace: Vec::new(),
                 max_throughput: None,
                 ..defaults
@@ -249,6 +303,9 @@ impl Settings {
             );
             loads.push(Load::Rate { milli_requests_per_s: (rate * 1e3).round() as u64, arrivals });
         }
+        for text in &self.ramp {
+            loads.push(ramp(text, arrivals)?);
+        }
         for file in &self.trace {
             loads.push(Load::Trace { file: absolute(file.as_ref())?.display().to_string() });
         }
@@ -269,7 +326,17 @@ impl Settings {
             }
             None => (None, self.configuration),
         };
-        if self.max_throughput == Some(true) || loads.is_empty() {
+        let search = self.search.map(|search| search.into_search(arrivals)).transpose()?;
+        if search.is_some() {
+            ensure!(
+                loads.is_empty() && self.max_throughput.is_none(),
+                "`search` finds the load by itself: no other load can be given"
+            );
+            ensure!(
+                self.repeats.is_none(),
+                "--repeats: `search` repeats what chance may have decided, see --attempts"
+            );
+        } else if self.max_throughput == Some(true) || loads.is_empty() {
             loads.push(Load::MaxThroughput);
         }
         let own_server = match (self.tritonserver, self.model_repository) {
@@ -289,6 +356,7 @@ impl Settings {
                 "--tritonserver and --model-repository go together: give both, so that the tool can start a server"
             ),
         };
+        let (data, data_path) = contents(self.data.as_deref())?;
         let plan = Plan {
             model: self.model.unwrap_or_default(),
             version: self.model_version,
@@ -296,8 +364,15 @@ impl Settings {
             own_server,
             batches,
             loads,
+            spread: Spread {
+                variation: self.variation.unwrap_or(Spread::default().variation),
+                burst_factor: self.burst_factor.unwrap_or(Spread::default().burst_factor),
+                burst_share: self.burst_share.unwrap_or(Spread::default().burst_share),
+                burst_s: self.burst_seconds.unwrap_or(Spread::default().burst_s),
+            },
             configurations,
             batching,
+            search,
             reconfigure: self.reconfigure.unwrap_or_default(),
             repeats: self.repeats.unwrap_or(1),
             cool_down_s: self.cool_down.unwrap_or(0.0),
@@ -312,8 +387,14 @@ impl Settings {
             timeout_s: self.timeout.unwrap_or(3600.0),
             seed: self.seed.unwrap_or(1),
             shuffle: self.in_order != Some(true),
+            keep_requests: self.keep_requests == Some(true),
             shared_memory: self.shared_memory.unwrap_or_default(),
-            data: self.data.unwrap_or_default(),
+            data,
+            data_path,
+            expect_path: self.expect.map(|path| absolute(&path)).transpose()?,
+            expect_tolerance: self.expect_tolerance.unwrap_or_else(expect_tolerance),
+            allow_wrong_answers: self.allow_wrong_answers.unwrap_or(false),
+            image_scaling: self.image_scaling.unwrap_or_default(),
             input_files: pairs(&self.input_file, "--input-file", "INPUT=FILE", |file| {
                 absolute(file.as_ref())
             })?,
@@ -340,11 +421,46 @@ fn pairs<T>(
     let mut all = BTreeMap::new();
     for text in texts {
         let wrong = || format!("{flag}: expected {form}, found '{text}'");
-        let (name, value) = text.split_once('=').with_context(wrong)?;
+        // perf_analyzer writes `--shape INPUT:D,D`.
+        let parts = text.split_once('=').or_else(|| text.rsplit_once(':').filter(|_| flag == "--shape"));
+        let (name, value) = parts.with_context(wrong)?;
         let value = parse(value).with_context(wrong)?;
         ensure!(all.insert(name.to_owned(), value).is_none(), "{flag}: '{name}' is given twice");
     }
     Ok(all)
+}
+
+/// `FROM..TO`, in requests per second.
+fn ramp(text: &str, arrivals: Arrivals) -> Result<Load> {
+    let rate = |text: &str| {
+        let rate: f64 = text.trim().parse().ok()?;
+        (0.0..=1e6).contains(&rate).then(|| (rate * 1e3).round() as u64)
+    };
+    let rates = text.split_once("..").and_then(|(from, to)| Some((rate(from)?, rate(to)?)));
+    let (from_milli_requests_per_s, to_milli_requests_per_s) =
+        rates.filter(|(from, to)| from + to > 0).with_context(|| {
+            format!(
+                "--ramp: expected FROM..TO, two rates of 0 to 1000000 requests per second, found '{text}'"
+            )
+        })?;
+    Ok(Load::Ramp { from_milli_requests_per_s, to_milli_requests_per_s, arrivals })
+}
+
+/// Seeded random values or zeros, or the place of the data.
+fn contents(data: Option<&str>) -> Result<(Data, Option<PathBuf>)> {
+    match data {
+        None | Some("random") => Ok((Data::Random, None)),
+        Some("zero") => Ok((Data::Zero, None)),
+        Some(path) => {
+            let path = absolute(path.as_ref())?;
+            ensure!(
+                path.exists(),
+                "--data: expected random, zero, or a file or folder, and {} is not there",
+                path.display()
+            );
+            Ok((Data::Random, Some(path)))
+        }
+    }
 }
 
 /// A run may be resumed from another working directory.
@@ -354,6 +470,6 @@ fn absolute(path: &Path) -> Result<PathBuf> {
 
 fn dims(text: &str) -> Result<Vec<i64>> {
     let dims = text.split(',').map(|dim| Ok(dim.trim().parse::<i64>()?)).collect::<Result<Vec<_>>>()?;
-    ensure!(dims.iter().all(|dim| *dim > 0), "dimensions must be at least 1");
+    ensure!(dims.iter().all(|dim| *dim >= 0), "dimensions must be at least 0");
     Ok(dims)
 }

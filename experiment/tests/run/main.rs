@@ -3,9 +3,12 @@
 //! `make test` says where server, TensorFlow, backend and models are; see `support`.
 
 mod batching;
+mod data;
 mod endings;
 mod energy;
+mod hostile;
 mod server;
 mod support;
 mod sweep;
 mod together;
+mod verdicts;

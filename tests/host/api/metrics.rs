@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use triton_sys::{
-    TRITONSERVER_Error, TRITONSERVER_Metric, TRITONSERVER_MetricFamily, TRITONSERVER_MetricKind,
-    TRITONSERVER_Parameter, TRITONSERVER_ParameterType,
+    TRITONSERVER_Error, TRITONSERVER_Metric, TRITONSERVER_MetricArgs, TRITONSERVER_MetricFamily,
+    TRITONSERVER_MetricKind, TRITONSERVER_Parameter, TRITONSERVER_ParameterType,
 };
 
 use crate::call::{self, call, give_up, make};
@@ -35,6 +35,9 @@ impl Drop for Metric {
 
 /// A label of a metric.
 pub struct Parameter;
+
+/// The bounds of a histogram's buckets.
+pub struct MetricArgs;
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn TRITONSERVER_MetricFamilyNew(
@@ -74,17 +77,91 @@ pub unsafe extern "C" fn TRITONSERVER_MetricNew(
     count: u64,
 ) -> *mut TRITONSERVER_Error {
     const NAME: &str = "TRITONSERVER_MetricNew";
-    let new = || {
-        // SAFETY: the backend passes so many labels.
-        for label in unsafe { std::slice::from_raw_parts(labels, count as usize) } {
-            objects::get::<Parameter>(*label, NAME).ok_or("no such label")?;
+    // SAFETY: the backend passes its variable and so many labels.
+    unsafe { make(NAME, metric, || new_metric(NAME, family, labels, count)) }
+}
+
+/// # Safety
+/// There are so many labels.
+unsafe fn new_metric(
+    name: &'static str,
+    family: *mut TRITONSERVER_MetricFamily,
+    labels: *mut *const TRITONSERVER_Parameter,
+    count: u64,
+) -> Result<Arc<Metric>, String> {
+    // SAFETY: as the caller promises.
+    for label in unsafe { std::slice::from_raw_parts(labels, count as usize) } {
+        objects::get::<Parameter>(*label, name).ok_or("no such label")?;
+    }
+    let family = objects::get::<MetricFamily>(family, name).ok_or("no such family")?;
+    family.metrics.fetch_add(1, Ordering::Relaxed);
+    Ok(Arc::new(Metric { family }))
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn TRITONSERVER_MetricArgsNew(
+    args: *mut *mut TRITONSERVER_MetricArgs,
+) -> *mut TRITONSERVER_Error {
+    const NAME: &str = "TRITONSERVER_MetricArgsNew";
+    // SAFETY: the backend passes its variable.
+    unsafe { make(NAME, args, || Ok(Arc::new(MetricArgs))) }
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn TRITONSERVER_MetricArgsSetHistogram(
+    args: *mut TRITONSERVER_MetricArgs,
+    buckets: *const f64,
+    count: u64,
+) -> *mut TRITONSERVER_Error {
+    const NAME: &str = "TRITONSERVER_MetricArgsSetHistogram";
+    call(NAME, |_| {
+        // SAFETY: the backend passes so many bounds.
+        let bounds = unsafe { std::slice::from_raw_parts(buckets, count as usize) };
+        if bounds.is_empty() || !bounds.is_sorted_by(|a, b| a < b) {
+            violations::add(format!("{NAME} was called with the bounds {bounds:?}"));
         }
-        let family = objects::get::<MetricFamily>(family, NAME).ok_or("no such family")?;
-        family.metrics.fetch_add(1, Ordering::Relaxed);
-        Ok(Arc::new(Metric { family }))
+        objects::get::<MetricArgs>(args, NAME).map(drop).ok_or_else(|| "no such arguments".into())
+    })
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn TRITONSERVER_MetricArgsDelete(
+    args: *mut TRITONSERVER_MetricArgs,
+) -> *mut TRITONSERVER_Error {
+    const NAME: &str = "TRITONSERVER_MetricArgsDelete";
+    give_up(NAME, |_| drop(objects::remove::<MetricArgs>(args, NAME)))
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn TRITONSERVER_MetricNewWithArgs(
+    metric: *mut *mut TRITONSERVER_Metric,
+    family: *mut TRITONSERVER_MetricFamily,
+    labels: *mut *const TRITONSERVER_Parameter,
+    count: u64,
+    args: *const TRITONSERVER_MetricArgs,
+) -> *mut TRITONSERVER_Error {
+    const NAME: &str = "TRITONSERVER_MetricNewWithArgs";
+    let new = || {
+        objects::get::<MetricArgs>(args, NAME).ok_or("no such arguments")?;
+        // SAFETY: the backend passes so many labels.
+        unsafe { new_metric(NAME, family, labels, count) }
     };
     // SAFETY: the backend passes its variable.
     unsafe { make(NAME, metric, new) }
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn TRITONSERVER_MetricObserve(
+    metric: *mut TRITONSERVER_Metric,
+    value: f64,
+) -> *mut TRITONSERVER_Error {
+    const NAME: &str = "TRITONSERVER_MetricObserve";
+    call(NAME, |_| {
+        if !value.is_finite() || value < 0.0 {
+            violations::add(format!("a metric has observed {value}"));
+        }
+        objects::get::<Metric>(metric, NAME).map(drop).ok_or_else(|| "no such metric".into())
+    })
 }
 
 #[unsafe(no_mangle)]

@@ -14,7 +14,7 @@ use triton_sys::Symbols;
 
 pub use loading::{Attribute, Backend, Message, Model, ModelInstance};
 pub use memory_manager::Pinned;
-pub use metrics::{Metric, MetricFamily, Parameter};
+pub use metrics::{Metric, MetricArgs, MetricFamily, Parameter};
 pub use responses::{Output, Response};
 
 use errors::*;
@@ -97,11 +97,16 @@ exported! {
     TRITONSERVER_MessageDelete,
     TRITONSERVER_MessageNewFromSerializedJson,
     TRITONSERVER_MessageSerializeToJson,
+    TRITONSERVER_MetricArgsDelete,
+    TRITONSERVER_MetricArgsNew,
+    TRITONSERVER_MetricArgsSetHistogram,
     TRITONSERVER_MetricDelete,
     TRITONSERVER_MetricFamilyDelete,
     TRITONSERVER_MetricFamilyNew,
     TRITONSERVER_MetricIncrement,
     TRITONSERVER_MetricNew,
+    TRITONSERVER_MetricNewWithArgs,
+    TRITONSERVER_MetricObserve,
     TRITONSERVER_MetricSet,
     TRITONSERVER_ParameterDelete,
     TRITONSERVER_ParameterNew,

@@ -57,6 +57,11 @@ pub fn in_one_of_three(attempt: impl Fn(u32) -> Result<(), String>) {
     panic!("three times: {last}");
 }
 
+/// For an attempt of [`in_one_of_three`]: `fault` says what was seen instead.
+pub fn check(holds: bool, fault: impl FnOnce() -> String) -> Result<(), String> {
+    if holds { Ok(()) } else { Err(fault()) }
+}
+
 /// Repeatable pseudo-random numbers (Marsaglia's xorshift with 64 bits).
 pub struct Random(u64);
 

@@ -23,7 +23,7 @@ pub use environment::environment;
 pub use executable::{completes_configurations, executable};
 pub use http::{Answer, Client, InferRequest, JSON_LENGTH_HEADER, OutputRequest, Refusal, Statistics};
 pub use latency::{Latency, QueueTimes, monotonic_ns};
-pub use load::{Random, eventually, in_one_of_three, in_parallel};
+pub use load::{Random, check, eventually, in_one_of_three, in_parallel};
 pub use meter::{BUSY_WATTS, MadeMeter};
 pub use models::{
     ADD_ONE_WIDTH, add_one_answer, add_one_config, add_one_request, inception_config, inception_request,
@@ -34,5 +34,5 @@ pub use python::{inception_reference, run_script};
 pub use region::Region;
 pub use repository::{SavedModel, scratch_folder, write_model};
 pub use server::{Options, Server, place_backend};
-pub use shared::{heavy_turn, shared_server};
+pub use shared::{heavy_turn, prompt_server, shared_server};
 pub use tensor::{Tensor, relative_error};

@@ -29,6 +29,15 @@ pub fn shared_server() -> Shared {
     Shared(&SERVER)
 }
 
+/// Another one, for tests in which requests have to come at their time. The server's front end answers nobody on the
+/// connections of a thread that loads a model, and connections that are kept open often share a thread: on
+/// [`shared_server`], requests arrived only when another test's Inception-v3 was loaded, seconds later. No large model is
+/// loaded here.
+pub fn prompt_server() -> Shared {
+    static SERVER: LazyLock<Server> = LazyLock::new(|| Server::start(Options::new()));
+    Shared(&SERVER)
+}
+
 /// Waits for the turn of a test that keeps every core busy: two of them at once would only be slow.
 pub fn heavy_turn() -> MutexGuard<'static, ()> {
     static TURN: Mutex<()> = Mutex::new(());

@@ -1,10 +1,7 @@
 //! Latency: percentiles over load, and whole distributions.
 
 use anyhow::{Context, Result};
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use hdrhistogram::Histogram;
-use hdrhistogram::serialization::Deserializer;
 
 use super::parts::figures;
 use crate::report::cells::{
@@ -15,6 +12,7 @@ use crate::report::figure::{Kind, Mark, Panel, Plot, dimension};
 use crate::report::number::TimeUnit;
 use crate::report::scale::Scale;
 use crate::results::{Latency, Point};
+use crate::times;
 
 type Percentile = (&'static str, fn(&Latency) -> u64);
 
@@ -76,10 +74,7 @@ impl Curve {
     fn of(latencies: &[&Latency]) -> Result<Option<Self>> {
         let mut all = Histogram::<u64>::new(3).context("three significant digits are possible")?;
         for latency in latencies {
-            let bytes = STANDARD.decode(&latency.histogram).context("expected base64")?;
-            let one: Histogram<u64> = Deserializer::new()
-                .deserialize(&mut bytes.as_slice())
-                .context("expected an HdrHistogram in the V2 compressed format")?;
+            let one = times::decode(&latency.histogram)?;
             all.add(&one).context("the histogram grows by itself")?;
         }
         let total = all.len() as f64;

@@ -32,7 +32,8 @@ pub fn plots(results: &Results, samples: &Samples) -> anyhow::Result<Vec<Plot>> 
         plots.push(visits::over_visits(results, cells));
         return Ok(plots);
     }
-    let mut plots = vec![
+    let mut plots: Vec<Plot> = super::search::plot(results).into_iter().collect();
+    plots.extend([
         batch::throughput(cells),
         batch::power(results, cells),
         power::over_throughput(results, cells),
@@ -41,7 +42,7 @@ pub fn plots(results: &Results, samples: &Samples) -> anyhow::Result<Vec<Plot>> 
         efficiency::over_throughput(results, cells),
         cpu::over_batch_size(cells),
         cpu::over_throughput(cells),
-    ];
+    ]);
     plots.extend(latency::over_load(cells));
     plots.extend(latency::distribution(cells)?);
     plots.extend(sizes::executed(cells));
